@@ -1,0 +1,50 @@
+# Two commands: `make study` and `make test`. Everything runs in .venv, made on first use.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help study test lint types check report notebooks bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ —/'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"aura_study needs Python >= 3.11; {sys.executable} is {sys.version.split()[0]}. Choose another with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.study: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,balancers]'
+	@touch $(VENV)/.study $@
+
+$(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[jupyter]'
+	@touch $(VENV)/.study $@
+
+study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and print the ledger and the report's path
+	$(BIN)/aura-study run
+
+test: $(VENV)/.test ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.test ## ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.test ## mypy
+	$(BIN)/mypy
+
+check: lint types test ## everything that CI runs
+
+report: $(VENV)/.study ## rebuild the site of the default run from its results alone
+	$(BIN)/aura-study report
+
+notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+clean: ## remove the environment and every run but the reference
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

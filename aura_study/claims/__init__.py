@@ -1,0 +1,21 @@
+"""The claims of AURA's guide and of the theory, their rules, and the ledger.
+
+One module per group of claims; `CLAIMS` holds them all in the ledger's order.
+"""
+
+from aura_study.claims import focal, kendall, phantom
+from aura_study.claims.model import AtLeast, AtMost, Claim, Limit, Measurement, RatioWithin, Rule, Verdict
+
+CLAIMS: dict[str, Claim] = {claim.key: claim for group in (focal, kendall, phantom) for claim in group.CLAIMS}
+
+__all__ = [
+    "CLAIMS",
+    "AtLeast",
+    "AtMost",
+    "Claim",
+    "Limit",
+    "Measurement",
+    "RatioWithin",
+    "Rule",
+    "Verdict",
+]

@@ -1,0 +1,208 @@
+"""A claim, the rule that will judge it, a measurement, and the verdict.
+
+Rules are objects written down before any run: they say in words what they do and do what they say.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """What the measurement says of a claim."""
+
+    CONFIRMED = "confirmed"
+    WITHIN_LIMITS = "confirmed within limits"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its interval, next to what theory predicted for it.
+
+    ``low`` and ``high`` bound the number: a 95 % interval over ``seeds`` seeds, or, for a deterministic measurement
+    (``seeds`` = 0), the smallest and largest value over the cells that were measured. ``limits`` holds further measured
+    numbers by name, for rules whose `Limit` asks for them. ``unit`` says what the number is.
+    """
+
+    measured: float
+    low: float
+    high: float
+    unit: str
+    predicted: float | None = None
+    seeds: int = 0
+    limits: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.low <= self.measured <= self.high) and math.isfinite(self.measured):
+            raise ValueError(f"measured {self.measured} lies outside its own interval [{self.low}, {self.high}]")
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured over predicted, where there is a prediction that is not 0."""
+        return self.measured / self.predicted if self.predicted else None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A named condition under which a claim that holds is said to hold only within limits.
+
+    Attributes:
+        quantity: key into ``Measurement.limits``.
+        at_least: the claim holds without limits only if the quantity is at least this.
+        text: the limit in words, shown with the verdict.
+    """
+
+    quantity: str
+    at_least: float
+    text: str
+
+    def reached(self, measurement: Measurement) -> bool:
+        """Whether the claim holds beyond this limit as well."""
+        return measurement.limits[self.quantity] >= self.at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC):
+    """Turns a measurement into a verdict.
+
+    ``min_seeds`` seeds are needed for any verdict but ``inconclusive`` (0 for deterministic measurements).
+    """
+
+    min_seeds: int = 0
+    limit: Limit | None = None
+
+    @abstractmethod
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+
+    @abstractmethod
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval does not decide."""
+
+    def judge(self, measurement: Measurement) -> Verdict:
+        """The verdict."""
+        if not math.isfinite(measurement.measured) or measurement.seeds < self.min_seeds:
+            return Verdict.INCONCLUSIVE
+        holds = self.holds(measurement)
+        if holds is None:
+            return Verdict.INCONCLUSIVE
+        if not holds:
+            return Verdict.REFUTED
+        if self.limit is not None and not self.limit.reached(measurement):
+            return Verdict.WITHIN_LIMITS
+        return Verdict.CONFIRMED
+
+    def text(self) -> str:
+        """The whole rule in words."""
+        parts = [self.condition()]
+        if self.min_seeds:
+            parts.append(f"at least {self.min_seeds} seeds")
+        if self.limit is not None:
+            parts.append(f"without limits only if {self.limit.quantity} >= {self.limit.at_least:g}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioWithin(Rule):
+    """The whole interval of measured / predicted lies within 1 +- tolerance; refuted if all of it lies outside."""
+
+    tolerance: float
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return f"the interval of measured / predicted lies within 1 ± {self.tolerance:g}; refuted if it lies outside"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles a border."""
+        if not measurement.predicted:
+            raise ValueError(f"RatioWithin needs a prediction that is not 0, got {measurement.predicted}")
+        low, high = sorted((measurement.low / measurement.predicted, measurement.high / measurement.predicted))
+        if low >= 1 - self.tolerance and high <= 1 + self.tolerance:
+            return True
+        if high < 1 - self.tolerance or low > 1 + self.tolerance:
+            return False
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtMost(Rule):
+    """The whole interval lies at or below ``bound``; refuted if all of it lies above."""
+
+    bound: float
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return f"the interval lies at or below {self.bound:g}; refuted if it lies above"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles the bound."""
+        return True if measurement.high <= self.bound else False if measurement.low > self.bound else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtLeast(Rule):
+    """The whole interval lies at or above ``bound``; refuted if all of it lies below."""
+
+    bound: float
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return f"the interval lies at or above {self.bound:g}; refuted if it lies below"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles the bound."""
+        return True if measurement.low >= self.bound else False if measurement.high < self.bound else None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A checkable sentence: of AURA's guide, or of the theory that explains it.
+
+    Attributes:
+        key: short name such as ``"P2"``.
+        section: of the guide, or ``"theory"`` for what the guide does not say.
+        statement: the claim in one sentence.
+        prediction: what theory says, in words and symbols; LaTeX between ``$``.
+        rule: fixed before the run.
+        notebook: that decides it.
+        figure: name of the figure that shows it, if there is one.
+    """
+
+    key: str
+    section: str
+    statement: str
+    prediction: str
+    rule: Rule
+    notebook: str
+    figure: str | None = None
+
+    def decide(self, measurement: Measurement) -> dict[str, Any]:
+        """The ledger's row: the claim, what was measured, the verdict and the rule, JSON-ready."""
+        verdict = self.rule.judge(measurement)
+        limit = self.rule.limit.text if verdict == Verdict.WITHIN_LIMITS and self.rule.limit else None
+        return {
+            "claim": self.key,
+            "section": self.section,
+            "statement": self.statement,
+            "prediction": self.prediction,
+            "predicted": measurement.predicted,
+            "measured": _finite(measurement.measured),
+            "interval": [_finite(measurement.low), _finite(measurement.high)],
+            "ratio": measurement.ratio,
+            "unit": measurement.unit,
+            "seeds": measurement.seeds,
+            "verdict": str(verdict),
+            "limit": limit,
+            "limits": measurement.limits,
+            "rule": self.rule.text(),
+            "notebook": self.notebook,
+            "figure": self.figure,
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no infinity

@@ -1,0 +1,5 @@
+"""Results in, plates out: figures never compute what they show."""
+
+from aura_study.figures.style import Plate
+
+__all__ = ["Plate"]

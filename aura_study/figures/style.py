@@ -1,0 +1,81 @@
+"""One look for all figures: a colour per task, a line style per policy, and the plate that carries the words."""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colour-blind safe palette.
+TASK_COLOURS = {"toxicity": "#D55E00", "emotion": "#009E73", "sentiment": "#0072B2", "reporting": "#CC79A7"}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+THEORY_COLOUR = "#1a1a1a"
+ABSENT_COLOUR = "#f0e442"
+POLICY_STYLES: dict[str, Any] = {"unmasked": "-", "masked": "--", "frozen": (0, (1, 1.2))}
+POLICY_LABELS = {"unmasked": "unmasked (V10.1)", "masked": "masked (V10.2)", "frozen": "frozen (ours)"}
+
+SETTINGS: dict[str, Any] = {
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "aura_study",  # equal results give equal files
+    "svg.fonttype": "path",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The study's matplotlib settings, for the duration of a ``with`` block or a decorated function."""
+    with mpl.rc_context(SETTINGS):
+        yield
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure with its words. Displays itself in a notebook as a sharp SVG with caption and alternative text.
+
+    Attributes:
+        figure: the picture.
+        caption: what is drawn and what to see, one or two sentences.
+        alt: what the picture shows, for a reader who cannot see it.
+    """
+
+    figure: Figure
+    caption: str
+    alt: str
+
+    def encode(self, kind: str) -> bytes:
+        """The picture as ``"svg"`` or ``"png"``, equal bytes for equal figures."""
+        stream = io.BytesIO()
+        with mpl.rc_context(SETTINGS):
+            self.figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        return stream.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """HTML with the SVG embedded as an image, so that ids of several figures on a page cannot clash."""
+        data = base64.b64encode(self.encode("svg")).decode()
+        return {
+            "text/html": (
+                f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(self.alt)}">'
+                f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+            ),
+            "text/plain": f"Figure: {self.caption}",
+        }

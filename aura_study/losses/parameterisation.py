@@ -1,0 +1,183 @@
+r"""Five ways to write one uncertainty-weighted term.
+
+A parameterisation is a pair of functions of the learned parameter :math:`\theta`,
+
+.. math:: \text{term}(\theta, L) = \text{weight}(\theta)\, L + \text{regularizer}(\theta),
+
+and :math:`\sigma` is, for every one of them, the number for which
+:math:`\text{weight} = 1/(2\sigma^2)` (Kendall et al., 2018, eq. 7, with the 1/2 kept). All are element-wise: a
+:math:`\theta` of any shape gives results of that shape, in its dtype and on its device.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+class Parameterization(ABC):
+    """One row of the study's table of parameterisations: a weight and a regulariser of the learned theta."""
+
+    name: ClassVar[str]
+    initial_theta: ClassVar[float]
+    """Where published code of this form starts the parameter."""
+
+    @abstractmethod
+    def weight(self, theta: Tensor) -> Tensor:
+        """Factor on the task's loss, d term / d L."""
+
+    @abstractmethod
+    def regularizer(self, theta: Tensor) -> Tensor:
+        """Summand that does not depend on the loss."""
+
+    @abstractmethod
+    def theta(self, sigma: float) -> float:
+        """Parameter at which the weight is 1 / (2 sigma^2), for a finite ``sigma`` > 0."""
+
+    def sigma(self, theta: Tensor) -> Tensor:
+        """Uncertainty for which the weight is 1 / (2 sigma^2)."""
+        return (2 * self.weight(theta)).rsqrt()
+
+    def term(self, theta: Tensor, loss: Tensor) -> Tensor:
+        """``weight(theta) * loss + regularizer(theta)``."""
+        return self.weight(theta) * loss + self.regularizer(theta)
+
+
+@dataclass(frozen=True)
+class Sigma(Parameterization):
+    r"""theta = sigma: :math:`L/(2\sigma^2) + \log\sigma`, the guide's formula read literally (section 2.1).
+
+    Undefined at sigma <= 0, where the term is NaN or infinite: nothing here keeps an optimiser from stepping there.
+    """
+
+    name: ClassVar[str] = "sigma"
+    initial_theta: ClassVar[float] = 1.0
+
+    def weight(self, theta: Tensor) -> Tensor:
+        """1 / (2 sigma^2)."""
+        return 0.5 / theta.square()
+
+    def regularizer(self, theta: Tensor) -> Tensor:
+        """Log sigma, NaN for sigma < 0."""
+        return theta.log()
+
+    def theta(self, sigma: float) -> float:
+        """``sigma`` itself."""
+        return sigma
+
+    def sigma(self, theta: Tensor) -> Tensor:
+        """``theta`` itself, sign included, so that a crossing of zero stays visible."""
+        return theta
+
+
+@dataclass(frozen=True)
+class LogSigma(Parameterization):
+    r"""theta = s = log sigma: :math:`\tfrac12 e^{-2s} L + s`. The same objective as `Sigma`, defined everywhere."""
+
+    name: ClassVar[str] = "log_sigma"
+    initial_theta: ClassVar[float] = 0.0
+
+    def weight(self, theta: Tensor) -> Tensor:
+        """exp(-2s) / 2."""
+        return 0.5 * torch.exp(-2 * theta)
+
+    def regularizer(self, theta: Tensor) -> Tensor:
+        """The parameter s."""
+        return theta
+
+    def theta(self, sigma: float) -> float:
+        """Log of ``sigma``."""
+        return math.log(sigma)
+
+    def sigma(self, theta: Tensor) -> Tensor:
+        """exp(s)."""
+        return theta.exp()
+
+
+@dataclass(frozen=True)
+class LogVariance(Parameterization):
+    r"""theta = u = log sigma^2: :math:`\tfrac12 e^{-u} L + \tfrac12 u`.
+
+    The form of LibMTL's and TorchJD's ``UW``. Code that drops both halves has the same trajectories under Adam and
+    twice the learning rate under SGD.
+    """
+
+    name: ClassVar[str] = "log_variance"
+    initial_theta: ClassVar[float] = 0.0
+
+    def weight(self, theta: Tensor) -> Tensor:
+        """exp(-u) / 2."""
+        return 0.5 * torch.exp(-theta)
+
+    def regularizer(self, theta: Tensor) -> Tensor:
+        """u / 2."""
+        return 0.5 * theta
+
+    def theta(self, sigma: float) -> float:
+        """Twice the log of ``sigma``."""
+        return 2 * math.log(sigma)
+
+    def sigma(self, theta: Tensor) -> Tensor:
+        """exp(u/2)."""
+        return (0.5 * theta).exp()
+
+
+@dataclass(frozen=True)
+class AuraSoftplus(Parameterization):
+    r"""theta = x: :math:`L/(\mathrm{softplus}(x) + 10^{-8}) + \tfrac12\mathrm{softplus}(x)`, AURA's V10 code.
+
+    Differs from the guide's formula: the regulariser is linear in softplus, not a logarithm, so the fixed point is
+    softplus(x)^2 = 2L and not sigma^2 = L. x is a softplus input, not a log variance. The term is bounded below by 0,
+    and so is sigma^2 = softplus(x)/2: an absent task's weight grows only as x falls through 0.
+    """
+
+    name: ClassVar[str] = "aura_softplus"
+    initial_theta: ClassVar[float] = 0.0
+    epsilon: ClassVar[float] = 1e-8
+
+    def weight(self, theta: Tensor) -> Tensor:
+        """1 / (softplus(x) + 1e-8)."""
+        return 1 / (softplus(theta) + self.epsilon)
+
+    def regularizer(self, theta: Tensor) -> Tensor:
+        """softplus(x) / 2."""
+        return 0.5 * softplus(theta)
+
+    def theta(self, sigma: float) -> float:
+        """Inverse softplus of 2 sigma^2 - 1e-8."""
+        value = 2 * sigma**2 - self.epsilon
+        if value <= 0:
+            raise ValueError(f"AuraSoftplus cannot express sigma={sigma}: its weight is at most {1 / self.epsilon:g}")
+        return value + math.log(-math.expm1(-value))
+
+
+@dataclass(frozen=True)
+class LogOnePlusSquare(Parameterization):
+    r"""theta = sigma: :math:`L/(2\sigma^2) + \log(1 + \sigma^2)`, AutomaticWeightedLoss's form.
+
+    From Liebel and Koerner (2018). The regulariser is never negative, and its pull 2 sigma / (1 + sigma^2) fades near
+    0 instead of growing.
+    """
+
+    name: ClassVar[str] = "log_one_plus_square"
+    initial_theta: ClassVar[float] = 1.0
+
+    def weight(self, theta: Tensor) -> Tensor:
+        """1 / (2 sigma^2)."""
+        return 0.5 / theta.square()
+
+    def regularizer(self, theta: Tensor) -> Tensor:
+        """log(1 + sigma^2)."""
+        return torch.log1p(theta.square())
+
+    def theta(self, sigma: float) -> float:
+        """``sigma`` itself."""
+        return sigma
+
+    def sigma(self, theta: Tensor) -> Tensor:
+        """``theta`` itself, sign included: theta and -theta give the same term."""
+        return theta

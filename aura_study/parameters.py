@@ -1,0 +1,37 @@
+"""Parameters of a notebook: names, types, ranges, meanings and profiles, checked before anything runs."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Profile = Literal["smoke", "quick", "full"]
+Data = Literal["embedded", "aura"]
+
+
+class Parameters(BaseModel):
+    """Base of every notebook's parameters; a subclass declares its fields with ``Field(default, description=...)``.
+
+    Field defaults are the quick profile's values and stand, in the same order, in the notebook's ``parameters`` cell.
+    ``profiles`` holds what the other profiles change.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    notebook: ClassVar[str]
+    profiles: ClassVar[Mapping[Profile, Mapping[str, Any]]] = {}
+
+    out: str = Field("interactive", description="run to write to: a name (results/<name>, figures/<name>) or a folder")
+
+    @classmethod
+    def from_namespace(cls, namespace: Mapping[str, Any]) -> Self:
+        """Parameters from a notebook's variables, other names ignored.
+
+        ``from_namespace(globals())`` in a notebook validates what papermill injected, strings included.
+        """
+        return cls(**{name: namespace[name] for name in cls.model_fields if name in namespace})
+
+    @classmethod
+    def for_profile(cls, profile: Profile, **overrides: Any) -> Self:
+        """The values of ``profile``, some overridden."""
+        return cls(**{**cls.profiles.get(profile, {}), **overrides})

@@ -1,0 +1,89 @@
+"""Where things stand in the project tree: the one file that knows."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+DATA_VARIABLE = "AURA_STUDY_DATA"
+
+
+def project_root() -> Path:
+    """Folder that holds ``notebooks/``: the checkout this package was installed from, else one at or above the cwd."""
+    for folder in (Path(__file__).resolve().parents[1], Path.cwd(), *Path.cwd().parents):
+        if (folder / "notebooks").is_dir() and (folder / "aura_study").is_dir():
+            return folder
+    raise FileNotFoundError("no aura_study checkout found: run from inside a clone of the project")
+
+
+def notebooks_folder() -> Path:
+    """Folder of the source notebooks."""
+    return project_root() / "notebooks"
+
+
+def data_cache() -> Path:
+    """Folder of downloaded data files: ``$AURA_STUDY_DATA``, else ``~/.cache/aura_study``."""
+    return Path(os.environ.get(DATA_VARIABLE) or Path.home() / ".cache" / "aura_study").expanduser().resolve()
+
+
+@dataclass(frozen=True)
+class RunFolders:
+    """Folders of one run."""
+
+    results: Path
+    figures: Path
+
+    @classmethod
+    def of(cls, out: str) -> Self:
+        """Folders of run ``out``: a bare name means ``results/<name>`` and ``figures/<name>`` of the project, anything
+        with a separator is the results folder itself, with ``figures/`` inside it.
+        """
+        if not out.strip():
+            raise ValueError("the run needs a name or a folder, got an empty string")
+        if "/" in out or os.sep in out:
+            folder = Path(out).expanduser().resolve()
+            return cls(folder, folder / "figures")
+        if out in (".", ".."):
+            raise ValueError(f"{out!r} is not a run name; write a path with a separator to name a folder")
+        root = project_root()
+        return cls(root / "results" / out, root / "figures" / out)
+
+    @property
+    def name(self) -> str:
+        """Name of the run, its results folder's."""
+        return self.results.name
+
+    @property
+    def trajectories(self) -> Path:
+        """Parquet files, one per trained model."""
+        return self.results / "trajectories"
+
+    @property
+    def tables(self) -> Path:
+        """CSV tables."""
+        return self.results / "tables"
+
+    @property
+    def notebooks(self) -> Path:
+        """Executed notebooks."""
+        return self.results / "notebooks"
+
+    @property
+    def evidence(self) -> Path:
+        """One JSON file per notebook: the claims it decided and the figures it made; merged into ``claims.json``."""
+        return self.results / "evidence"
+
+    @property
+    def report(self) -> Path:
+        """The static site."""
+        return self.results / "report"
+
+    @property
+    def claims(self) -> Path:
+        """The ledger."""
+        return self.results / "claims.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Parameters, seeds, versions, commit, device and digests."""
+        return self.results / "manifest.json"

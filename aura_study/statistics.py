@@ -1,0 +1,53 @@
+"""Seeds and intervals: how many numbers become one number and its uncertainty."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % confidence interval over ``count`` independent values."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Mean and Student-t interval of independent values, shape ``(seeds,)``.
+
+    One value has an infinite interval: a single seed supports no verdict.
+
+    Raises:
+        ValueError: no values, or values that are not finite.
+    """
+    sample = np.asarray(values, float)
+    if sample.ndim != 1 or not sample.size:
+        raise ValueError(f"values must be a non-empty vector, got shape {sample.shape}")
+    if not np.isfinite(sample).all():
+        raise ValueError(f"values must be finite, got {sample.tolist()}")
+    mean = float(sample.mean())
+    if sample.size == 1:
+        return Estimate(mean, -np.inf, np.inf, 1)
+    half = float(stats.t.ppf(0.5 + confidence / 2, sample.size - 1) * stats.sem(sample))
+    return Estimate(mean, mean - half, mean + half, sample.size)
+
+
+def paired_interval(treated: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """`mean_interval` of ``treated - control``, paired by position (the same seed in both)."""
+    first, second = np.asarray(treated, float), np.asarray(control, float)
+    if first.shape != second.shape:
+        raise ValueError(f"paired values need equal shapes, got {first.shape} and {second.shape}")
+    return mean_interval(first - second, confidence)
+
+
+def seeds(count: int, first: int = 0) -> Sequence[int]:
+    """``count`` consecutive seeds, so that a longer run extends a shorter one."""
+    if count < 1:
+        raise ValueError(f"at least one seed is needed, got {count}")
+    return range(first, first + count)

@@ -1,0 +1,1 @@
+"""Closed forms that predict the measurements, in numpy alone."""
