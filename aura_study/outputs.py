@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,7 @@ class NotebookRun:
     def figure(self, name: str, plate: Plate) -> Plate:
         """Save ``plate`` as ``<name>.png`` and ``<name>.svg`` and hand it back for display."""
         for kind in ("png", "svg"):
-            content = plate.encode(kind)
-            write_atomically(self.folders.figures / f"{name}.{kind}", lambda path, c=content: path.write_bytes(c))
+            write_atomically(self.folders.figures / f"{name}.{kind}", partial(_write_picture, plate, kind))
         self._add("figures", {"name": name, "caption": plate.caption, "alt": plate.alt})
         return plate
 
@@ -94,3 +94,7 @@ class NotebookRun:
 
     def _write(self) -> None:
         write_json(self.folders.evidence / f"{self.notebook}.json", self._evidence)
+
+
+def _write_picture(plate: Plate, kind: str, path: Path) -> None:
+    path.write_bytes(plate.encode(kind))

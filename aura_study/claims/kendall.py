@@ -7,8 +7,8 @@ CLAIMS = (
         key="K1",
         section="2.1",
         statement="The learned uncertainty settles where it matches its task's loss.",
-        prediction=r"$\sigma^2 = L$ for the guide's formula, $\mathrm{softplus}(x)^2 = 2L$ for AURA's code, "
-        r"$\sigma^2(1 - 2L) = \ldots$ never for others: each parameterisation has its own fixed point",
+        prediction=r"$\sigma^2 = L$ for the guide's formula; $\mathrm{softplus}(x)^2 = 2L$ for AURA's code; "
+        r"$\sigma^2 = (L + \sqrt{L^2 + 8L})/4$ for $\log(1+\sigma^2)$",
         rule=RatioWithin(tolerance=0.02),
         notebook="02_kendall_weighting",
         figure="kendall_fixed_points",

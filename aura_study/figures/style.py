@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colour-blind safe palette.
@@ -19,7 +20,7 @@ ABSENT_COLOUR = "#f0e442"
 POLICY_STYLES: dict[str, Any] = {"unmasked": "-", "masked": "--", "frozen": (0, (1, 1.2))}
 POLICY_LABELS = {"unmasked": "unmasked (V10.1)", "masked": "masked (V10.2)", "frozen": "frozen (ours)"}
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "savefig.dpi": 200,
@@ -32,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "grid.alpha": 0.25,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,

@@ -75,7 +75,9 @@ def focal_loss(
     losses = cross_entropy if gamma == 0 else miss.pow(gamma) * cross_entropy
     if class_weight is not None:
         losses = class_weight[labels] * losses
-    return {"mean": losses.mean, "sum": losses.sum, "none": lambda: losses}[reduction]()
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def _check_settings(gamma: float, alpha: float | None, label_smoothing: float, reduction: str, classes: int) -> None:

@@ -202,7 +202,9 @@ class FrozenKendallLoss(KendallLoss):
     """
 
     def _set_parameter(self, theta: Tensor) -> None:
-        self.theta = nn.ParameterList(nn.Parameter(value) for value in theta.unbind())
+        self.theta = nn.ParameterList(  # type: ignore[assignment]
+            nn.Parameter(value.clone()) for value in theta.unbind()
+        )
 
     def thetas(self) -> Tensor:
         """Learned parameters as one ``(tasks,)`` tensor, attached to the graph."""

@@ -1,0 +1,105 @@
+"""AURA's model: one transformer encoder under task-specific attention heads.
+
+Above the encoder stands, for each task, a block of multi-head self-attention (8 heads, dropout, residual, layer norm),
+masked mean pooling and a linear layer. A block runs on the rows of its own task only: the other rows of the batch
+cannot contribute to its loss.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel, RobertaConfig, RobertaModel
+
+from aura_study.data.batches import Batch
+from aura_study.data.tasks import Task
+
+TINY = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}
+PRESETS: Mapping[str, str] = {"tiny": "a RoBERTa of 2 layers x 128, randomly initialised", "aura": "roberta-base"}
+
+
+def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad_token_id: int = 1) -> PreTrainedModel:
+    """A transformers encoder without pooler.
+
+    Args:
+        encoder: ``"tiny"`` (a RoBERTa of 2 layers x 128), ``"aura"`` (roberta-base), any hub id, or a local folder.
+        vocabulary: number of token ids, for ``"tiny"``.
+        max_length: longest row in tokens, for ``"tiny"``.
+        seed: of the random initialisation of ``"tiny"``.
+        pad_token_id: id of the padding token, for ``"tiny"``.
+
+    Raises:
+        ValueError: an encoder that is neither a preset nor loads from a folder or the hub's cache.
+    """
+    if encoder == "tiny":
+        config = RobertaConfig(
+            vocab_size=vocabulary,
+            max_position_embeddings=max_length + pad_token_id + 1,
+            type_vocab_size=1,
+            pad_token_id=pad_token_id,
+            **TINY,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return RobertaModel(config, add_pooling_layer=False)
+    name = PRESETS.get(encoder, encoder)
+    try:
+        return AutoModel.from_pretrained(name, add_pooling_layer=False, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        where = "local folder" if Path(name).exists() else "hub id or local folder"
+        raise ValueError(
+            f"encoder {encoder!r} could not be loaded as a {where}; presets are {list(PRESETS)}: {error}"
+        ) from error
+
+
+class TaskHead(nn.Module):
+    """Self-attention, residual and layer norm, masked mean pooling, dropout and a linear layer for one task.
+
+    Maps hidden states ``(rows, tokens, hidden)`` and their mask ``(rows, tokens)`` to logits ``(rows, outputs)``.
+    """
+
+    def __init__(self, hidden: int, outputs: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
+        self.norm = nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden, outputs)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Logits, ``(rows, outputs)``."""
+        attended, _ = self.attention(hidden, hidden, hidden, key_padding_mask=~mask, need_weights=False)
+        states = self.norm(hidden + self.dropout(attended))
+        kept = mask.unsqueeze(-1).to(states.dtype)
+        pooled = (states * kept).sum(1) / kept.sum(1)
+        return self.classifier(self.dropout(pooled))
+
+
+class AuraModel(nn.Module):
+    """Encoder with one `TaskHead` per task.
+
+    Args:
+        encoder: any transformers encoder whose output has ``last_hidden_state``.
+        tasks: the tasks, in order.
+        heads: attention heads per task head.
+        dropout: in the task heads; the encoder has its own.
+        seed: of the heads' random initialisation.
+    """
+
+    def __init__(
+        self, encoder: PreTrainedModel, tasks: tuple[Task, ...], heads: int = 8, dropout: float = 0.3, seed: int = 0
+    ) -> None:
+        super().__init__()
+        hidden = encoder.config.hidden_size
+        if hidden % heads:
+            raise ValueError(f"the encoder's hidden size {hidden} is not a multiple of heads={heads}")
+        self.encoder = encoder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.heads = nn.ModuleDict({task.name: TaskHead(hidden, task.outputs, heads, dropout) for task in tasks})
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits of the tasks present in ``batch``, each of shape ``(its rows, outputs)``."""
+        states = self.encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
+        mask = batch.attention_mask.bool()
+        return {task: self.heads[task](states[rows], mask[rows]) for task, rows in batch.rows.items()}
