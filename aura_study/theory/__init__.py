@@ -1,1 +1,14 @@
-"""Closed forms that predict the measurements, in numpy alone."""
+"""Closed forms that predict the measurements, in numpy and scipy alone.
+
+===============  ========================================================================================
+`forms`          weights, regularisers and slopes of the five parameterisations; the absent gradient
+`optimizers`     settings of SGD, Adam and AdamW
+`schedules`      learning-rate sequences, the phantom number
+`flow`           gradient flow of the regulariser alone
+`absence`        trajectory over an absent stretch, precision inflation, collapse of the sigma form
+`adam`           directions for known gradients, warm start, coasting
+`fixed_points`   where sigma settles, with and without presence p, and how stiffly
+`presence`       inflation and time-average weight of a task that comes and goes
+`recovery`       overshoot of the returning task and the way back
+===============  ========================================================================================
+"""

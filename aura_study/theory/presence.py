@@ -1,0 +1,56 @@
+r"""A task that comes and goes: by how much the phantom gradient inflates its precision, and what that amounts to."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aura_study.theory.fixed_points import fixed_point
+from aura_study.theory.forms import Form
+
+Array = NDArray[np.float64]
+
+
+def presence_inflation(form: Form, presence: ArrayLike, loss: ArrayLike = 1.0) -> Array:
+    r"""Unmasked over masked precision of a task present with probability p: weight at p L over weight at L.
+
+    1/p for sigma, log sigma and log variance; 1/sqrt(p) for AURA softplus; for log(1+sigma^2) it depends on the loss,
+    from 1/p at large p L down to 1/sqrt(p) at small L. The limit of small eta, for SGD; Adam: pass
+    `adam_effective_presence`.
+
+    For SGD on log sigma and log variance the *time average* of the weight is 1/(2 p L) at any eta that leaves a
+    stationary distribution, not just a small one: E[theta_{t+1} - theta_t] = 0 says E[weight] p L = 1/2, since presence
+    and loss of a step are independent of theta before it. The typical (median) weight then falls below the average.
+    """
+    masked = form.weight(fixed_point(form, loss))
+    return form.weight(fixed_point(form, loss, presence)) / masked
+
+
+def time_average_weight(form: Form, loss: ArrayLike, presence: ArrayLike, *, masked: bool) -> Array:
+    """Mean over all steps of the factor on the task's loss, absent steps counting as 0, at the fixed point.
+
+    p / (2 L) masked against 1 / (2 L) unmasked for sigma, log sigma and log variance: the phantom gradient hands the
+    task the weight that it would have if it were always there, an undeclared inverse-frequency reweighting. For AURA
+    softplus p / sqrt(2 L) against sqrt(p) / sqrt(2 L): half of that, on a logarithmic scale. Small eta.
+    """
+    presence = np.asarray(presence, float)
+    effective = np.ones_like(presence) if masked else presence
+    return presence * form.weight(fixed_point(form, loss, effective))
+
+
+def adam_effective_presence(presence: ArrayLike, beta2: float = 0.999) -> Array:
+    r"""Presence p' at which SGD's fixed point is Adam's for the unmasked task:
+    :math:`p' = p \big/ \big(1 + (1-b_2)\tfrac{1-2p}{2p}\big)`.
+
+    Adam divides by sqrt(v), and v rises with each rare, large gradient of a present step just when that gradient acts:
+    present steps are weighed down. Derivation: let R = -w'(theta) L / r'(theta), so that the gradient is r' on absent
+    and r'(1 - R) on present steps. Stationarity in the limit of small eta, E[g / sqrt(v)] = 0 with v = V + (1-b2) g^2
+    and V independent of the step, gives to first order in (1-b2)
+
+    .. math:: R - 1 = \frac{1-p}{p}\Big(1 + \frac{(1-b_2)\,[(R-1)^2 - 1]}{2\,E V}\Big),\qquad E V = p(R-1)^2 + 1 - p,
+
+    and R = 1/p on the right-hand side gives the result, with p' = 1/R. First order: it asks for many presences within
+    v's memory, p >> 1-b2, and neglects the loss's own noise.
+    """
+    presence = np.asarray(presence, float)
+    if not ((presence > 0) & (presence <= 1)).all():
+        raise ValueError(f"presence must lie in (0, 1], got {presence}")
+    return presence / (1 + (1 - beta2) * (1 - 2 * presence) / (2 * presence))

@@ -1,0 +1,67 @@
+r"""What follows a task's return: overshoot (whiplash) and the way back to the fixed point.
+
+Distances are measured in :math:`\Delta = \theta - \theta^*`: negative where the absence has left too large a weight,
+positive where the task is switched off. The task is present in every step after its return.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import quad
+
+from aura_study.theory.fixed_points import fixed_point
+from aura_study.theory.forms import Form
+
+Array = NDArray[np.float64]
+
+
+def return_step(form: Form, theta: ArrayLike, rate: ArrayLike, loss: ArrayLike = 1.0) -> Array:
+    r"""Delta after SGD's first step with the task back; exact.
+
+    For log sigma, Lambda away from its fixed point: :math:`\Delta = -\Lambda + \eta (e^{2\Lambda} - 1)`.
+    """
+    theta = np.asarray(theta, float)
+    return theta - np.asarray(rate, float) * form.gradient(theta, loss) - fixed_point(form, loss)
+
+
+def whiplash_rate(form: Form, theta: ArrayLike, loss: ArrayLike = 1.0) -> Array:
+    r"""SGD's learning rate above which the first step of the returning task overshoots the fixed point; exact.
+
+    :math:`\eta_w = (\theta^* - \theta) / |g(\theta, L)|`: the zero of `return_step`. For log sigma
+    :math:`\Lambda / (e^{2\Lambda} - 1)`, whatever the loss.
+    """
+    theta = np.asarray(theta, float)
+    return (fixed_point(form, loss) - theta) / -form.gradient(theta, loss)
+
+
+def recovery_phantom(form: Form, theta: float, loss: float = 1.0, tolerance: float = 0.05) -> float:
+    r"""Sum of learning rates that SGD needs to bring the weight from ``theta`` to within a factor 1 + ``tolerance``
+    of its fixed point; 0 if it is there already.
+
+    Gradient flow: :math:`\int d\theta / |g(\theta, L)|`. For log sigma and log variance in closed form: with w the
+    weight over its fixed point, 1/w - 1 decays as exp(-c Lambda), c the `curvature` (2 and 1/2), so that
+    :math:`\Lambda = c^{-1}\log\frac{1/w_0 - 1}{1/w_1 - 1}`. A weight that an absence left far too large costs at most
+    :math:`c^{-1}\log((1+\text{tolerance})/\text{tolerance})`, whatever the length of the absence; a task thrown Delta
+    above its fixed point needs about Delta over the regulariser's slope, that pull being all that is left.
+
+    An approximation of first order in eta; after a whiplash it counts from the point that `return_step` gives.
+    """
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be > 0, got {tolerance}")
+    aim = float(form.weight(fixed_point(form, loss)))
+    ratio = float(form.weight(np.asarray(theta, float))) / aim
+    goal = 1 + tolerance if ratio > 1 else 1 / (1 + tolerance)
+    if (ratio - goal) * (goal - 1) <= 0:
+        return 0.0
+    if form.name in ("log_sigma", "log_variance"):
+        pull = 2.0 if form.name == "log_sigma" else 0.5
+        return float(np.log((1 / ratio - 1) / (1 / goal - 1)) / pull)
+    end = float(_theta_at_weight(form, goal * aim))
+    return abs(quad(lambda t: 1 / float(form.gradient(t, loss)), theta, end, limit=200)[0])
+
+
+def _theta_at_weight(form: Form, weight: float) -> Array:
+    """Parameter with the given weight."""
+    if form.name == "aura_softplus":
+        value = 1 / weight - 1e-8
+        return np.asarray(value + np.log(-np.expm1(-value)))
+    return np.asarray((0.5 / weight) ** 0.5)
