@@ -1,0 +1,156 @@
+"""Tokenizers, and texts tokenised once into flat arrays."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pooch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from aura_study.data.corpus import Corpus, TaskSplit
+
+MAX_LENGTH = 128
+VOCABULARY = 4096
+# RoBERTa's ids for the first four, which RobertaConfig assumes; a trained vocabulary's size varies, so its mask is 4.
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+_SMALLEST = len(SPECIAL_TOKENS) + 256  # every byte has a token, so that no text is unknown
+_VERSION = 1  # of the training recipe below: part of the cache key
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """Texts of one task as token ids, special tokens included, and their labels.
+
+    Row ``i`` is ``ids[offsets[i]:offsets[i + 1]]``: ``ids`` is int32 ``(tokens,)``, ``offsets`` int64 ``(rows + 1,)``.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, int64 ``(rows,)``."""
+        return np.diff(self.offsets)
+
+
+def default_cache() -> Path:
+    """Folder where trained tokenizers are kept, the user's cache folder."""
+    return Path(pooch.os_cache("aura_study")) / "tokenizers"
+
+
+def corpus_tokenizer(
+    corpus: Corpus, vocabulary: int = VOCABULARY, cache: Path | None = None
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE tokenizer trained on the training texts of ``corpus``, with RoBERTa's special tokens and form.
+
+    The same corpus and vocabulary give the same tokenizer. It is kept under ``cache`` (`default_cache` if not given),
+    keyed by corpus digest and vocabulary; where that folder cannot be written it is trained anew each time.
+
+    Args:
+        corpus: what to train on.
+        vocabulary: most tokens to learn; a small corpus may have fewer pairs worth merging, so a model takes
+            ``len(tokenizer)`` as the size of its vocabulary.
+        cache: folder of kept tokenizers.
+
+    Raises:
+        ValueError: a vocabulary too small for the special tokens and the 256 bytes.
+    """
+    if vocabulary < _SMALLEST:
+        raise ValueError(f"a byte-level vocabulary needs at least {_SMALLEST} tokens, got {vocabulary}")
+    folder = cache if cache is not None else default_cache()
+    path = folder / f"bpe-{corpus.digest[:20]}-{vocabulary}-v{_VERSION}.json"
+    if path.is_file():
+        return _wrapped(Tokenizer.from_file(str(path)))
+    tokenizer = _train((text for split in corpus.train.values() for text in split.texts), vocabulary)
+    _keep(tokenizer, path)
+    return _wrapped(tokenizer)
+
+
+def pretrained_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to an encoder, from a hub id (downloaded if not cached) or a local folder.
+
+    Raises:
+        ValueError: a tokenizer without a padding token, which batches need.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"the tokenizer of {name_or_folder!r} has no padding token")
+    return tokenizer
+
+
+def tokenize(split: TaskSplit, tokenizer: PreTrainedTokenizerBase, max_length: int = MAX_LENGTH) -> TokenizedSplit:
+    """All texts of ``split`` as token ids, at most ``max_length`` each; a truncated row keeps its closing token.
+
+    Raises:
+        ValueError: ``max_length`` too small to hold the special tokens and one more.
+    """
+    if max_length < (least := tokenizer.num_special_tokens_to_add() + 1):
+        raise ValueError(f"max_length must be at least {least}, got {max_length}")
+    rows = tokenizer(
+        split.texts,
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )["input_ids"]
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.fromiter((token for row in rows for token in row), np.int32, int(offsets[-1]))
+    return TokenizedSplit(ids, offsets, split.labels)
+
+
+def tokenize_splits(
+    splits: dict[str, TaskSplit], tokenizer: PreTrainedTokenizerBase, max_length: int = MAX_LENGTH
+) -> dict[str, TokenizedSplit]:
+    """`tokenize` for every task of ``corpus.train`` or ``corpus.dev``."""
+    return {task: tokenize(split, tokenizer, max_length) for task, split in splits.items()}
+
+
+def _train(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    start, end = ((token, SPECIAL_TOKENS.index(token)) for token in ("<s>", "</s>"))
+    tokenizer.post_processor = processors.RobertaProcessing(end, start, trim_offsets=True, add_prefix_space=False)
+    return tokenizer
+
+
+def _keep(tokenizer: Tokenizer, path: Path) -> None:
+    """Save under ``path`` in one step, so that two runs at once cannot read half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            fresh = Path(folder) / path.name
+            tokenizer.save(str(fresh))
+            fresh.replace(path)
+    except OSError:
+        return  # a cache that cannot be written is only slower
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    start, pad, end, unknown, mask = SPECIAL_TOKENS
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=start,
+        cls_token=start,
+        eos_token=end,
+        sep_token=end,
+        pad_token=pad,
+        unk_token=unknown,
+        mask_token=mask,
+        clean_up_tokenization_spaces=False,
+    )
