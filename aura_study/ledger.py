@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from aura_study.claims import CLAIMS
+from aura_study.errors import StudyError
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders
-from aura_study.study.errors import StudyError
 
 VERDICT_STYLES = {
     "confirmed": "bold green",

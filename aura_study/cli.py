@@ -1,0 +1,199 @@
+"""The command line: ``aura-study`` and ``python -m aura_study``.
+
+Heavy modules are imported inside the commands, so that ``--help`` and usage errors come at once.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aura_study.errors import StudyError
+from aura_study.parameters import Data, Profile
+
+if TYPE_CHECKING:
+    from aura_study.paths import RunFolders
+    from aura_study.study import Request
+
+DEFAULT_RUN = "quick"
+
+app = typer.Typer(
+    help="Reproduce and study the phantom gradient of Kendall's uncertainty weighting.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="AURA's public data files.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+RunName = Annotated[str, typer.Option("--run", help="Run to read: a name, or a results folder.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Change a parameter; may be repeated."),
+]
+
+
+@app.command()
+def run(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Notebooks by name or number; all if none.")] = None,
+    profile: Annotated[Profile, typer.Option(help="How much work: seconds, minutes, or the whole study.")] = "quick",
+    data: Annotated[Data, typer.Option(help="Generated sentences, or AURA's public files.")] = "embedded",
+    out: Annotated[str | None, typer.Option(help="Run name or results folder; default: the profile's name.")] = None,
+    parameter: Assignments = None,
+    parameter_file: Annotated[
+        Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p goes before it.")
+    ] = None,
+    replace: Annotated[bool, typer.Option(help="Overwrite a run made with other settings.")] = False,
+) -> None:
+    """Run notebooks, then write ledger, manifest and report. What has not changed is not run again."""
+    from rich.console import Console
+
+    from aura_study import ledger
+    from aura_study.study import run_study
+
+    signal.signal(signal.SIGTERM, _terminated)
+    request = _request(notebooks or [], profile, data, out, parameter or [], parameter_file)
+    outcome = run_study(request, Console(stderr=True), replace=replace)
+    console = Console()
+    console.print(ledger.table(ledger.read_claims(request.folders)))
+    if not outcome.executed:
+        console.print("Nothing had changed, so nothing was run again.", highlight=False)
+    console.print(f"Report: {outcome.report}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def params(notebook: Annotated[str, typer.Argument(help="Notebook by name or number.")]) -> None:
+    """List a notebook's parameters: type, range, default, meaning, and what the profiles change."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from aura_study.study.registry import PROFILES, choose_notebooks, describe, parameter_classes, parameters_of
+
+    (name,) = choose_notebooks([notebook])
+    rows = describe(parameters_of(name, parameter_classes()))
+    table = Table(title=f"Parameters of {name}", show_lines=True)
+    for heading in ("name", "allowed", *PROFILES, "meaning"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        values = (str(row.profiles[profile]) for profile in PROFILES)
+        table.add_row(*map(Text, (row.name, row.allowed, *values, row.meaning)))
+    Console().print(table)
+
+
+@app.command()
+def claims(
+    run: RunName = DEFAULT_RUN, as_json: Annotated[bool, typer.Option("--json", help="Print claims.json.")] = False
+) -> None:
+    """Print the ledger of a run."""
+    from rich.console import Console
+
+    from aura_study import ledger
+
+    content = ledger.read_claims(_folders(run))
+    if as_json:
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        Console().print(ledger.table(content))
+
+
+@app.command()
+def report(run: RunName = DEFAULT_RUN) -> None:
+    """Rebuild the report of a run from its results alone."""
+    from aura_study.report import build_report
+
+    typer.echo(f"Report: {build_report(_folders(run))}")
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Run name or results folder.")],
+    run_b: Annotated[str, typer.Argument(help="Run name or results folder.")],
+) -> None:
+    """Show parameters, ledger and figures of two runs side by side."""
+    from rich.console import Console
+
+    from aura_study.study.compare import compare_runs
+
+    for table in compare_runs(_folders(run_a), _folders(run_b)):
+        Console().print(table)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    options_metavar="TARGET [OPTIONS]",
+)
+def audit(context: typer.Context) -> None:
+    """Test any multi-task loss for the phantom gradient; `aura-study audit --help` tells more."""
+    from aura_study.audit.cli import audit_command
+
+    inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    inner.command()(audit_command)
+    inner(context.args, prog_name="aura-study audit")
+
+
+@data_app.command()
+def fetch() -> None:
+    """Download what is missing; every file is verified by its digest."""
+    from aura_study.data import sources
+    from aura_study.paths import data_cache
+
+    for path in sources.fetch_all():
+        typer.echo(f"verified {path.relative_to(data_cache())}")
+
+
+@data_app.command()
+def status() -> None:
+    """Say which data files are there and whole."""
+    from aura_study.data import sources
+    from aura_study.paths import data_cache
+
+    typer.echo(f"data folder: {data_cache()}")
+    for entry in sources.status():
+        state = "verified" if entry.verified else "damaged" if entry.present else "missing"
+        typer.echo(f"{state:>9}  {entry.bytes:>10,} bytes  {entry.name}")
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user end it with one message and exit code 1."""
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, (StudyError, *_data_errors())):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _request(
+    notebooks: list[str], profile: Profile, data: Data, out: str | None, assignments: list[str], file: Path | None
+) -> "Request":
+    from aura_study.study import Request, parameter_classes
+    from aura_study.study.request import parse_assignments, read_parameter_file
+
+    overrides: dict[str, Any] = {**(read_parameter_file(file) if file else {}), **parse_assignments(assignments)}
+    return Request.of(parameter_classes(), notebooks, profile, data, out, overrides)
+
+
+def _folders(run: str) -> "RunFolders":
+    from aura_study.paths import RunFolders
+
+    try:
+        return RunFolders.of(run)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+
+
+def _data_errors() -> tuple[type[Exception], ...]:
+    sources = sys.modules.get("aura_study.data.sources")
+    return (sources.DataError, sources.MissingDataError) if sources else ()
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""One module per group of claims: parameters in, tidy tables and measurements out."""

@@ -1,0 +1,5 @@
+"""The report: a static site built from a run's results alone."""
+
+from aura_study.report.site import build_report
+
+__all__ = ["build_report"]

@@ -1,0 +1,8 @@
+"""Running the study: notebooks in order, each only if something it depends on has changed."""
+
+from aura_study.errors import StudyError
+from aura_study.study.registry import notebook_names, parameter_classes
+from aura_study.study.request import Request
+from aura_study.study.runner import Outcome, run_study
+
+__all__ = ["Outcome", "Request", "StudyError", "notebook_names", "parameter_classes", "run_study"]

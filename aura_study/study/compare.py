@@ -1,0 +1,74 @@
+"""Two runs side by side: what was set, what was decided, which figures there are."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from aura_study import ledger, manifest
+from aura_study.paths import RunFolders
+
+ABSENT = "–"
+
+
+def compare_runs(first: RunFolders, second: RunFolders) -> Iterator[Table]:
+    """Tables of parameters that differ, of all claims, and of figures that differ.
+
+    Raises:
+        StudyError: a run without a ledger.
+    """
+    ledgers = [ledger.read_claims(folders) for folders in (first, second)]
+    manifests = [manifest.read_manifest(folders) for folders in (first, second)]
+    names = [folders.name if first.name != second.name else str(folders.results) for folders in (first, second)]
+    yield _differing("Settings and parameters that differ", names, *map(_settings, manifests))
+    yield _claims(names, *({row["claim"]: row for row in content["claims"]} for content in ledgers))
+    yield _differing("Figures that differ", names, _figures(first, manifests[0]), _figures(second, manifests[1]))
+
+
+def _settings(content: Mapping[str, Any]) -> dict[str, str]:
+    request = content.get("request", {})
+    rows = {name: str(request.get(name, ABSENT)) for name in ("profile", "data")}
+    rows["commit"] = str(content.get("commit", {}).get("hash") or ABSENT)[:10]
+    for notebook, entry in content.get("notebooks", {}).items():
+        rows.update({f"{notebook}: {name}": str(value) for name, value in entry["parameters"].items()})
+    return rows
+
+
+def _figures(folders: RunFolders, content: Mapping[str, Any]) -> dict[str, str]:
+    outputs = [entry["outputs"] for entry in content.get("notebooks", {}).values()]
+    figures = {key: value for found in outputs for key, value in found.items() if key.endswith(".svg")}
+    return {key: f"{folders.figures.parent.name}/{folders.name} ({value[:8]})" for key, value in figures.items()}
+
+
+def _differing(title: str, names: list[str], first: Mapping[str, str], second: Mapping[str, str]) -> Table:
+    table = Table(title=title, min_width=60)
+    for heading in ("", *names):
+        table.add_column(heading, overflow="fold")
+    for key in dict.fromkeys([*first, *second]):
+        left, right = first.get(key, ABSENT), second.get(key, ABSENT)
+        if left != right:
+            table.add_row(*map(Text, (key, left, right)))
+    if not table.row_count:
+        table.add_row("nothing", "", "")
+    return table
+
+
+def _claims(names: list[str], first: Mapping[str, Any], second: Mapping[str, Any]) -> Table:
+    table = Table(title="Ledger", show_lines=True, min_width=60)
+    for heading in ("claim", *names, ""):
+        table.add_column(heading, overflow="fold")
+    for key in dict.fromkeys([*first, *second]):
+        left, right = first.get(key), second.get(key)
+        same = bool(left and right and left["verdict"] == right["verdict"])
+        table.add_row(
+            key, _cell(left), _cell(right), Text("same verdict" if same else "differs", "" if same else "bold")
+        )
+    return table
+
+
+def _cell(row: Mapping[str, Any] | None) -> Text:
+    if row is None:
+        return Text("not decided", style="dim")
+    text = Text(row["verdict"], style=ledger.VERDICT_STYLES.get(row["verdict"], ""))
+    return text.append(f"\n{ledger.number(row['measured'])} {ledger.interval(dict(row))}", style="not bold default")

@@ -1,0 +1,127 @@
+"""What the user sees while the study runs: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from aura_study.study.kernel import Progress
+
+SYMBOLS = {"waiting": "·", "running": "▸", "done": "✓", "unchanged": "=", "failed": "✗"}
+STYLES = {"waiting": "dim", "running": "bold", "done": "green", "unchanged": "cyan", "failed": "bold red"}
+
+
+@dataclass
+class Line:
+    """State of one notebook on the display."""
+
+    name: str
+    expected: float | None = None
+    state: str = "waiting"
+    stage: str = ""
+    progress: Progress | None = None
+    started: float = 0.0
+    seconds: float = field(default=0.0)
+
+    def elapsed(self) -> float:
+        """Seconds since it started, or that it took."""
+        return time.monotonic() - self.started if self.state == "running" else self.seconds
+
+    def remaining(self) -> float | None:
+        """Estimated seconds left: from the last time it ran, else unknown."""
+        if self.state == "running" and self.expected:
+            return max(self.expected - self.elapsed(), 0.0)
+        return self.expected if self.state == "waiting" else None
+
+
+class Display(AbstractContextManager["Display"]):
+    """One line per notebook. ``with Display(...) as display`` shows it; outside a terminal it prints each change."""
+
+    def __init__(self, console: Console, names: list[str], expected: dict[str, float]) -> None:
+        self.lines = {name: Line(name, expected.get(name)) for name in names}
+        self._console = console
+        self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._heading = ""
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def start(self, name: str, why: str) -> None:
+        """``name`` begins to run, because ``why``."""
+        line = self.lines[name]
+        line.state, line.stage, line.started = "running", why, time.monotonic()
+        self._heading = ""
+        about = f", about {duration(line.expected)}" if line.expected else ""
+        self._print(f"{self._position(name)} {name}: running ({why}{about})")
+
+    def progress(self, name: str, progress: Progress) -> None:
+        """``name`` reached a cell, or its progress bar moved."""
+        line = self.lines[name]
+        line.progress, line.stage = progress, progress.bar or progress.heading
+        if progress.heading and progress.heading != self._heading:
+            self._heading = progress.heading
+            self._print(f"{self._position(name)} {name}: cell {progress.cell}/{progress.cells}, {progress.heading}")
+
+    def finish(self, name: str, state: str, stage: str = "") -> None:
+        """``name`` is done, unchanged or failed."""
+        line = self.lines[name]
+        line.seconds = line.elapsed()
+        line.state, line.stage = state, stage
+        took = f" in {duration(line.seconds)}" if line.seconds else ""
+        self._print(f"{self._position(name)} {name}: {state}{took}{f' ({stage})' if stage else ''}")
+
+    def __rich__(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for column in ("", "notebook", "cells", "stage", "time", "left"):
+            table.add_column(column, no_wrap=column != "stage", overflow="ellipsis")
+        for line in self.lines.values():
+            running = line.state == "running"
+            style = STYLES[line.state]
+            left = line.remaining()
+            table.add_row(
+                Spinner("dots", style="bold") if running else Text(SYMBOLS[line.state], style=style),
+                Text(line.name, style=style),
+                f"{line.progress.cell}/{line.progress.cells}" if line.progress and running else "",
+                Text(
+                    line.stage if line.stage or line.state == "waiting" else line.state, style="" if running else "dim"
+                ),
+                duration(line.elapsed()) if line.elapsed() else "",
+                f"~{duration(left)} left" if left is not None and line.state in ("running", "waiting") else "",
+            )
+        return table
+
+    def _position(self, name: str) -> str:
+        return f"[{list(self.lines).index(name) + 1}/{len(self.lines)}]"
+
+    def _print(self, text: str) -> None:
+        if not self._live:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people read them: ``4.2 s``, ``48 s``, ``3 min 05 s``, ``1 h 12 min``."""
+    if seconds is None:
+        return "?"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,216 @@
+"""The study: each notebook in order if something changed, then ledger, manifest and report."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from aura_study import ledger, manifest
+from aura_study.errors import StudyError
+from aura_study.paths import RunFolders, notebooks_folder, project_root
+from aura_study.study.display import Display
+from aura_study.study.fingerprint import digest_json, fingerprint
+from aura_study.study.inputs import data_state
+from aura_study.study.kernel import execute
+from aura_study.study.request import Request
+from aura_study.study.stamps import (
+    Stamp,
+    collect_outputs,
+    read_stamp,
+    reason_to_run,
+    snapshot,
+    stamp_path,
+    write_stamp,
+)
+
+LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb")  # as `write_atomically` and `execute` name them
+
+
+@dataclass
+class Outcome:
+    """What a run did."""
+
+    folders: RunFolders
+    executed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    report: Path | None = None
+
+
+def run_study(
+    request: Request, console: Console | None = None, folder: Path | None = None, replace: bool = False
+) -> Outcome:
+    """Bring the run up to date with ``request``.
+
+    Args:
+        request: what to run, already validated.
+        console: where progress goes; standard error unless given.
+        folder: of the source notebooks, the project's unless given.
+        replace: overwrite a run that was made with another profile, data or overrides.
+
+    Raises:
+        StudyError: the folder is in use, cannot be written or holds another run; data are missing; a notebook failed.
+        KeyboardInterrupt: with what is kept printed first.
+    """
+    console = console or Console(stderr=True)
+    source = folder or notebooks_folder()
+    outcome = Outcome(request.folders)
+    data = data_state(request.data)
+    try:
+        with _locked(request.folders):
+            _claim_folder(request, replace)
+            _sweep(request.folders)
+            try:
+                _run_notebooks(request, source, data.digest, outcome, console)
+            finally:
+                outcome.claims = ledger.write_claims(request.folders, request.profile, request.data)
+                _write_manifest(request, source, data.files, bool(outcome.executed))
+            outcome.report = _build_report(request.folders, console)
+    except OSError as error:
+        raise StudyError(f"cannot write the run to {request.folders.results}: {error.strerror or error}") from error
+    except KeyboardInterrupt:
+        done = len(outcome.executed) + len(outcome.unchanged)
+        console.print(
+            f"\nInterrupted. {done} of {len(request.parameters)} notebooks are finished and kept in "
+            f"{request.folders.results}; the same command goes on from there.",
+            markup=False,
+            highlight=False,
+        )
+        raise
+    return outcome
+
+
+def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, console: Console) -> None:
+    stamps = {name: read_stamp(request.folders, name) for name in request.parameters}
+    expected = {name: stamp.seconds for name, stamp in stamps.items() if stamp}
+    versions = manifest.versions()
+    with Display(console, list(request.parameters), expected) as display:
+        for name, parameters in request.parameters.items():
+            current = fingerprint(source / f"{name}.ipynb", parameters, data, versions)
+            why = reason_to_run(request.folders, stamps[name], current)
+            if why is None:
+                display.finish(name, "unchanged")
+                outcome.unchanged.append(name)
+                continue
+            display.start(name, why)
+            try:
+                write_stamp(request.folders, name, _execute(request, source, name, current, display))
+            except BaseException as error:
+                display.finish(name, "failed", "interrupted" if isinstance(error, KeyboardInterrupt) else "see below")
+                raise
+            display.finish(name, "done")
+            outcome.executed.append(name)
+
+
+def _execute(request: Request, source: Path, name: str, current: dict[str, str], display: Display) -> Stamp:
+    folders = request.folders
+    target = folders.notebooks / f"{name}.ipynb"
+    for stale in (stamp_path(folders, name), target):
+        stale.unlink(missing_ok=True)
+    before = snapshot(folders.trajectories)
+    values = request.parameters[name].model_dump(mode="json")
+    started = time.monotonic()
+    execute(
+        source / f"{name}.ipynb",
+        target,
+        values,
+        cwd=source,
+        on_progress=lambda progress: display.progress(name, progress),
+        redact=_redactions(folders),
+    )
+    seconds = time.monotonic() - started
+    changed = [path for path, state in snapshot(folders.trajectories).items() if before.get(path) != state]
+    shown = {key: value for key, value in values.items() if key != "out"}
+    return Stamp(current, shown, collect_outputs(folders, name, changed), round(seconds, 1))
+
+
+def _redactions(folders: RunFolders) -> dict[str, str]:
+    """Absolute paths that could appear in a notebook, longest first, and what is shown in their place."""
+    paths = {str(folders.results): folders.name, str(project_root()): ".", str(Path.home()): "~"}
+    return {path: paths[path] for path in sorted(paths, key=len, reverse=True) if len(path) > 1}
+
+
+@contextmanager
+def _locked(folders: RunFolders) -> Iterator[None]:
+    """Hold the run's folder alone; the system drops the lock when the process ends, however it ends."""
+    folders.results.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folders.results / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(
+            f"another run is writing to {folders.results}; wait for it, or choose another name with --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _claim_folder(request: Request, replace: bool) -> None:
+    """Refuse a folder that holds a run with another profile, data or overrides."""
+    held = manifest.read_manifest(request.folders).get("request")
+    if held and held != request.identity and not replace:
+        raise StudyError(
+            f"run {request.folders.name!r} was made with {_words(held)}, and this would be {_words(request.identity)}; "
+            "choose another name with --out, or overwrite it with --replace"
+        )
+    if not os.access(request.folders.results, os.W_OK):
+        raise StudyError(f"cannot write to {request.folders.results}")
+
+
+def _sweep(folders: RunFolders) -> None:
+    """Remove the unfinished files of a process that was killed; nobody else writes while the lock is held."""
+    for folder in (folders.results, folders.figures):
+        for path in folder.rglob(".*"):
+            if LEFTOVER.fullmatch(path.name) and path.is_file():
+                path.unlink()
+
+
+def _words(identity: dict[str, Any]) -> str:
+    changed = ", ".join(f"{name}={value}" for name, value in identity["overrides"].items())
+    return f"profile {identity['profile']} on {identity['data']} data" + (f" and {changed}" if changed else "")
+
+
+def _write_manifest(request: Request, source: Path, data: dict[str, str], executed: bool) -> None:
+    folders = request.folders
+    held = manifest.read_manifest(folders)
+    finished = {}
+    for path in sorted(source.glob("*.ipynb")):
+        stamp = read_stamp(folders, path.stem)
+        if stamp:
+            finished[path.stem] = {
+                "parameters": stamp.parameters,
+                "seeds": manifest.seeds_of(stamp.parameters),
+                "seconds": stamp.seconds,
+                "inputs": stamp.fingerprint,
+                "outputs": stamp.outputs,
+            }
+    if not executed and held.get("notebooks") == finished:
+        return  # nothing ran: the manifest still tells where the results came from
+    content = {
+        "run": folders.name,
+        "request": request.identity,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": manifest.commit(),
+        "device": manifest.device(),
+        "versions": manifest.versions(),
+        "data": {"name": request.data, "files": data},
+        "unfinished": [name for name in request.parameters if name not in finished],
+        "notebooks": finished,
+        "digest": digest_json([entry["outputs"] for entry in finished.values()]),
+    }
+    manifest.write_manifest(folders, content)
+
+
+def _build_report(folders: RunFolders, console: Console) -> Path:
+    from aura_study.report import build_report
+
+    return build_report(folders)

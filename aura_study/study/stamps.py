@@ -1,0 +1,97 @@
+"""Stamps: what a finished notebook was made from and what it wrote, so that only what changed runs again."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aura_study.outputs import write_json
+from aura_study.paths import RunFolders
+from aura_study.study.fingerprint import digest_file
+
+FIGURES = "figures/"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A finished notebook.
+
+    Attributes:
+        fingerprint: digest per ingredient, see `aura_study.study.fingerprint`.
+        parameters: values it ran with.
+        outputs: digest per file it wrote; keys are relative to the results folder, those of figures start with
+            ``figures/`` wherever the figures lie.
+        seconds: how long it took, for the next run's estimate.
+    """
+
+    fingerprint: dict[str, str]
+    parameters: dict[str, Any]
+    outputs: dict[str, str]
+    seconds: float
+
+
+def stamp_path(folders: RunFolders, notebook: str) -> Path:
+    """Where the stamp of ``notebook`` lies."""
+    return folders.results / "stamps" / f"{notebook}.json"
+
+
+def read_stamp(folders: RunFolders, notebook: str) -> Stamp | None:
+    """The stamp, or ``None`` if the notebook has not finished or the file is damaged."""
+    try:
+        stamp = Stamp(**json.loads(stamp_path(folders, notebook).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return stamp if isinstance(stamp.fingerprint, dict) and isinstance(stamp.outputs, dict) else None
+
+
+def write_stamp(folders: RunFolders, notebook: str, stamp: Stamp) -> None:
+    """Save the stamp; from now on the notebook counts as finished."""
+    write_json(stamp_path(folders, notebook), asdict(stamp))
+
+
+def reason_to_run(folders: RunFolders, stamp: Stamp | None, fingerprint: Mapping[str, str]) -> str | None:
+    """Why the notebook has to run, or ``None`` if its stamp still holds."""
+    if stamp is None:
+        return "not finished yet"
+    changed = [name for name, value in fingerprint.items() if stamp.fingerprint.get(name) != value]
+    if changed:
+        return f"{' and '.join(changed)} changed"
+    for key, value in stamp.outputs.items():
+        path = locate(folders, key)
+        if not path.is_file():
+            return f"{key} is missing"
+        if digest_file(path) != value:
+            return f"{key} was altered"
+    return None
+
+
+def locate(folders: RunFolders, key: str) -> Path:
+    """The file behind a key of ``Stamp.outputs``."""
+    return folders.figures / key.removeprefix(FIGURES) if key.startswith(FIGURES) else folders.results / key
+
+
+def collect_outputs(folders: RunFolders, notebook: str, trajectories: Iterable[Path]) -> dict[str, str]:
+    """Digests of what ``notebook`` wrote: executed notebook, evidence, tables, figures and ``trajectories``."""
+    evidence = folders.evidence / f"{notebook}.json"
+    paths = {f"notebooks/{notebook}.ipynb": folders.notebooks / f"{notebook}.ipynb"}
+    if evidence.is_file():
+        content = json.loads(evidence.read_text(encoding="utf-8"))
+        paths[f"evidence/{notebook}.json"] = evidence
+        paths.update(
+            {f"tables/{entry['name']}.csv": folders.tables / f"{entry['name']}.csv" for entry in content["tables"]}
+        )
+        for entry in content["figures"]:
+            for kind in ("png", "svg"):
+                name = f"{entry['name']}.{kind}"
+                paths[FIGURES + name] = folders.figures / name
+    paths.update({path.relative_to(folders.results).as_posix(): path for path in trajectories})
+    return {key: digest_file(path) for key, path in paths.items()}
+
+
+def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of each visible file below ``folder``."""
+    if not folder.is_dir():
+        return {}
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}
