@@ -11,8 +11,6 @@ from aura_study.data.schedules import Schedule
 from aura_study.data.tasks import TASKS, task_order
 from aura_study.data.tokenization import TokenizedSplit
 
-PAD = 1  # RoBERTa's id
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -55,7 +53,6 @@ class Batches:
         splits: tokenised rows by task.
         schedule: which rows; its sizes must be those of the splits.
         pad_to_multiple_of: round the longest row up to a multiple of this, for kernels that like it.
-        pad: id of the padding token.
 
     Iterating gives `Batch` after `Batch` without end; ``iterate(start, stop)`` gives a range of steps.
 
@@ -64,13 +61,13 @@ class Batches:
     """
 
     def __init__(
-        self, splits: Mapping[str, TokenizedSplit], schedule: Schedule, *, pad_to_multiple_of: int = 1, pad: int = PAD
+        self, splits: Mapping[str, TokenizedSplit], schedule: Schedule, *, pad_to_multiple_of: int = 1
     ) -> None:
         sizes = {task: len(split) for task, split in splits.items()}
         if sizes != dict(schedule.sizes):
             raise ValueError(f"the schedule's sizes {dict(schedule.sizes)} are not the splits' {sizes}")
         self.schedule = schedule
-        self._collate = _Collator(splits, pad_to_multiple_of, pad)
+        self._collate = _Collator(splits, pad_to_multiple_of)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -90,7 +87,7 @@ class Batches:
 
 
 def dev_batches(
-    task: str, split: TokenizedSplit, batch_size: int = 64, *, pad_to_multiple_of: int = 1, pad: int = PAD
+    task: str, split: TokenizedSplit, batch_size: int = 64, *, pad_to_multiple_of: int = 1
 ) -> Iterator[Batch]:
     """All rows of one task once, shortest first, so that hardly any padding is computed.
 
@@ -99,7 +96,7 @@ def dev_batches(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    collate = _Collator({task: split}, pad_to_multiple_of, pad)
+    collate = _Collator({task: split}, pad_to_multiple_of)
     order = np.argsort(split.lengths, kind="stable")
     return (collate({task: order[start : start + batch_size]}) for start in range(0, len(order), batch_size))
 
@@ -107,11 +104,14 @@ def dev_batches(
 class _Collator:
     """Rows by task to a `Batch`: one gather from the tokens of all tasks laid end to end."""
 
-    def __init__(self, splits: Mapping[str, TokenizedSplit], multiple: int, pad: int) -> None:
+    def __init__(self, splits: Mapping[str, TokenizedSplit], multiple: int) -> None:
         if multiple < 1:
             raise ValueError(f"pad_to_multiple_of must be at least 1, got {multiple}")
         self.order = task_order(splits)
-        self.multiple, self.pad = multiple, pad
+        self.multiple = multiple
+        if len(pads := {split.pad for split in splits.values()}) > 1:
+            raise ValueError(f"the splits come from different tokenizers: padding ids {sorted(pads)}")
+        self.pad = pads.pop()
         tokens = [len(splits[task].ids) for task in self.order]
         bases = dict(zip(self.order, np.cumsum([0, *tokens]), strict=False))
         self.ids = np.concatenate([splits[task].ids for task in self.order]).astype(np.int64)

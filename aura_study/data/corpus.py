@@ -11,7 +11,7 @@ import numpy as np
 from aura_study.data.tasks import TASKS, task_order
 
 CorpusName = Literal["embedded", "aura"]
-Rows = Mapping[str, int] | int | None
+Limits = Mapping[str, int] | int | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,12 @@ class Corpus:
 
 
 def load_corpus(
-    name: CorpusName = "embedded", seed: int = 0, rows: Rows = None, dev_rows: Rows = None, *, download: bool = False
+    name: CorpusName = "embedded",
+    seed: int = 0,
+    rows: Limits = None,
+    dev_rows: Limits = None,
+    *,
+    download: bool = False,
 ) -> Corpus:
     """Texts and labels of the four tasks.
 
@@ -103,7 +108,7 @@ def load_corpus(
     )
 
 
-def _limits(rows: Rows, what: str) -> dict[str, int]:
+def _limits(rows: Limits, what: str) -> dict[str, int]:
     limits = {} if rows is None else dict(rows) if isinstance(rows, Mapping) else dict.fromkeys(TASKS, rows)
     task_order(limits)
     if bad := {task: limit for task, limit in limits.items() if limit < 1}:

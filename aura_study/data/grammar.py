@@ -158,7 +158,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "said", "wrote", "shouted", "claimed", "posted", "told me", "whispered", "insisted", "repeated", "replied",
     ),
     "address": (
-        "listen, ", "look, ", "i tell you, ", "hey you, ", "believe me, ", "i think that ", "in my view ", "{person}, ",
+        "listen, ", "look, ", "i tell you, ", "hey you, ", "believe me, ", "my view: ", "in my view, ", "{person}, ",
         "to be clear, ", "i say it to your face: ", "you heard me: ",
     ),
 }  # fmt: skip
@@ -233,12 +233,12 @@ START: dict[str, dict[str, float]] = {
         "{person} called {person} a {scorn} {fool} at {topic}": 2,
         "the rules list '{scorn} {fool}' as an insult at {topic}": 1,
         "apparently i am a {scorn} {fool} now, in the words of {person}": 1,
-        "i heard that {remark}, or so {speaker} {said}": 1.5,
+        "i heard this: {remark}, or so {speaker} {said}": 1.5,
     },
     "reporting:direct": {
         "{remark}": 3,
         "{address}{remark}": 3,
-        "tell {person} that {remark}": 1,
+        "tell {person} this: {remark}": 1,
         "you and your '{fool}' friends, {remark}": 1.5,
         "you said you liked {topic}, {remark}": 1.5,
         "do not quote me on this, but {remark}": 1,

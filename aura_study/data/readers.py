@@ -88,5 +88,5 @@ def _numbered(frame: pd.DataFrame, column: str) -> list[tuple[int, object]]:
 
 def _code(value: object, codes: dict[str, int], path: Path, row: int, column: str) -> int:
     if value not in codes:
-        raise DataError(f"{path}, row {row}: {column} must be one of {list(codes)}, got {value!r}")
+        raise DataError(f"{path}, row {row}: {column} must be one of {list(codes.values())}, got {value!r}")
     return codes[value]

@@ -33,6 +33,8 @@ class Schedule(ABC):
             raise ValueError(f"every task needs at least 1 row, got {bad}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.seed < 0:
+            raise ValueError(f"a seed is at least 0, got {self.seed}")
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -44,9 +46,14 @@ class Schedule(ABC):
         """Micro-batches in which as many rows pass as there are; the last one of an epoch may be smaller."""
         return math.ceil(sum(self.sizes.values()) / self.batch_size)
 
-    @abstractmethod
     def batch(self, step: int) -> Rows:
-        """Rows of micro-batch ``step``."""
+        """Rows of micro-batch ``step``, which counts from 0."""
+        if step < 0:
+            raise ValueError(f"steps count from 0, got {step}")
+        return self._draw(step)
+
+    @abstractmethod
+    def _draw(self, step: int) -> Rows: ...
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Rows]:
         """Rows of micro-batches ``start`` to ``stop`` (exclusive; endless if not given)."""
@@ -59,9 +66,11 @@ class Schedule(ABC):
         return self.batches()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _shuffled(size: int, *key: int) -> np.ndarray:
-    return np.random.default_rng(key).permutation(size)
+    rows = np.random.default_rng(key).permutation(size)
+    rows.flags.writeable = False  # shared by every caller
+    return rows
 
 
 def _stream(task: str, size: int, seed: int, start: int, count: int) -> np.ndarray:
@@ -80,7 +89,7 @@ def _stream(task: str, size: int, seed: int, start: int, count: int) -> np.ndarr
 
 @dataclass(frozen=True)
 class _Mixed(Schedule):
-    def batch(self, step: int) -> Rows:
+    def _draw(self, step: int) -> Rows:
         epoch, position = divmod(step, self.steps_per_epoch)
         sizes = list(self.sizes.values())
         shuffled = _shuffled(sum(sizes), self.seed, epoch)
@@ -101,7 +110,7 @@ class _Stretch(Schedule):
     stop: int = 0
     quotas: Mapping[str, int] = field(default_factory=dict)
 
-    def batch(self, step: int) -> Rows:
+    def _draw(self, step: int) -> Rows:
         away = self.absent if self.start <= step < self.stop else None
         return {
             task: _stream(task, self.sizes[task], self.seed, step * quota, quota)
@@ -112,7 +121,7 @@ class _Stretch(Schedule):
 
 @dataclass(frozen=True)
 class _Alternating(Schedule):
-    def batch(self, step: int) -> Rows:
+    def _draw(self, step: int) -> Rows:
         turn, place = divmod(step, len(self.sizes))
         task = self.tasks[place]
         return {task: _stream(task, self.sizes[task], self.seed, turn * self.batch_size, self.batch_size)}

@@ -35,11 +35,12 @@ class Source:
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file: its name (its path below the cache folder), public address and SHA-256 digest."""
+    """One file: its name (its path below the cache folder), public address, SHA-256 digest and stated licence."""
 
     name: str
     url: str
     sha256: str
+    licence: str
 
 
 _AURA = "dbee907bfd70b1d07e9fe920b5b47ce6eb9cd113"
@@ -79,7 +80,7 @@ _TABLE = (
      "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7"),
 )  # fmt: skip
 REGISTRY: dict[str, DataFile] = {
-    name: DataFile(name, source.url(file), digest) for name, source, file, digest in _TABLE
+    name: DataFile(name, source.url(file), digest, source.licence) for name, source, file, digest in _TABLE
 }
 
 
@@ -91,6 +92,7 @@ class FileStatus:
     present: bool
     verified: bool
     bytes: int
+    licence: str
 
 
 def sha256(path: Path) -> str:
@@ -105,11 +107,8 @@ def status() -> list[FileStatus]:
     for file in REGISTRY.values():
         path = paths.data_cache() / file.name
         present = path.is_file()
-        rows.append(
-            FileStatus(
-                file.name, present, present and sha256(path) == file.sha256, path.stat().st_size if present else 0
-            )
-        )
+        verified = present and sha256(path) == file.sha256
+        rows.append(FileStatus(file.name, present, verified, path.stat().st_size if present else 0, file.licence))
     return rows
 
 
@@ -166,7 +165,7 @@ def _download(file: DataFile, path: Path) -> None:
 def training_log() -> pd.DataFrame:
     """AURA's real V10.2 run, one row per epoch, as its showcase notebook printed it.
 
-    Columns: ``epoch``; the epoch means ``total_loss``, ``toxicity_loss`` and ``reporting_loss``; ``toxicity_f1``, macro;
+    Columns: ``epoch``; the epoch means ``total_loss``, ``toxicity_loss`` and ``reporting_loss``; macro ``toxicity_f1``;
     ``weight_<task>``, the Kendall weight 1 / softplus(theta) after the epoch. The table ships with the package.
     """
     with resources.files("aura_study.data").joinpath("v10_2_training_log.csv").open("rb") as stream:

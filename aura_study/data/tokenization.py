@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pooch
+import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -24,12 +25,14 @@ _VERSION = 1  # of the training recipe below: part of the cache key
 class TokenizedSplit:
     """Texts of one task as token ids, special tokens included, and their labels.
 
-    Row ``i`` is ``ids[offsets[i]:offsets[i + 1]]``: ``ids`` is int32 ``(tokens,)``, ``offsets`` int64 ``(rows + 1,)``.
+    Row ``i`` is ``ids[offsets[i]:offsets[i + 1]]``: ``ids`` is int32 ``(tokens,)``, ``offsets`` int64 ``(rows + 1,)``;
+    ``pad`` is the id that fills a batch up.
     """
 
     ids: np.ndarray
     offsets: np.ndarray
     labels: np.ndarray
+    pad: int
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,7 +54,7 @@ def corpus_tokenizer(
     """Byte-level BPE tokenizer trained on the training texts of ``corpus``, with RoBERTa's special tokens and form.
 
     The same corpus and vocabulary give the same tokenizer. It is kept under ``cache`` (`default_cache` if not given),
-    keyed by corpus digest and vocabulary; where that folder cannot be written it is trained anew each time.
+    keyed by corpus digest, vocabulary and library version; where that folder cannot be written it is trained each time.
 
     Args:
         corpus: what to train on.
@@ -65,7 +68,7 @@ def corpus_tokenizer(
     if vocabulary < _SMALLEST:
         raise ValueError(f"a byte-level vocabulary needs at least {_SMALLEST} tokens, got {vocabulary}")
     folder = cache if cache is not None else default_cache()
-    path = folder / f"bpe-{corpus.digest[:20]}-{vocabulary}-v{_VERSION}.json"
+    path = folder / f"bpe-{corpus.digest[:20]}-{vocabulary}-v{_VERSION}-{tokenizers.__version__}.json"
     if path.is_file():
         return _wrapped(Tokenizer.from_file(str(path)))
     tokenizer = _train((text for split in corpus.train.values() for text in split.texts), vocabulary)
@@ -103,7 +106,7 @@ def tokenize(split: TaskSplit, tokenizer: PreTrainedTokenizerBase, max_length: i
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.fromiter((token for row in rows for token in row), np.int32, int(offsets[-1]))
-    return TokenizedSplit(ids, offsets, split.labels)
+    return TokenizedSplit(ids, offsets, split.labels, tokenizer.pad_token_id)
 
 
 def tokenize_splits(
