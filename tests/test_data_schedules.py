@@ -83,7 +83,7 @@ def test_stretch_is_absent_exactly_in_its_stretch(absent, start, length):
 
 
 def test_stretch_and_its_control_draw_the_same_rows():
-    """With and without the absence, the other tasks' rows are the same at every step, and so are the returned task's."""
+    """With and without the absence, every other task's rows are the same at every step, and the returned task's too."""
     treated, control = stretch(SIZES, 8, 5, "emotion", 10, 40), stretch(SIZES, 8, 5, "emotion", 0, 0)
     for step, (batch, whole) in enumerate(zip(treated.batches(0, 90), control.batches(0, 90), strict=True)):
         assert same(batch, {task: rows for task, rows in whole.items() if task in batch})
