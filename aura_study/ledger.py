@@ -1,118 +1,179 @@
-"""The ledger of claims: merging what the notebooks decided, and printing it."""
+"""The ledger of claims: what the notebooks decided, merged, checked on reading, and printed."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from aura_study.claims import CLAIMS
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from aura_study.claims import CLAIMS, Verdict
 from aura_study.errors import StudyError
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]  # becomes part of a path, so nothing else is let in
+NONE = "–"
 VERDICT_STYLES = {
-    "confirmed": "bold green",
-    "confirmed within limits": "bold yellow",
-    "refuted": "bold red",
-    "inconclusive": "bold magenta",
+    Verdict.CONFIRMED: "bold green",
+    Verdict.WITHIN_LIMITS: "bold yellow",
+    Verdict.REFUTED: "bold red",
+    Verdict.INCONCLUSIVE: "bold magenta",
 }
 
 
-def read_evidence(folders: RunFolders) -> list[dict[str, Any]]:
+class Row(BaseModel):
+    """One decided claim, as `Claim.decide` writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    claim: Name
+    section: str
+    statement: str
+    prediction: str
+    predicted: FiniteFloat | None
+    measured: FiniteFloat | None
+    interval: tuple[FiniteFloat | None, FiniteFloat | None]
+    ratio: FiniteFloat | None
+    unit: str
+    seeds: int = Field(ge=0)
+    verdict: Verdict
+    limit: str | None
+    limits: dict[str, float]
+    rule: str
+    notebook: Name
+    figure: Name | None
+
+
+class Ledger(BaseModel):
+    """``claims.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str
+    profile: str
+    data: str
+    claims: list[Row]
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """Rows by claim."""
+        return {row.claim: row for row in self.claims}
+
+
+class FigureEntry(BaseModel):
+    """A figure that a notebook made."""
+
+    name: Name
+    caption: str
+    alt: str
+
+
+class TableEntry(BaseModel):
+    """A table that a notebook made."""
+
+    name: Name
+    rows: int
+
+
+class Evidence(BaseModel):
+    """``evidence/<notebook>.json``."""
+
+    notebook: Name
+    claims: list[Row]
+    figures: list[FigureEntry]
+    tables: list[TableEntry]
+
+
+def read_evidence(folders: RunFolders) -> list[Evidence]:
     """What each notebook of the run wrote, in reading order.
 
     Raises:
-        StudyError: a file that is not evidence, named.
+        StudyError: a file that is not evidence; the text names file, place and value.
     """
-    return [_read(path) for path in sorted(folders.evidence.glob("*.json"))]
+    return [read_one(path) for path in sorted(folders.evidence.glob("*.json"))]
 
 
-def merge(folders: RunFolders) -> list[dict[str, Any]]:
-    """Rows of all decided claims in the order of `CLAIMS`."""
-    rows = {row["claim"]: row for evidence in read_evidence(folders) for row in evidence["claims"]}
-    return [rows[key] for key in CLAIMS if key in rows]
+def read_one(path: Path) -> Evidence:
+    """One notebook's evidence file; errors as `read_evidence`."""
+    return _read(path, Evidence)
 
 
-def write_claims(folders: RunFolders, profile: str, data: str) -> list[dict[str, Any]]:
-    """Merge the evidence into ``claims.json`` and return its rows."""
-    rows = merge(folders)
-    write_json(folders.claims, {"run": folders.name, "profile": profile, "data": data, "claims": rows})
-    return rows
+def merge(evidence: Sequence[Evidence]) -> list[Row]:
+    """Rows of all decided claims in the order of `CLAIMS`; claims this release does not know come last."""
+    rows = {row.claim: row for entry in evidence for row in entry.claims}
+    return [rows[key] for key in [*CLAIMS, *sorted(rows.keys() - CLAIMS.keys())] if key in rows]
 
 
-def read_claims(folders: RunFolders) -> dict[str, Any]:
+def write_claims(folders: RunFolders, profile: str, data: str) -> Ledger:
+    """Merge the evidence into ``claims.json``."""
+    ledger = Ledger(run=folders.name, profile=profile, data=data, claims=merge(read_evidence(folders)))
+    write_json(folders.claims, ledger.model_dump(mode="json"))
+    return ledger
+
+
+def read_claims(folders: RunFolders) -> Ledger:
     """``claims.json`` of a run.
 
     Raises:
-        StudyError: no such run, or a file that cannot be read.
+        StudyError: no such run, or a damaged file; the text names file, place and value.
     """
     if not folders.claims.is_file():
         raise StudyError(f"run {folders.name!r} has no claims.json{_other_runs(folders)}")
-    content = _read_json(folders.claims)
-    if not isinstance(content.get("claims"), list):
-        raise StudyError(f"{folders.claims} is not a ledger: it holds no list of claims")
-    return content
+    return _read(folders.claims, Ledger)
 
 
-def number(value: Any) -> str:
-    """A measured number as people write it, with four significant digits; a dash for none."""
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
+def number(value: float | None) -> str:
+    """A measured number as people read it, with four significant digits; a dash for none."""
+    return NONE if value is None else f"{value:.4g}"
 
 
-def interval(row: dict[str, Any]) -> str:
-    """The interval of a row; a dash where it has no width to tell."""
-    low, high = row["interval"]
-    return "–" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+def interval(row: Row) -> str:
+    """The interval of a row; a dash where it is not bounded."""
+    low, high = row.interval
+    return NONE if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
-def table(content: dict[str, Any]) -> Any:
+def seeds(row: Row) -> str:
+    """Number of seeds, or that the measurement is deterministic."""
+    return str(row.seeds) if row.seeds else "exact"
+
+
+def table(ledger: Ledger) -> Any:
     """The ledger as a rich table."""
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(
-        title=f"Ledger of run {content['run']} ({content['profile']}, {content['data']} data)", show_lines=True
-    )
+    shown = Table(title=f"Ledger of run {ledger.run} ({ledger.profile}, {ledger.data} data)", show_lines=True)
     shown.add_column("claim", no_wrap=True)
     shown.add_column("statement", ratio=3)
     for heading in ("predicted", "measured", "interval", "seeds"):
         shown.add_column(heading, justify="right")
     shown.add_column("verdict", ratio=1)
-    for row in content["claims"]:
-        verdict = Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], ""))
-        if row.get("limit"):
-            verdict.append(f"\n{row['limit']}", style="not bold default")
-        shown.add_row(
-            row["claim"],
-            Text(row["statement"]),
-            number(row["predicted"]),
-            Text(f"{number(row['measured'])}\n{row['unit']}"),
-            interval(row),
-            str(row["seeds"]) if row["seeds"] else "exact",
-            verdict,
-        )
+    for row in ledger.claims:
+        verdict = Text(row.verdict, style=VERDICT_STYLES[row.verdict])
+        if row.limit:
+            verdict.append(f"\n{row.limit}", style="not bold default")
+        measured = Text(f"{number(row.measured)}\n{row.unit}")
+        cells = (row.claim, row.statement, number(row.predicted), measured, interval(row), seeds(row), verdict)
+        shown.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
     return shown
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _read(path: Path, model: type[Model]) -> Model:
+    try:
+        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise StudyError(f"{path} is damaged at {place}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StudyError(f"cannot read {path}: {error}") from error
 
 
 def _other_runs(folders: RunFolders) -> str:
     runs = sorted(path.parent.name for path in folders.results.parent.glob("*/claims.json"))
     return f"; runs there: {', '.join(runs)}" if runs else "; start one with: aura-study run"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = _read_json(path)
-    for key in ("claims", "figures", "tables"):
-        if not isinstance(content.get(key), list):
-            raise StudyError(f"{path} is not the evidence of a notebook: it holds no list {key!r}")
-    return content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise StudyError(f"{path} does not hold a JSON object")
-    return content

@@ -15,7 +15,15 @@ from transformers import AutoModel, PreTrainedModel, RobertaConfig, RobertaModel
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import Task
 
-TINY = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}
+# Dropout on attention weights keeps torch's fused attention kernel from running on CPUs, at about twice the cost of a
+# step; the tiny model drops hidden states only.
+TINY = {
+    "num_hidden_layers": 2,
+    "hidden_size": 128,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "attention_probs_dropout_prob": 0.0,
+}
 PRESETS: Mapping[str, str] = {"tiny": "a RoBERTa of 2 layers x 128, randomly initialised", "aura": "roberta-base"}
 
 
@@ -59,9 +67,9 @@ class TaskHead(nn.Module):
     Maps hidden states ``(rows, tokens, hidden)`` and their mask ``(rows, tokens)`` to logits ``(rows, outputs)``.
     """
 
-    def __init__(self, hidden: int, outputs: int, heads: int, dropout: float) -> None:
+    def __init__(self, hidden: int, outputs: int, heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
+        self.attention = nn.MultiheadAttention(hidden, heads, dropout=attention_dropout, batch_first=True)
         self.norm = nn.LayerNorm(hidden)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, outputs)
@@ -82,12 +90,19 @@ class AuraModel(nn.Module):
         encoder: any transformers encoder whose output has ``last_hidden_state``.
         tasks: the tasks, in order.
         heads: attention heads per task head.
-        dropout: in the task heads; the encoder has its own.
+        dropout: on hidden states in the task heads; the encoder has its own.
+        attention_dropout: on attention weights in the task heads; ``dropout`` if not given, as in AURA.
         seed: of the heads' random initialisation.
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, tasks: tuple[Task, ...], heads: int = 8, dropout: float = 0.3, seed: int = 0
+        self,
+        encoder: PreTrainedModel,
+        tasks: tuple[Task, ...],
+        heads: int = 8,
+        dropout: float = 0.3,
+        attention_dropout: float | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         hidden = encoder.config.hidden_size
@@ -96,7 +111,18 @@ class AuraModel(nn.Module):
         self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.heads = nn.ModuleDict({task.name: TaskHead(hidden, task.outputs, heads, dropout) for task in tasks})
+            self.heads = nn.ModuleDict(
+                {
+                    task.name: TaskHead(
+                        hidden,
+                        task.outputs,
+                        heads,
+                        dropout,
+                        dropout if attention_dropout is None else attention_dropout,
+                    )
+                    for task in tasks
+                }
+            )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of the tasks present in ``batch``, each of shape ``(its rows, outputs)``."""

@@ -85,6 +85,11 @@ class TrajectoryRecorder:
         if self._filled == CHUNK:
             self._flush()
 
+    def annotate(self, metadata: dict[bytes, bytes]) -> None:
+        """Add key-value metadata to the file's footer."""
+        if self._writer is not None:
+            self._writer.add_key_value_metadata(metadata)
+
     def _flush(self) -> None:
         if not self._filled or self._writer is None:
             return

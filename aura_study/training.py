@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup
 
 from aura_study.data.batches import Batch
-from aura_study.data.tasks import TASKS, Task
+from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.gradients import GradientNormsByAutograd, TaskGradientNorms, watch_gradients
 from aura_study.losses import (
     AuraSoftplus,
@@ -157,7 +157,7 @@ def train(
         NonFiniteError: a task's loss, or its weighted term, is not finite; names task and step.
     """
     device = next(model.parameters()).device
-    tasks = tuple(task.name for task in TASKS)
+    tasks = TASK_NAMES
     weighting = build_weighting(settings, tasks, device)
     optimizer = build_optimizer(model, weighting, settings)
     schedule = build_schedule(optimizer, settings)
@@ -210,9 +210,9 @@ class _Loop:
                 weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
                 self.norms.observe({task: share * weights[task] * loss for task, loss in losses.items()})
             (share * total).backward()
-            for place, task in enumerate(TASKS):
-                if task.name in losses:
-                    sums[place] += losses[task.name].detach()
+            for place, task in enumerate(TASK_NAMES):
+                if task in losses:
+                    sums[place] += losses[task].detach()
                     count[place] += 1
         norms = self.norms.finish() if self.norms is not None else torch.full((len(TASKS),), torch.nan)
         return sums / count.clamp_min(1).to(device), (count > 0).tolist(), norms
@@ -221,9 +221,8 @@ class _Loop:
         logits = self.model(batch)
         gamma, smoothing = self.settings.gamma, self.settings.label_smoothing
         return {
-            task.name: task_loss(task, logits[task.name], batch.labels[task.name], gamma, smoothing)
-            for task in TASKS
-            if task.name in logits
+            task: task_loss(TASKS[task], outputs, batch.labels[task], gamma, smoothing)
+            for task, outputs in logits.items()
         }
 
     def _check(self, losses: Mapping[str, Tensor], total: Tensor, step: int) -> None:

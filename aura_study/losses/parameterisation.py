@@ -16,7 +16,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import softplus as torch_softplus
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)); torch's default switch to x at 20 is a jump of 2e-9, which float64 would see."""
+    return torch_softplus(x, threshold=40.0)
 
 
 class Parameterization(ABC):

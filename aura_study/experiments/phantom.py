@@ -1,0 +1,198 @@
+"""The phantom gradient itself (claims P1 and P2): its value, and where it takes sigma."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import sympy
+import torch
+from pydantic import Field
+
+from aura_study.claims import Measurement
+from aura_study.losses import Parameterization, UnmaskedKendallLoss
+from aura_study.parameters import Parameters
+from aura_study.theory.absence import absent_trajectory, collapse_step, precision_inflation
+from aura_study.theory.forms import FORMS
+from aura_study.theory.optimizers import SGD, Adam
+from aura_study.theory.schedules import linear_warmup_decay, phantom_number
+from aura_study.training import AURA, PARAMETERIZATIONS
+
+OPTIMIZERS = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
+
+
+class PhantomParameters(Parameters):
+    """Parameters of notebook ``03_phantom_gradient``."""
+
+    notebook = "03_phantom_gradient"
+    profiles = {"smoke": {"points": 9, "absent_steps": 60}, "full": {"points": 101, "absent_steps": 1000}}
+
+    points: int = Field(25, ge=3, le=10_000, description="values of sigma at which the gradient is measured")
+    lr: float = Field(0.01, gt=0, le=1, description="learning rate of sigma in the demonstration")
+    absent_steps: int = Field(300, ge=10, le=100_000, description="steps without the task in the demonstration")
+    seed: int = Field(0, ge=0, description="of the model and the batch on which the mask is checked")
+
+
+def symbolic_gradients() -> dict[str, sympy.Expr]:
+    """d regularizer / d theta for the five forms, differentiated by sympy."""
+    theta = sympy.Symbol("theta", real=True)
+    regularizers = {
+        "sigma": sympy.log(theta),
+        "log_sigma": theta,
+        "log_variance": theta / 2,
+        "aura_softplus": sympy.log(1 + sympy.exp(theta)) / 2,
+        "log_one_plus_square": sympy.log(1 + theta**2),
+    }
+    return {name: sympy.simplify(sympy.diff(term, theta)) for name, term in regularizers.items()}
+
+
+def absent_gradients(points: int) -> pd.DataFrame:
+    """The unmasked gradient at a loss of 0, four ways: closed form, sympy, autograd, finite differences; float64."""
+    sigma = np.geomspace(0.1, 10, points)
+    symbol = sympy.Symbol("theta", real=True)
+    symbolic = {name: sympy.lambdify(symbol, term, "numpy") for name, term in symbolic_gradients().items()}
+    frames = []
+    for name, form in PARAMETERIZATIONS.items():
+        theta = np.array([form.theta(value) for value in sigma])
+        frames.append(
+            pd.DataFrame(
+                {
+                    "parameterization": name,
+                    "sigma": sigma,
+                    "theta": theta,
+                    "closed_form": FORMS[name].absent_gradient(theta),
+                    "symbolic": np.broadcast_to(symbolic[name](theta), theta.shape),
+                    "autograd": _autograd(form, theta),
+                    "finite_difference": _finite_difference(form, theta),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _autograd(form: Parameterization, theta: np.ndarray) -> np.ndarray:
+    slopes = []
+    for value in theta:
+        weigh = _absent_loss(form, value)
+        (slope,) = torch.autograd.grad(weigh({}), weigh.theta)
+        slopes.append(slope.item())
+    return np.array(slopes)
+
+
+def _finite_difference(form: Parameterization, theta: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    """Central differences of the module's own total."""
+    with torch.no_grad():
+        rise = [_absent_loss(form, x + step)({}).item() - _absent_loss(form, x - step)({}).item() for x in theta]
+    return np.array(rise) / (2 * step)
+
+
+def _absent_loss(form: Parameterization, theta: float) -> UnmaskedKendallLoss:
+    weigh = UnmaskedKendallLoss(["absent"], form, dtype=torch.float64)
+    with torch.no_grad():
+        weigh.theta.fill_(theta)
+    return weigh
+
+
+def measure_gradients(table: pd.DataFrame) -> Measurement:
+    """P1: largest relative distance of sympy, autograd and finite difference from the closed form."""
+    reference = table["closed_form"]
+    errors = [
+        ((table[way] - reference) / reference).abs().max() for way in ("symbolic", "autograd", "finite_difference")
+    ]
+    return Measurement(max(errors), min(errors), max(errors), "largest relative difference", predicted=0.0)
+
+
+def absent_run(form_name: str, optimizer: str, rates: Sequence[float], sigma0: float = 1.0) -> pd.DataFrame:
+    """Sigma of a task that stays away, step by step: the real module under the real optimiser, and the closed form.
+
+    Columns: parameterization, optimizer, step, phantom_number (so far), sigma, precision_ratio (weight over its start),
+    predicted_sigma, predicted_ratio. The run stops after the step that makes the total NaN.
+    """
+    form, closed = PARAMETERIZATIONS[form_name], FORMS[form_name]
+    build, settings = OPTIMIZERS[optimizer]
+    weigh = UnmaskedKendallLoss(["absent"], form, sigma0, dtype=torch.float64)
+    stepper = build(weigh.parameters(), lr=1.0)
+    sigma, weight = [weigh.sigma().item()], [weigh.weights().item()]
+    for rate in rates:
+        stepper.param_groups[0]["lr"] = float(rate)
+        stepper.zero_grad()
+        total = weigh({})
+        if not torch.isfinite(total):
+            break
+        total.backward()
+        stepper.step()
+        sigma.append(weigh.sigma().item())
+        weight.append(weigh.weights().item())
+    path = absent_trajectory(closed, form.theta(sigma0), np.asarray(rates), settings)[: len(sigma)]
+    return pd.DataFrame(
+        {
+            "parameterization": form_name,
+            "optimizer": optimizer,
+            "step": np.arange(len(sigma)),
+            "phantom_number": np.concatenate([[0.0], np.cumsum(rates)])[: len(sigma)],
+            "sigma": sigma,
+            "precision_ratio": np.asarray(weight) / weight[0],
+            "predicted_sigma": np.where(np.isnan(path), np.nan, closed.sigma(path)),
+            "predicted_ratio": precision_inflation(closed, path[0], path),
+        }
+    )
+
+
+def collapse(lr: float, absent_steps: int) -> pd.DataFrame:
+    """`absent_run` for every form under SGD and Adam at a constant rate, from sigma = 1."""
+    rates = np.full(absent_steps, lr)
+    return pd.concat([absent_run(form, name, rates) for form in FORMS for name in OPTIMIZERS], ignore_index=True)
+
+
+def aura_rates() -> np.ndarray:
+    """The learning rates that AURA's published configuration gives sigma, step by step."""
+    return linear_warmup_decay(AURA.lr_sigma, AURA.steps, int(AURA.warmup * AURA.steps))
+
+
+def collapse_at_aura_rates(every: int = 20) -> pd.DataFrame:
+    """`absent_run` for a task that AURA never sees, at AURA's own rates; every ``every``-th step is kept."""
+    rates = aura_rates()
+    runs = [absent_run(form, name, rates) for form in ("log_sigma", "aura_softplus") for name in ("Adam",)]
+    table = pd.concat(runs, ignore_index=True)
+    return table[table["step"] % every == 0].reset_index(drop=True)
+
+
+def collapse_summary(runs: pd.DataFrame, lr: float, absent_steps: int) -> pd.DataFrame:
+    """End of every run of `collapse`: precision growth measured and predicted, or the step at which it broke."""
+    rows = []
+    for (form, optimizer), run in runs.groupby(["parameterization", "optimizer"], sort=False):
+        broke = len(run) <= absent_steps or not (run["sigma"].iloc[-1] > 0 or form == "log_one_plus_square")
+        predicted_step = (
+            collapse_step(1.0, np.full(absent_steps, lr)) if (form, optimizer) == ("sigma", "SGD") else None
+        )
+        last = run[np.isfinite(run["predicted_ratio"]) & (run["sigma"] > 0)].iloc[-1]
+        measured = float(run["step"].iloc[-1]) if broke and predicted_step else float(last["precision_ratio"])
+        predicted = float(predicted_step) if broke and predicted_step else float(last["predicted_ratio"])
+        rows.append(
+            {
+                "parameterization": form,
+                "optimizer": optimizer,
+                "phantom_number": float(last["phantom_number"]),
+                "quantity": "step of collapse" if broke and predicted_step else "precision growth",
+                "measured": measured,
+                "predicted": predicted,
+                "ratio": measured / predicted,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def measure_collapse(summary: pd.DataFrame, aura: pd.DataFrame) -> Measurement:
+    """P2: measured over predicted growth (or collapse step) of every form and optimiser; growth at AURA's own rates."""
+    ratio = summary["ratio"]
+    growth = float(aura["precision_ratio"].max())
+    return Measurement(
+        float(ratio.median()),
+        float(ratio.min()),
+        float(ratio.max()),
+        "growth measured / growth predicted",
+        predicted=1.0,
+        limits={
+            "precision growth at AURA's own rates": growth,
+            "phantom number at AURA's own rates": phantom_number(aura_rates()),
+        },
+    )
