@@ -1,4 +1,4 @@
-"""The report: a static site built from a run's results alone."""
+"""The report: a static site built from a run's results alone, readable from the file system with no network."""
 
 from aura_study.report.site import build_report
 

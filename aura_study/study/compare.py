@@ -9,8 +9,6 @@ from rich.text import Text
 from aura_study import ledger, manifest
 from aura_study.paths import RunFolders
 
-ABSENT = "–"
-
 
 def compare_runs(first: RunFolders, second: RunFolders) -> Iterator[Table]:
     """Tables of parameters that differ, of all claims, and of figures that differ.
@@ -22,14 +20,14 @@ def compare_runs(first: RunFolders, second: RunFolders) -> Iterator[Table]:
     manifests = [manifest.read_manifest(folders) for folders in (first, second)]
     names = [folders.name if first.name != second.name else str(folders.results) for folders in (first, second)]
     yield _differing("Settings and parameters that differ", names, *map(_settings, manifests))
-    yield _claims(names, *({row["claim"]: row for row in content["claims"]} for content in ledgers))
+    yield _claims(names, *(content.rows for content in ledgers))
     yield _differing("Figures that differ", names, _figures(first, manifests[0]), _figures(second, manifests[1]))
 
 
 def _settings(content: Mapping[str, Any]) -> dict[str, str]:
     request = content.get("request", {})
-    rows = {name: str(request.get(name, ABSENT)) for name in ("profile", "data")}
-    rows["commit"] = str(content.get("commit", {}).get("hash") or ABSENT)[:10]
+    rows = {name: str(request.get(name, ledger.NONE)) for name in ("profile", "data")}
+    rows["commit"] = str(content.get("commit", {}).get("hash") or ledger.NONE)[:10]
     for notebook, entry in content.get("notebooks", {}).items():
         rows.update({f"{notebook}: {name}": str(value) for name, value in entry["parameters"].items()})
     return rows
@@ -46,7 +44,7 @@ def _differing(title: str, names: list[str], first: Mapping[str, str], second: M
     for heading in ("", *names):
         table.add_column(heading, overflow="fold")
     for key in dict.fromkeys([*first, *second]):
-        left, right = first.get(key, ABSENT), second.get(key, ABSENT)
+        left, right = first.get(key, ledger.NONE), second.get(key, ledger.NONE)
         if left != right:
             table.add_row(*map(Text, (key, left, right)))
     if not table.row_count:
@@ -54,21 +52,21 @@ def _differing(title: str, names: list[str], first: Mapping[str, str], second: M
     return table
 
 
-def _claims(names: list[str], first: Mapping[str, Any], second: Mapping[str, Any]) -> Table:
+def _claims(names: list[str], first: Mapping[str, ledger.Row], second: Mapping[str, ledger.Row]) -> Table:
     table = Table(title="Ledger", show_lines=True, min_width=60)
     for heading in ("claim", *names, ""):
         table.add_column(heading, overflow="fold")
     for key in dict.fromkeys([*first, *second]):
         left, right = first.get(key), second.get(key)
-        same = bool(left and right and left["verdict"] == right["verdict"])
+        same = bool(left and right and left.verdict == right.verdict)
         table.add_row(
             key, _cell(left), _cell(right), Text("same verdict" if same else "differs", "" if same else "bold")
         )
     return table
 
 
-def _cell(row: Mapping[str, Any] | None) -> Text:
+def _cell(row: ledger.Row | None) -> Text:
     if row is None:
         return Text("not decided", style="dim")
-    text = Text(row["verdict"], style=ledger.VERDICT_STYLES.get(row["verdict"], ""))
-    return text.append(f"\n{ledger.number(row['measured'])} {ledger.interval(dict(row))}", style="not bold default")
+    text = Text(row.verdict, style=ledger.VERDICT_STYLES[row.verdict])
+    return text.append(f"\n{ledger.number(row.measured)} {ledger.interval(row)}", style="not bold default")

@@ -12,8 +12,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from aura_study import ledger, manifest
+from aura_study import manifest
 from aura_study.errors import StudyError
+from aura_study.ledger import Ledger, write_claims
 from aura_study.paths import RunFolders, notebooks_folder, project_root
 from aura_study.study.display import Display
 from aura_study.study.fingerprint import digest_json, fingerprint
@@ -40,7 +41,7 @@ class Outcome:
     folders: RunFolders
     executed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
-    claims: list[dict[str, Any]] = field(default_factory=list)
+    ledger: Ledger | None = None
     report: Path | None = None
 
 
@@ -70,7 +71,7 @@ def run_study(
             try:
                 _run_notebooks(request, source, data.digest, outcome, console)
             finally:
-                outcome.claims = ledger.write_claims(request.folders, request.profile, request.data)
+                outcome.ledger = write_claims(request.folders, request.profile, request.data)
                 _write_manifest(request, source, data.files, bool(outcome.executed))
             outcome.report = _build_report(request.folders, console)
     except OSError as error:

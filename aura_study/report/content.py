@@ -1,0 +1,186 @@
+"""What a run left behind, gathered for the site; what is missing, stale or damaged becomes a sentence, not a crash."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from aura_study import ledger, manifest
+from aura_study.claims import CLAIMS, Claim
+from aura_study.errors import StudyError
+from aura_study.ledger import FigureEntry, Ledger, Row, TableEntry
+from aura_study.paths import RunFolders
+from aura_study.study.fingerprint import digest_file
+from aura_study.study.stamps import locate
+
+FAMILIES = {
+    "F": "Focal loss",
+    "K": "Kendall weighting",
+    "P": "Phantom gradient",
+    "S": "Schedule",
+    "B": "Beyond the mask",
+    "N": "The family",
+}
+
+
+@dataclass
+class NotebookContent:
+    """One notebook of the run.
+
+    ``notebook`` is the executed notebook, or what was executed of it if ``failed``, or ``None``.
+    """
+
+    name: str
+    title: str
+    notebook: Any | None = None
+    failed: bool = False
+    claims: list[str] = field(default_factory=list)
+    figures: list[FigureEntry] = field(default_factory=list)
+    tables: list[TableEntry] = field(default_factory=list)
+
+
+@dataclass
+class RunContent:
+    """Everything the site shows."""
+
+    folders: RunFolders
+    ledger: Ledger
+    manifest: dict[str, Any]
+    notebooks: list[NotebookContent]
+    problems: list[str]
+
+    @property
+    def figures(self) -> dict[str, tuple[str, FigureEntry]]:
+        """Figure name to its notebook and words."""
+        return {figure.name: (entry.name, figure) for entry in self.notebooks for figure in entry.figures}
+
+    @property
+    def undecided(self) -> list[Claim]:
+        """Claims that this run has not decided."""
+        return [claim for key, claim in CLAIMS.items() if key not in self.ledger.rows]
+
+    @property
+    def families(self) -> list[tuple[str, list[Row]]]:
+        """Rows by group of claims, in the ledger's order."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.ledger.claims:
+            groups.setdefault(FAMILIES.get(row.claim[0], "Other claims"), []).append(row)
+        return list(groups.items())
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Number of claims per verdict, in the order of `Verdict`."""
+        counts = {str(verdict): 0 for verdict in ledger.Verdict}
+        for row in self.ledger.claims:
+            counts[row.verdict] += 1
+        return {verdict: count for verdict, count in counts.items() if count}
+
+
+def gather(folders: RunFolders) -> RunContent:
+    """Read a run.
+
+    Raises:
+        StudyError: there is no such run.
+    """
+    if not (folders.claims.is_file() or folders.evidence.is_dir()):
+        ledger.read_claims(folders)  # says which runs there are
+    problems: list[str] = []
+    evidence = _evidence(folders, problems)
+    held = manifest.read_manifest(folders)
+    if not held:
+        problems.append("The run has no manifest: its parameters and provenance are not known.")
+    content = RunContent(folders, _ledger(folders, evidence, held, problems), held, [], problems)
+    names = {entry.notebook for entry in evidence} | {row.notebook for row in content.ledger.claims}
+    names |= {path.name.split(".")[0] for path in folders.notebooks.glob("[!.]*.ipynb")}
+    for name in sorted(names):
+        content.notebooks.append(_notebook(folders, name, evidence, problems))
+    for row in content.ledger.claims:
+        next(entry for entry in content.notebooks if entry.name == row.notebook).claims.append(row.claim)
+    problems.extend(_stale(folders, held))
+    problems.extend(f"Notebook {name} has not finished in this run." for name in held.get("unfinished", []))
+    return content
+
+
+def _evidence(folders: RunFolders, problems: list[str]) -> list[ledger.Evidence]:
+    found = []
+    for path in sorted(folders.evidence.glob("*.json")):
+        try:
+            found.append(ledger.read_one(path))
+        except StudyError as error:
+            problems.append(_public(str(error), folders))
+    return found
+
+
+def _ledger(
+    folders: RunFolders, evidence: list[ledger.Evidence], held: Mapping[str, Any], problems: list[str]
+) -> Ledger:
+    try:
+        return ledger.read_claims(folders)
+    except StudyError as error:
+        problems.append(f"{_public(str(error), folders)}. The ledger below is merged from the notebooks' evidence.")
+    request = held.get("request", {})
+    profile, data = (str(request.get(key, "unknown")) for key in ("profile", "data"))
+    return Ledger(run=folders.name, profile=profile, data=data, claims=ledger.merge(evidence))
+
+
+def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], problems: list[str]) -> NotebookContent:
+    content = NotebookContent(name, _spoken(name))
+    for entry in evidence:
+        if entry.notebook == name:
+            content.figures, content.tables = entry.figures, entry.tables
+    whole, part = folders.notebooks / f"{name}.ipynb", folders.notebooks / f"{name}.failed.ipynb"
+    content.failed = part.is_file() and not whole.is_file()
+    path = part if content.failed else whole
+    if content.failed:
+        problems.append(f"Notebook {name} stopped with an error; its page shows what was executed.")
+    if not path.is_file():
+        problems.append(f"The executed notebook {name} is missing.")
+        return content
+    try:
+        content.notebook = nbformat.read(path, as_version=4)
+        content.title = _title(content.notebook) or content.title
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
+        problems.append(f"The executed notebook {name} cannot be read: {_public(str(error), folders)[:200]}")
+        content.notebook = None
+    return content
+
+
+def _stale(folders: RunFolders, held: Mapping[str, Any]) -> list[str]:
+    """What differs from what the run recorded when it finished."""
+    notes = []
+    for name, entry in held.get("notebooks", {}).items():
+        for key, recorded in entry.get("outputs", {}).items():
+            path = locate(folders, key)
+            if not path.is_file():
+                notes.append(f"{key}, made by {name}, is missing.")
+            elif digest_file(path) != recorded:
+                notes.append(f"{key}, made by {name}, is not the file that the run recorded.")
+    return notes
+
+
+def _title(notebook: Any) -> str | None:
+    for cell in notebook.cells:
+        for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
+            if line.startswith("# "):
+                return str(line[2:]).strip()
+    return None
+
+
+def _spoken(name: str) -> str:
+    return name.split("_", 1)[-1].replace("_", " ").capitalize()
+
+
+def _public(text: str, folders: RunFolders) -> str:
+    return text.replace(str(folders.results), folders.name)
+
+
+def inputs_digest(folders: RunFolders, code: str) -> str:
+    """Digest of everything the site is made from, to tell whether it has to be built again."""
+    paths: list[Path] = [folders.claims, folders.manifest]
+    for folder, pattern in ((folders.evidence, "*.json"), (folders.notebooks, "*.ipynb"), (folders.figures, "*.svg")):
+        paths.extend(path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
+    digests = {f"{path.parent.name}/{path.name}": digest_file(path) for path in paths if path.is_file()}
+    return json.dumps([code, digests], sort_keys=True)

@@ -1,0 +1,75 @@
+"""Pictures of the site: each stored once, with its size, so that a page does not jump while it loads."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from aura_study.ledger import FigureEntry
+from aura_study.study.fingerprint import digest
+
+SUFFIXES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
+DATA_URI = re.compile(r"data:(?P<type>[\w/+.-]+)(?P<options>(?:;[\w=-]+)*),(?P<content>.*)", re.DOTALL)
+SVG_SIZE = re.compile(
+    rb'<svg[^>]*?\swidth="([\d.]+)pt"[^>]*?\sheight="([\d.]+)pt"|<svg[^>]*?\sheight="([\d.]+)pt"[^>]*?\swidth="([\d.]+)pt"'
+)
+POINT = 96 / 72  # CSS pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the site: file name in ``figures/`` and size in CSS pixels, where it is known."""
+
+    file: str
+    width: int | None = None
+    height: int | None = None
+
+
+class Pictures:
+    """The site's ``figures/`` folder. A picture that is stored twice is written once, under its figure's name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._by_digest: dict[str, Picture] = {}
+        self._by_name: dict[str, Picture] = {}
+
+    def add_figure(self, figure: FigureEntry, source: Path) -> bool:
+        """Copy the SVG of a figure; ``False`` if it is not there."""
+        if not source.is_file():
+            return False
+        self._by_name[figure.name] = self._store(source.read_bytes(), f"{figure.name}.svg")
+        return True
+
+    def figure(self, name: str | None) -> Picture | None:
+        """The picture of figure ``name``, if it is there."""
+        return self._by_name.get(name or "")
+
+    def from_data(self, uri: str) -> Picture | None:
+        """The picture inside a ``data:`` address, or ``None`` if it is not a picture."""
+        match = DATA_URI.fullmatch(uri.strip())
+        if not match or match["type"] not in SUFFIXES:
+            return None
+        try:
+            packed = ";base64" in match["options"]
+            content = base64.b64decode(match["content"]) if packed else unquote_to_bytes(match["content"])
+        except (binascii.Error, ValueError):
+            return None
+        return self._store(content, f"output-{digest(content)[:12]}.{SUFFIXES[match['type']]}")
+
+    def _store(self, content: bytes, file: str) -> Picture:
+        key = digest(content)
+        if key not in self._by_digest:
+            (self._folder / file).write_bytes(content)
+            self._by_digest[key] = Picture(file, *_size(content))
+        return self._by_digest[key]
+
+
+def _size(content: bytes) -> tuple[int | None, int | None]:
+    match = SVG_SIZE.search(content[:2000])
+    if not match:
+        return None, None
+    width, height = (match[1], match[2]) if match[1] else (match[4], match[3])
+    return round(float(width) * POINT), round(float(height) * POINT)
