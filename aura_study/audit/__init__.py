@@ -1,0 +1,22 @@
+"""Does a loss weighting move the weight of a task that is absent? Measured by autograd on any PyTorch code."""
+
+from aura_study.audit.api import assert_no_phantom_gradient, audit
+from aura_study.audit.build import CannotAudit
+from aura_study.audit.conventions import Absence
+from aura_study.audit.focal import FocalReport, audit_focal
+from aura_study.audit.records import Settings
+from aura_study.audit.report import Report
+from aura_study.audit.verdicts import Finding, Verdict
+
+__all__ = [
+    "Absence",
+    "CannotAudit",
+    "Finding",
+    "FocalReport",
+    "Report",
+    "Settings",
+    "Verdict",
+    "assert_no_phantom_gradient",
+    "audit",
+    "audit_focal",
+]

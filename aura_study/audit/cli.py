@@ -1,0 +1,104 @@
+"""``aura-study audit TARGET``: does this loss weighting have the phantom gradient?"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from aura_study.audit.api import ADAPT, audit, describe
+from aura_study.audit.build import CannotAudit
+from aura_study.audit.conventions import Absence
+from aura_study.audit.focal import audit_focal
+from aura_study.audit.records import Settings
+from aura_study.audit.targets import load_target
+
+ADAPT_COMMAND = (
+    "On the command line: --tasks N or --tasks a,b,c, --args '{\"n\": 3}', --call NAME with NAME one of varargs, "
+    "keywords, mapping, list, stacked (METHOD:NAME calls a method, NAME+mask hands over a presence mask) or "
+    "file.py:function for a function of (module, losses) or (module, losses, present)."
+)
+
+
+def audit_command(
+    target: Annotated[
+        str, typer.Argument(help="package.module:Name or file.py:Name: a class, a factory function or an instance")
+    ],
+    absence: Annotated[
+        Absence | None, typer.Option(help="ask about one way of marking a task absent; all by default")
+    ] = None,
+    args: Annotated[str | None, typer.Option(help="constructor arguments as JSON: an object or a list")] = None,
+    tasks: Annotated[str | None, typer.Option(help="number of tasks, or their names separated by commas")] = None,
+    call: Annotated[str | None, typer.Option(help="how to call it: [METHOD:]FORM[+mask], or file.py:function")] = None,
+    lr: Annotated[float, typer.Option(help="learning rate of the simulated absence")] = Settings.lr,
+    steps: Annotated[int, typer.Option(help="steps of the simulated absence")] = Settings.steps,
+    focal: Annotated[
+        bool, typer.Option("--focal", help="audit a focal loss instead: do weights or smoothing leak into p_t?")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Audit a loss weighting for the phantom gradient. Runs the code of TARGET.
+
+    Exit code 0: every way of marking a task absent that it accepts is safe. 1: not safe. 2: could not be audited.
+    """
+    arguments = _json_arguments(args)
+    settings = _settings(lr, steps)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the audited code may print; standard output is the report's
+            report: Any
+            if focal:
+                report = audit_focal(load_target(target))
+            else:
+                report = audit(
+                    load_target(target), _tasks(tasks), _call(call), args=arguments, absence=absence, settings=settings
+                )
+    except CannotAudit as failure:
+        _say_not_audited(target, failure, as_json)
+        raise typer.Exit(2) from None
+    except Exception as error:  # bad settings, or code under audit that fails where no error was foreseen
+        _say_not_audited(target, CannotAudit(describe(error), ADAPT), as_json)
+        raise typer.Exit(2) from None
+    typer.echo(json.dumps(report.to_dict(), indent=1, allow_nan=False) if as_json else str(report))
+    raise typer.Exit(report.exit_code)
+
+
+def _say_not_audited(target: str, failure: CannotAudit, as_json: bool) -> None:
+    if as_json:
+        answer = {"target": target, "verdict": "could not be audited", "safe": None, "exit_code": 2}
+        typer.echo(json.dumps({**answer, "reason": failure.reason, "adapt": failure.adapt}, indent=1))
+        return
+    typer.echo(f"{target}: COULD NOT BE AUDITED\n{failure.reason}\n\n{failure.adapt}\n{ADAPT_COMMAND}", err=True)
+
+
+def _json_arguments(text: str | None) -> dict[str, Any] | list[Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"--args is no JSON: {error}") from None
+    if not isinstance(value, dict | list):
+        raise typer.BadParameter(f"--args must be a JSON object or list, got {text!r}")
+    return value
+
+
+def _settings(lr: float, steps: int) -> Settings:
+    try:
+        return Settings(lr, steps)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _tasks(text: str | None) -> int | list[str] | None:
+    if text is None:
+        return None
+    return int(text) if text.strip().isdigit() else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _call(text: str | None) -> Callable[..., Any] | str | None:
+    if text is None or ":" not in text or "." not in text.partition(":")[0]:
+        return text
+    function: Callable[..., Any] = load_target(text)
+    return function

@@ -1,0 +1,197 @@
+r"""Focal audit: does the modulating factor (1 - p_t)^gamma see the model's probability, and nothing else?
+
+Code that takes :math:`p_t = e^{-CE}` from a cross-entropy that already carries class weights or label smoothing
+modulates by a number that is no probability. The factor is measured as loss(gamma) / loss(gamma = 0) on batches of one
+sample, with everything else equal, so that no reduction or class weight is left in it.
+"""
+
+import inspect
+import math
+import textwrap
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aura_study.audit.api import describe
+from aura_study.audit.build import CannotAudit
+from aura_study.audit.report import finite_or_none
+
+GAMMA = 2.0
+WEIGHTS = (5.0, 0.2, 3.0)
+SMOOTHING = 0.1
+LOGITS = (1.0, -0.5, 0.3)
+TOLERANCE = 1e-4
+NAMES = {
+    "gamma": ("gamma", "focusing", "focal_gamma"),
+    "weight": ("weight", "weights", "class_weights", "class_weight", "alpha"),
+    "smoothing": ("label_smoothing", "smoothing", "smooth", "eps"),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "class weights": {"weight": WEIGHTS},
+    "label smoothing": {"smoothing": SMOOTHING},
+    "both": {"weight": WEIGHTS, "smoothing": SMOOTHING},
+}
+ADAPT = (
+    "Say how it is called: audit_focal(call=lambda logits, targets, gamma, weight, smoothing: ...) with logits (n, 3), "
+    "integer targets (n,), weight a tensor of three class weights or None, smoothing a number; returns one loss."
+)
+FocalCall = Callable[[Tensor, Tensor, float, Tensor | None, float], Tensor]
+
+
+@dataclass(frozen=True)
+class FocalFinding:
+    """One setting: for each class the factor that was measured, beside (1 - p_t)^gamma.
+
+    ``weight_factor`` is what the class weight does to a single sample's loss beyond the modulating factor; a mean
+    divided by the weights' own sum leaves 1.
+    """
+
+    setting: str
+    verdict: str
+    measured: tuple[float, ...]
+    expected: tuple[float, ...]
+    weight_factor: tuple[float, ...] | None
+
+    @property
+    def distortion(self) -> float:
+        """Largest factor by which the modulation is wrong."""
+        ratios = [m / e if e and m > 0 else math.inf for m, e in zip(self.measured, self.expected, strict=True)]
+        return max(max(ratio, 1 / ratio) if math.isfinite(ratio) else math.inf for ratio in ratios)
+
+
+@dataclass(frozen=True)
+class FocalReport:
+    """What the focal audit found; ``not_accepted`` holds settings that the loss does not take."""
+
+    target: str
+    findings: tuple[FocalFinding, ...]
+    not_accepted: Mapping[str, str]
+
+    @property
+    def verdict(self) -> str:
+        """``"safe"``, or ``"leaks"`` if any setting changes p_t."""
+        return "leaks" if any(finding.verdict == "leaks" for finding in self.findings) else "safe"
+
+    @property
+    def safe(self) -> bool:
+        """Whether no setting changes p_t."""
+        return self.verdict == "safe"
+
+    @property
+    def exit_code(self) -> int:
+        """0 if safe, 1 if not."""
+        return 0 if self.safe else 1
+
+    def __getitem__(self, setting: str) -> FocalFinding:
+        """The finding on one setting, by name."""
+        for finding in self.findings:
+            if finding.setting == setting:
+                return finding
+        raise KeyError(f"{setting!r} was not measured; findings: {[finding.setting for finding in self.findings]}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; numbers that are not finite become None."""
+        rows = []
+        for finding in self.findings:
+            row = {**asdict(finding), "distortion": finding.distortion}
+            rows.append({name: finite_or_none(value) for name, value in row.items()})
+        return {
+            "target": self.target,
+            "verdict": self.verdict,
+            "safe": self.safe,
+            "exit_code": self.exit_code,
+            "gamma": GAMMA,
+            "findings": rows,
+            "not_accepted": dict(self.not_accepted),
+        }
+
+    def __str__(self) -> str:
+        headline = "SAFE" if self.safe else "NOT SAFE: class weights or label smoothing leak into p_t"
+        lines = [f"{self.target}: {headline}", ""]
+        for finding in self.findings:
+            lines.append(f"  {finding.setting:<16} {finding.verdict.upper():<6} modulating factor per class")
+            for title, values in (("measured", finding.measured), ("(1-p_t)^2", finding.expected)):
+                lines.append(f"  {'':<16} {title:<10} " + "  ".join(f"{value:<8.4g}" for value in values))
+        lines += [f"  {name:<16} not accepted  {textwrap.shorten(why, 80)}" for name, why in self.not_accepted.items()]
+        if not self.safe:
+            lines += ["", "Fix: take p_t from log_softmax of the logits alone; weigh and smooth the loss afterwards."]
+        return "\n".join(lines)
+
+
+def audit_focal(target: Any = None, call: FocalCall | None = None) -> FocalReport:
+    """Measure the modulating factor of a multi-class focal loss under class weights and label smoothing.
+
+    Args:
+        target: a function ``loss(logits, targets, gamma=..., weight=..., label_smoothing=...)`` or a class taking those
+            settings whose instances take ``(logits, targets)``; argument names are found by usual spellings.
+        call: instead of ``target``, ``call(logits, targets, gamma, weight, smoothing)``.
+
+    Raises:
+        CannotAudit: a loss whose gamma cannot be set, or that fails on plain settings.
+    """
+    if (target is None) == (call is None):
+        raise ValueError("give either a target or a call")
+    name = getattr(target or call, "__name__", type(target).__name__)
+    measure = call or _detect(target)
+    findings, refused = [], {}
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for setting, options in SETTINGS.items():
+            try:
+                findings.append(_measure(measure, setting, **options))
+            except (Exception, SystemExit) as error:
+                if setting == "plain":
+                    raise CannotAudit(f"{name} failed on plain settings: {describe(error)}", ADAPT) from error
+                refused[setting] = describe(error)
+    return FocalReport(name, tuple(findings), refused)
+
+
+def _measure(
+    call: FocalCall, setting: str, weight: Sequence[float] | None = None, smoothing: float = 0.0
+) -> FocalFinding:
+    logits = torch.tensor([LOGITS])
+    probabilities = logits.softmax(-1)[0].tolist()
+    weights = None if weight is None else torch.tensor(weight)
+    measured, factors = [], []
+    for target in range(len(LOGITS)):
+        sample = torch.tensor([target])
+        modulated, bare = (float(call(logits, sample, gamma, weights, smoothing).detach()) for gamma in (GAMMA, 0.0))
+        plain = float(call(logits, sample, 0.0, None, smoothing).detach()) if weight is not None else bare
+        measured.append(modulated / bare if bare else math.nan)
+        factors.append(bare / plain if plain else math.nan)
+    expected = tuple((1 - p) ** GAMMA for p in probabilities)
+    true = all(math.isclose(m, e, rel_tol=TOLERANCE) for m, e in zip(measured, expected, strict=True))
+    return FocalFinding(
+        setting, "safe" if true else "leaks", tuple(measured), expected, tuple(factors) if weight is not None else None
+    )
+
+
+def _detect(target: Any) -> FocalCall:
+    """A call with the usual spellings of the settings; a setting without a name raises when it is asked for."""
+    try:
+        names = inspect.signature(target).parameters
+    except (TypeError, ValueError) as error:
+        raise CannotAudit(f"the signature of {target!r} cannot be read", ADAPT) from error
+    found = {setting: next((name for name in usual if name in names), None) for setting, usual in NAMES.items()}
+    if found["gamma"] is None:
+        raise CannotAudit(f"no argument sets gamma; arguments: {list(names)}", ADAPT)
+
+    def call(logits: Tensor, targets: Tensor, gamma: float, weight: Tensor | None, smoothing: float) -> Tensor:
+        keywords: dict[str, Any] = {}
+        for setting, value in (("gamma", gamma), ("weight", weight), ("smoothing", smoothing)):
+            if value is None or (setting == "smoothing" and value == 0):
+                continue
+            name = found[setting]
+            if name is None:
+                raise TypeError(f"no argument sets {setting}; arguments: {list(names)}")
+            keywords[name] = value
+        made = target(**keywords)(logits, targets) if isinstance(target, type) else target(logits, targets, **keywords)
+        result: Tensor = made.mean() if made.ndim else made
+        return result
+
+    return call

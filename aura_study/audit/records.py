@@ -1,0 +1,110 @@
+"""The records of the audit's measurements."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from aura_study.audit.conventions import Absence, Convention
+from aura_study.audit.subject import Reading
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The absence that the audit simulates: ``steps`` steps at learning rate ``lr``."""
+
+    lr: float = 0.01
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr must be finite and > 0, got {self.lr}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be >= 1, got {self.steps}")
+
+    @property
+    def phantom_number(self) -> float:
+        """Sum of the learning rates over the absence."""
+        return self.lr * self.steps
+
+
+@dataclass(frozen=True)
+class WarmState:
+    """A module at rest with all tasks present.
+
+    Attributes:
+        values: parameters.
+        reading: all tasks present, at these values.
+        fall: each task's weight over its initial weight after a long descent at constant speed.
+        falling: the share of the weight that the last sixth of that descent took.
+        responds: whether a task's loss moves any parameter, at the start and here; None if nothing is learned.
+    """
+
+    values: list[Tensor]
+    reading: Reading
+    fall: dict[str, float]
+    falling: dict[str, float]
+    responds: dict[str, bool] | None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One absence under one optimiser.
+
+    Attributes:
+        optimiser: ``"SGD"`` or ``"Adam"``.
+        task: that was absent.
+        growth: its weight after the absence over before; NaN if it could not be read.
+        broke_at: phantom number at which the total or a gradient stopped being finite, None if never.
+        gradient: largest gradient entry on the absent task's own parameters at the first absent step.
+        present_ratio: weights of the present tasks during the absence over before it, (smallest, largest).
+        dead: whether the task's loss no longer moves any parameter after the absence.
+    """
+
+    optimiser: str
+    task: str
+    growth: float
+    broke_at: float | None
+    gradient: float | None
+    present_ratio: tuple[float, float]
+    dead: bool
+
+
+@dataclass(frozen=True)
+class Return:
+    """The first steps after an absence.
+
+    Attributes:
+        floor: lowest weight after the return over the weight before the absence.
+        last: weight after as many steps as the absence lasted, over the weight before the absence.
+        recovery: steps until the weight stays within 10 % of what it was, over the steps of the absence; infinite if
+            three times the absence is not enough.
+        finite: whether the total and the gradients stayed finite.
+    """
+
+    floor: float
+    last: float
+    recovery: float
+    finite: bool
+
+
+@dataclass(frozen=True)
+class Residue:
+    """What still moves the absent task's own parameters although its gradient is 0: largest displacement by each."""
+
+    momentum: float
+    decay: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was measured for one mark of absence."""
+
+    mark: Absence
+    convention: Convention
+    warm: WarmState
+    drifts: tuple[Drift, ...]
+    returns: Mapping[str, Return] = field(default_factory=dict)
+    ceiling: tuple[float, float] | None = None
+    residue: Residue | None = None

@@ -1,0 +1,142 @@
+"""The audit's answer: readable, machine-readable, and as an exit code."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from aura_study.audit.conventions import MARK_TEXT, Absence
+from aura_study.audit.records import Settings
+from aura_study.audit.verdicts import Finding, Verdict
+
+FIX = {
+    Verdict.PHANTOM: "Leave the absent task's whole term out of the total, weight and regulariser: "
+    "sum over the present tasks only, as MaskedKendallLoss does; FrozenKendallLoss also stops momentum and decay.",
+    Verdict.UNSTABLE: "Leave an absent task out instead of multiplying or masking what was computed from it "
+    "(0 * NaN is NaN, and so is the gradient of torch.where), or clean its loss before it enters the term.",
+    Verdict.INERT: "Let the parameter's gradient survive everywhere: replace clamp or relu by softplus or exp.",
+    Verdict.UNREGULARISED: "Add the regulariser that belongs to the weight, such as + log sigma.",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the audit found.
+
+    Attributes:
+        target: what was audited, as it was made.
+        tasks: names of its tasks.
+        settings: of the absence.
+        findings: one per mark of absence that the module accepts.
+        not_accepted: marks that it does not, with the reason.
+        notes: what a user should know beyond the findings.
+    """
+
+    target: str
+    tasks: tuple[str, ...]
+    settings: Settings
+    findings: tuple[Finding, ...]
+    not_accepted: Mapping[Absence, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Safe if all findings are; else the first that is not, the marks standing from the commonest to the rarest."""
+        unsafe = [finding.verdict for finding in self.findings if finding.verdict != Verdict.SAFE]
+        return unsafe[0] if unsafe else Verdict.SAFE
+
+    @property
+    def safe(self) -> bool:
+        """Whether every way of marking a task absent is safe."""
+        return self.verdict == Verdict.SAFE
+
+    @property
+    def exit_code(self) -> int:
+        """0 if safe, 1 if not."""
+        return 0 if self.safe else 1
+
+    def __getitem__(self, absence: str) -> Finding:
+        """The finding on one mark, by name."""
+        for finding in self.findings:
+            if finding.absence == absence:
+                return finding
+        raise KeyError(f"{absence!r} was not measured; findings: {[str(finding.absence) for finding in self.findings]}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; numbers that are not finite become None."""
+        return {
+            "target": self.target,
+            "tasks": list(self.tasks),
+            "verdict": str(self.verdict),
+            "safe": self.safe,
+            "exit_code": self.exit_code,
+            "phantom_number": self.settings.phantom_number,
+            "lr": self.settings.lr,
+            "steps": self.settings.steps,
+            "findings": [_finding(finding) for finding in self.findings],
+            "not_accepted": {str(mark): reason for mark, reason in self.not_accepted.items()},
+            "notes": list(self.notes),
+            "fix": self.fixes(),
+        }
+
+    def fixes(self) -> list[str]:
+        """What to do about the verdicts that are not safe."""
+        found = {finding.verdict for finding in self.findings}
+        return [text for verdict, text in FIX.items() if verdict in found]
+
+    def _headline(self) -> str:
+        found = dict.fromkeys(finding.verdict for finding in self.findings)
+        marks = {
+            verdict: ", ".join(finding.absence for finding in self.findings if finding.verdict == verdict)
+            for verdict in found
+        }
+        parts = "; ".join(f"{verdict} ({names})" for verdict, names in marks.items())
+        return f"{'SAFE' if self.safe else 'NOT SAFE'}: {parts}"
+
+    def __str__(self) -> str:
+        settings = self.settings
+        lines = [
+            f"{self.target}: {self._headline()}",
+            f"tasks {', '.join(self.tasks)}; each absent in turn for {settings.steps} steps at learning rate "
+            f"{settings.lr:g} (phantom number {settings.phantom_number:g}), SGD and Adam",
+            "",
+        ]
+        for finding in self.findings:
+            lines += [f"  {finding.absence!s:<5} {finding.verdict.upper():<13} {MARK_TEXT[finding.absence]}"]
+            lines += [f"        called as {finding.call}"]
+            for sentence in (finding.reason, *finding.notes):
+                lines += textwrap.wrap(sentence, 108, initial_indent=" " * 8, subsequent_indent=" " * 10)
+        lines += [
+            f"  {mark!s:<5} not accepted  {textwrap.shorten(reason, 88)}" for mark, reason in self.not_accepted.items()
+        ]
+        for title, sentences in (("Note", self.notes), ("Fix", self.fixes())):
+            for sentence in sentences:
+                lines += ["", *textwrap.wrap(f"{title}: {sentence}", 112, subsequent_indent="  ")]
+        return "\n".join(lines)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    evidence = finding.evidence
+    return {
+        "absence": str(finding.absence),
+        "call": finding.call,
+        "verdict": str(finding.verdict),
+        "reason": finding.reason,
+        "growth": finite_or_none(finding.growth),
+        "notes": list(finding.notes),
+        "drifts": [{name: finite_or_none(value) for name, value in asdict(drift).items()} for drift in evidence.drifts],
+        "returns": {
+            optimiser: {name: finite_or_none(value) for name, value in asdict(back).items()}
+            for optimiser, back in evidence.returns.items()
+        },
+        "long_absence_growth": finite_or_none(evidence.ceiling),
+        "residue": asdict(evidence.residue) if evidence.residue else None,
+    }
+
+
+def finite_or_none(value: Any) -> Any:
+    """``value`` with every number that JSON cannot hold replaced by None."""
+    if isinstance(value, tuple | list):
+        return [finite_or_none(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,184 @@
+"""From evidence to a verdict, by rules that stand here in one place.
+
+In order, the first that applies:
+
+==============  =====================================================================================================
+unstable        the total or a gradient is not finite, at once or before the stated phantom number is spent; or an
+                absence switches the present tasks off; or the returning task is switched off by its own first steps
+inert           a task's loss no longer moves any parameter, at the start, at rest or after the absence: a weight that
+                cannot move is still, not safe
+unregularised   with every task present and constant losses a weight falls and does not stop: nothing holds it up
+phantom         the absent task's weight moved although the task was not there
+safe            none of these
+==============  =====================================================================================================
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aura_study.audit.conventions import MARK_TEXT, Absence
+from aura_study.audit.records import Drift, Evidence, Settings
+
+MOVED = 1e-4
+"""Smallest change of a weight, in logarithm, that counts: rounding is below it, the slowest drift here far above."""
+SWITCHED_OFF, STILL_OFF = 1e-2, 0.1
+FALLEN, FALLING = 1e-2, 0.1
+LEVEL = 0.05
+
+
+class Verdict(StrEnum):
+    """What the audit says of one mark of absence."""
+
+    SAFE = "safe"
+    PHANTOM = "phantom"
+    UNSTABLE = "unstable"
+    INERT = "inert"
+    UNREGULARISED = "unregularised"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one way of marking a task absent.
+
+    Attributes:
+        absence: the mark.
+        call: how the module was called, as Python.
+        verdict: by the rules of this module.
+        reason: in one sentence.
+        growth: of the absent task's weight over the stated phantom number, the farthest from 1 over tasks and
+            optimisers; NaN if it could not be read.
+        notes: further findings, one sentence each.
+        evidence: the measurements.
+    """
+
+    absence: Absence
+    call: str
+    verdict: Verdict
+    reason: str
+    growth: float
+    notes: tuple[str, ...]
+    evidence: Evidence
+
+
+def worst(drifts: Sequence[Drift]) -> Drift:
+    """The drift farthest from none."""
+    return max(drifts, key=lambda drift: distance(drift.growth))
+
+
+def judge(evidence: Evidence, settings: Settings) -> Finding:
+    """Apply the rules."""
+    farthest = worst(evidence.drifts)
+    verdict, reason = (
+        _unstable(evidence, settings)
+        or _inert(evidence)
+        or _unregularised(evidence)
+        or _phantom(farthest, settings)
+        or (Verdict.SAFE, f"while {MARK_TEXT[evidence.mark]}, the absent task's weight stays exactly where it was")
+    )
+    if verdict == Verdict.SAFE and evidence.warm.responds is None:
+        reason = "the weights are not learned from the total, and the absence leaves them as they were"
+    return Finding(
+        evidence.mark,
+        evidence.convention.text,
+        verdict,
+        reason,
+        farthest.growth,
+        tuple(_notes(evidence, settings, verdict)),
+        evidence,
+    )
+
+
+def _unstable(evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | None:
+    if not evidence.warm.reading.finite:
+        return Verdict.UNSTABLE, "the total or a gradient is not finite even with every task present"
+    broken = [drift for drift in evidence.drifts if drift.broke_at is not None]
+    if broken:
+        first = min(broken, key=lambda drift: drift.broke_at or 0.0)
+        if not first.broke_at:
+            return Verdict.UNSTABLE, f"when {MARK_TEXT[evidence.mark]}, the total or a gradient is NaN or infinite"
+        return Verdict.UNSTABLE, (
+            f"the phantom gradient drives the absent task's parameter until the total is NaN or infinite, "
+            f"at phantom number {first.broke_at:.2g} ({first.optimiser})"
+        )
+    unread = [drift for drift in evidence.drifts if not math.isfinite(drift.growth)]
+    if unread:
+        return Verdict.UNSTABLE, f"after the absence the weight of {unread[0].task!r} is NaN or infinite"
+    for drift in evidence.drifts:
+        low, high = drift.present_ratio
+        if not (math.isfinite(high) and low > SWITCHED_OFF):
+            return Verdict.UNSTABLE, f"the absence of {drift.task!r} switches present tasks off: weights x {low:.2g}"
+    for optimiser, back in evidence.returns.items():
+        if not back.finite:
+            return Verdict.UNSTABLE, f"when the task returns, the total turns NaN or infinite ({optimiser})"
+        if back.floor < SWITCHED_OFF and back.last < STILL_OFF:
+            return Verdict.UNSTABLE, (
+                f"when the task returns, its first steps switch it off: its weight falls to {back.floor:.1g} of what "
+                f"it was ({optimiser})"
+            )
+    return None
+
+
+def _inert(evidence: Evidence) -> tuple[Verdict, str] | None:
+    responds = evidence.warm.responds
+    if responds is not None and (still := [task for task, moves in responds.items() if not moves]):
+        return Verdict.INERT, f"the loss of {still[0]!r} moves no parameter: its weight can no longer learn"
+    if dead := [drift.task for drift in evidence.drifts if drift.dead]:
+        return Verdict.INERT, f"after an absence the loss of {dead[0]!r} moves no parameter: its weight cannot learn"
+    return None
+
+
+def _unregularised(evidence: Evidence) -> tuple[Verdict, str] | None:
+    fall, falling = evidence.warm.fall, evidence.warm.falling
+    for task in fall:
+        if fall[task] < FALLEN and falling[task] > FALLING:
+            return Verdict.UNREGULARISED, (
+                f"with every task present the weight of {task!r} falls without end "
+                f"(x {fall[task]:.1g} so far): no regulariser holds it up"
+            )
+    return None
+
+
+def _phantom(farthest: Drift, settings: Settings) -> tuple[Verdict, str] | None:
+    if distance(farthest.growth) <= MOVED:
+        return None
+    return Verdict.PHANTOM, (
+        f"the weight of {farthest.task!r} moved x {farthest.growth:.3g} while it was absent "
+        f"({farthest.optimiser}, phantom number {settings.phantom_number:g})"
+    )
+
+
+def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str]:
+    notes = []
+    farthest = worst(evidence.drifts)
+    moved = distance(farthest.growth) > MOVED
+    if moved and verdict not in (Verdict.PHANTOM, Verdict.SAFE) and math.isfinite(farthest.growth):
+        notes.append(f"the absent weight moved x {farthest.growth:.3g} before that")
+    if moved and evidence.ceiling is not None:
+        halfway, end = evidence.ceiling
+        if math.isfinite(end) and abs(math.log(max(end, 1e-300) / max(halfway, 1e-300))) < LEVEL:
+            notes.append(f"the growth levels off at x {end:.3g}")
+        else:
+            notes.append("no bound on the growth was seen")
+    lengths = [
+        f"{back.recovery:.2g} ({optimiser})" if math.isfinite(back.recovery) else f"more than 3 ({optimiser})"
+        for optimiser, back in evidence.returns.items()
+        if back.finite and back.recovery > 0
+    ]
+    if lengths:
+        notes.append(f"after its return the weight needs {', '.join(lengths)} times the absence to recover")
+    ratios = [ratio for drift in evidence.drifts for ratio in drift.present_ratio]
+    if all(map(math.isfinite, ratios)) and max(map(distance, ratios)) > MOVED:
+        notes.append(f"present tasks' weights change at once, x {min(ratios):.3g} to x {max(ratios):.3g}")
+    if evidence.residue is not None and evidence.residue.momentum + evidence.residue.decay > 0:
+        notes.append(
+            f"a gradient of 0 is not rest: Adam's momentum moved it by {evidence.residue.momentum:.2g}, "
+            f"AdamW's decay by {evidence.residue.decay:.2g} (FrozenKendallLoss stops both)"
+        )
+    return notes
+
+
+def distance(growth: float) -> float:
+    """How far a ratio is from 1, in logarithm."""
+    return abs(math.log(growth)) if 0 < growth < math.inf else math.inf

@@ -1,0 +1,70 @@
+"""The focal audit: class weights and label smoothing must not reach p_t."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, log_softmax
+
+from aura_study.audit import CannotAudit, audit_focal
+from aura_study.audit.focal import LOGITS, WEIGHTS
+from aura_study.losses import focal_loss
+
+
+class TakenFromTheWeightedLoss(nn.Module):
+    """p_t = exp(-CE) of a cross-entropy that already carries weights and smoothing."""
+
+    def __init__(self, gamma=2.0, weight=None, label_smoothing=0.0):
+        super().__init__()
+        self.settings = {"weight": weight, "label_smoothing": label_smoothing}
+        self.gamma = gamma
+
+    def forward(self, logits, targets):
+        ce = cross_entropy(logits, targets, reduction="none", **self.settings)
+        return ((1 - torch.exp(-ce)) ** self.gamma * ce).mean()
+
+
+def weighted_after(logits, targets, gamma=2.0, class_weights=None):
+    """p_t from the logits, the weight afterwards, no smoothing."""
+    log_p = log_softmax(logits, -1).gather(-1, targets[:, None])[:, 0]
+    weight = 1.0 if class_weights is None else class_weights[targets]
+    return (weight * (1 - log_p.exp()) ** gamma * -log_p).mean()
+
+
+def test_our_focal_loss_is_safe_and_keeps_the_weights_exactly():
+    """The factor is (1 - p_t)^2 under every setting, and weights [5, 0.2, 3] change a sample's loss by 5, 0.2, 3."""
+    report = audit_focal(focal_loss)
+    assert report.safe
+    assert len(report.findings) == 4
+    assert report["class weights"].weight_factor == pytest.approx(WEIGHTS, rel=1e-6)
+
+
+def test_the_leak_is_found_and_measured():
+    """With p_t = exp(-w CE) the factor is (1 - p^w)^2; with smoothing it is wrong too; plain it is right."""
+    report = audit_focal(TakenFromTheWeightedLoss)
+    verdicts = {finding.setting: finding.verdict for finding in report.findings}
+    assert verdicts == {"plain": "safe", "class weights": "leaks", "label smoothing": "leaks", "both": "leaks"}
+    probabilities = torch.tensor(LOGITS).softmax(-1)
+    expected = (1 - probabilities ** torch.tensor(WEIGHTS)) ** 2
+    assert report["class weights"].measured == pytest.approx(expected.tolist(), rel=1e-5)
+    assert report.exit_code == 1
+    assert "NOT SAFE" in str(report)
+
+
+def test_a_setting_that_the_loss_does_not_take_is_listed():
+    """A loss without smoothing is judged on what it has."""
+    report = audit_focal(weighted_after)
+    assert report.safe
+    assert set(report.not_accepted) == {"label smoothing", "both"}
+
+
+def test_adapter():
+    """`call` replaces the guess at the argument names."""
+    report = audit_focal(call=lambda x, y, g, w, e: weighted_after(x, y, g, w))
+    assert report["class weights"].verdict == "safe"
+
+
+@pytest.mark.parametrize("target", [lambda logits, targets: logits.sum(), lambda x, y, gamma: 1 / 0])
+def test_what_cannot_be_audited(target):
+    """A loss without a settable gamma, or that fails, says so."""
+    with pytest.raises(CannotAudit):
+        audit_focal(target)
