@@ -1,9 +1,13 @@
-"""Does a loss weighting move the weight of a task that is absent? Measured by autograd on any PyTorch code."""
+"""Does a loss weighting move the weight of a task that is absent? Measured by autograd on any PyTorch code.
+
+The callback for ``transformers.Trainer`` is ``aura_study.audit.trainer.PhantomMonitorCallback``.
+"""
 
 from aura_study.audit.api import assert_no_phantom_gradient, audit
 from aura_study.audit.build import CannotAudit
 from aura_study.audit.conventions import Absence
 from aura_study.audit.focal import FocalReport, audit_focal
+from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor
 from aura_study.audit.records import Settings
 from aura_study.audit.report import Report
 from aura_study.audit.verdicts import Finding, Verdict
@@ -13,6 +17,8 @@ __all__ = [
     "CannotAudit",
     "Finding",
     "FocalReport",
+    "PhantomGradientWarning",
+    "PhantomMonitor",
     "Report",
     "Settings",
     "Verdict",

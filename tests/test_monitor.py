@@ -1,0 +1,227 @@
+"""The live monitor: phantom numbers, growth and one warning, in a plain loop and in a real Trainer."""
+
+import math
+import warnings
+
+import audit_specimens as specimens
+import pytest
+import torch
+from torch import nn
+
+from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor, presence
+from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
+
+TASKS = ("a", "b")
+LR = 0.01
+
+
+def watch(weigh, steps, losses, tasks=TASKS, **options):
+    """Train the weighting alone; ``losses(step)`` is what it is called with."""
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    with PhantomMonitor(weigh, optimizer, tasks, **options) as monitor:
+        for step in range(steps):
+            optimizer.zero_grad()
+            weigh(losses(step)).backward()
+            optimizer.step()
+    return monitor
+
+
+def only_a(step):
+    return {"a": torch.tensor(0.5)}
+
+
+def test_phantom_number_is_the_sum_of_rates_over_absent_steps():
+    """b is absent in 60 of 90 steps, with a schedule; a never is."""
+    weigh = UnmaskedKendallLoss(TASKS)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, 90)
+    expected = 0.0
+    with PhantomMonitor(weigh, optimizer, threshold=math.inf) as monitor:
+        for step in range(90):
+            losses = only_a(step) if step % 3 else {**only_a(step), "b": torch.tensor(0.7)}
+            expected += scheduler.get_last_lr()[0] * (step % 3 > 0)
+            weigh(losses).backward()
+            optimizer.step()
+            scheduler.step()
+    assert monitor.phantom_numbers["b"] == pytest.approx(expected, rel=1e-12)
+    assert monitor.phantom_numbers["a"] == 0.0
+
+
+def test_growth_is_the_closed_form_and_the_warning_comes_once():
+    """An absence of phantom number 1 under SGD on log sigma grows the weight by e^2; one warning, at a factor of 2."""
+    with pytest.warns(PhantomGradientWarning, match="'b'") as caught:
+        monitor = watch(UnmaskedKendallLoss(TASKS), 100, only_a)
+    assert len(caught) == 1
+    assert monitor.growth["b"] == pytest.approx(math.exp(2), rel=1e-5)
+    assert monitor.growth["a"] == 1.0
+    assert monitor.summary()["phantom_number/b"] == pytest.approx(1.0)
+
+
+def test_masked_weighting_counts_but_never_warns():
+    """The same absence is counted under the mask, and nothing grows. (Warnings are errors here.)"""
+    monitor = watch(MaskedKendallLoss(TASKS), 100, only_a)
+    assert monitor.phantom_numbers["b"] == pytest.approx(1.0)
+    assert monitor.growth["b"] == 1.0
+
+
+def test_weights_of_any_module_are_read_without_touching_its_gradients():
+    """A module without `weights()` is probed; its training is bit for bit what it is without a monitor."""
+
+    def train(watched):
+        torch.manual_seed(0)
+        weigh = specimens.SkipsNone(2)
+        optimizer = torch.optim.Adam(weigh.parameters(), lr=LR)
+        monitor = PhantomMonitor(weigh, optimizer, TASKS, threshold=math.inf) if watched else None
+        path = []
+        for step in range(30):
+            optimizer.zero_grad()
+            weigh([torch.tensor(0.4), torch.tensor(0.0 if step > 9 else 2.0)]).backward()
+            optimizer.step()
+            path.append(weigh.w.detach().clone())
+        return torch.stack(path), monitor
+
+    (plain, _), (watched, monitor) = train(False), train(True)
+    assert torch.equal(plain, watched)
+    assert monitor.phantom_numbers["b"] == pytest.approx(20 * LR)
+    assert monitor.growth["b"] == pytest.approx(float(torch.exp(plain[9, 1] - plain[29, 1])), rel=1e-5)
+
+
+def test_presence_over_micro_batches():
+    """A task that one of the micro-batches of a step holds is present in that step."""
+    weigh = UnmaskedKendallLoss(TASKS)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    monitor = PhantomMonitor(weigh, optimizer)
+    for task in TASKS:
+        weigh({task: torch.tensor(1.0)}).backward()
+    optimizer.step()
+    assert monitor.phantom_numbers == {"a": 0.0, "b": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("weighting", "arguments"),
+    [
+        (UnmaskedKendallLoss(TASKS), ({"a": torch.tensor(1.0)},)),
+        (UnmaskedKendallLoss(TASKS), (torch.tensor([1.0, 1.0]), torch.tensor([True, False]))),
+        (specimens.Squared(2), (torch.tensor([1.0, 0.0]),)),
+        (specimens.Squared(2), (torch.tensor([1.0, 1e-8]),)),
+        (specimens.Squared(2), (torch.tensor([1.0, math.nan]),)),
+        (specimens.SkipsNone(2), ([torch.tensor(1.0), None],)),
+        (specimens.Varargs(2), (torch.tensor(1.0), torch.tensor(0.0))),
+        (specimens.FloatMask(2), (torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]))),
+    ],
+)
+def test_every_mark_of_absence_is_understood(weighting, arguments):
+    """b is absent by key, mask, 0, 1e-8, NaN or None."""
+    assert presence(weighting, arguments, {}, TASKS) == {"a"}
+
+
+def test_presence_by_keyword():
+    """Masks and losses may come as keywords."""
+    mask = {"losses": torch.ones(2), "present": torch.tensor([False, True])}
+    assert presence(UnmaskedKendallLoss(TASKS), (), mask, TASKS) == {"b"}
+    assert presence(specimens.Keywords(TASKS), (), {"b": torch.tensor(1.0)}, TASKS) == {"b"}
+
+
+def test_presence_can_be_told():
+    """What the user says goes before what the arguments show, for the coming step."""
+    weigh = UnmaskedKendallLoss(TASKS)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    monitor = PhantomMonitor(weigh, optimizer)
+    monitor.present(["b"])
+    weigh({"a": torch.tensor(1.0)}).backward()
+    optimizer.step()
+    assert monitor.phantom_numbers == {"a": LR, "b": 0.0}
+    with pytest.raises(ValueError, match="unknown tasks"):
+        monitor.present(["c"])
+
+
+def test_closed_monitor_is_gone():
+    """After `close` nothing is counted."""
+    weigh = UnmaskedKendallLoss(TASKS)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    monitor = PhantomMonitor(weigh, optimizer)
+    monitor.close()
+    weigh(only_a(0)).backward()
+    optimizer.step()
+    assert monitor.phantom_numbers["b"] == 0.0
+
+
+def test_bad_settings_are_refused_by_name():
+    """No names, a threshold that everything passes, parameters that nobody learns."""
+    weigh = specimens.Squared(2)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    with pytest.raises(ValueError, match="tasks"):
+        PhantomMonitor(weigh, optimizer)
+    with pytest.raises(ValueError, match="threshold"):
+        PhantomMonitor(weigh, optimizer, TASKS, threshold=1.0)
+    with pytest.raises(ValueError, match="none of the weighting's parameters"):
+        PhantomMonitor(specimens.Squared(2), optimizer, TASKS)
+    with pytest.raises(ValueError, match="pass weights="):
+        PhantomMonitor(weigh, optimizer, ("a", "b", "c"))
+
+
+def trained_by_trainer(folder, weighting, **options):
+    """A tiny RoBERTa with two heads, trained by a real Trainer on batches in which only task a has labels."""
+    pytest.importorskip("accelerate")
+    from transformers import RobertaConfig, RobertaModel, Trainer, TrainingArguments
+
+    from aura_study.audit.trainer import PhantomMonitorCallback
+
+    class TwoHeads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            config = RobertaConfig(
+                vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+            )
+            self.encoder = RobertaModel(config, add_pooling_layer=False)
+            self.heads = nn.ModuleDict({task: nn.Linear(16, 2) for task in TASKS})
+            self.weigh = weighting
+
+        def forward(self, input_ids, labels):
+            hidden = self.encoder(input_ids).last_hidden_state[:, 0]
+            losses = {"a": nn.functional.cross_entropy(self.heads["a"](hidden), labels)}
+            return {"loss": self.weigh(losses), "logits": hidden}
+
+    torch.manual_seed(0)
+    rows = [{"input_ids": torch.randint(2, 40, (6,)), "labels": i % 2} for i in range(80)]
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=10,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        learning_rate=0.05,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=0.0,  # clipping would shrink the phantom gradient along with the rest
+        logging_steps=5,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    callback = PhantomMonitorCallback("weigh", **options)
+    trainer = Trainer(model=TwoHeads(), args=arguments, train_dataset=rows, callbacks=[callback])
+    trainer.train()
+    return callback.monitor, trainer
+
+
+def test_trainer_callback_sees_the_phantom_gradient(tmp_path):
+    """10 steps at 0.05 without task b: phantom number 0.5, weight x e under AdamW, one warning, numbers in the log."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        monitor, trainer = trained_by_trainer(tmp_path, UnmaskedKendallLoss(TASKS))
+    assert [w.category for w in caught].count(PhantomGradientWarning) == 1
+    assert monitor.phantom_numbers["b"] == pytest.approx(0.5)
+    assert monitor.growth["b"] == pytest.approx(math.e, rel=1e-3)
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert [entry["phantom_number/b"] for entry in logged] == pytest.approx([0.25, 0.5])
+
+
+def test_trainer_callback_is_silent_under_the_mask(tmp_path):
+    """The same run with the mask: counted, not grown, no warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        monitor, _ = trained_by_trainer(tmp_path, MaskedKendallLoss(TASKS))
+    assert not [w for w in caught if w.category is PhantomGradientWarning]
+    assert monitor.phantom_numbers["b"] == pytest.approx(0.5)
+    assert monitor.growth["b"] == 1.0
