@@ -45,7 +45,7 @@ def run(
     out: Annotated[str | None, typer.Option(help="Run name or results folder; default: the profile's name.")] = None,
     parameter: Assignments = None,
     parameter_file: Annotated[
-        Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p goes before it.")
+        Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p wins over it.")
     ] = None,
     replace: Annotated[bool, typer.Option(help="Overwrite a run made with other settings.")] = False,
 ) -> None:
@@ -72,15 +72,15 @@ def params(notebook: Annotated[str, typer.Argument(help="Notebook by name or num
     from rich.table import Table
     from rich.text import Text
 
-    from aura_study.study.registry import PROFILES, choose_notebooks, describe, parameter_classes, parameters_of
+    from aura_study.study import registry
 
-    (name,) = choose_notebooks([notebook])
-    rows = describe(parameters_of(name, parameter_classes()))
+    (name,) = registry.choose_notebooks([notebook])
+    rows = registry.describe(registry.parameters_of(name, registry.parameter_classes()))
     table = Table(title=f"Parameters of {name}", show_lines=True)
-    for heading in ("name", "allowed", *PROFILES, "meaning"):
+    for heading in ("name", "allowed", *registry.PROFILES, "meaning"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        values = (str(row.profiles[profile]) for profile in PROFILES)
+        values = (str(row.profiles[profile]) for profile in registry.PROFILES)
         table.add_row(*map(Text, (row.name, row.allowed, *values, row.meaning)))
     Console().print(table)
 
@@ -96,7 +96,7 @@ def claims(
 
     content = ledger.read_claims(_folders(run))
     if as_json:
-        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False))
     else:
         Console().print(ledger.table(content))
 
@@ -104,9 +104,15 @@ def claims(
 @app.command()
 def report(run: RunName = DEFAULT_RUN) -> None:
     """Rebuild the report of a run from its results alone."""
+    from aura_study import ledger
     from aura_study.report import build_report
+    from aura_study.study.lock import locked
 
-    typer.echo(f"Report: {build_report(_folders(run))}")
+    folders = _folders(run)
+    if not folders.results.is_dir():
+        ledger.read_claims(folders)  # says that there is no such run, and which there are
+    with locked(folders):
+        typer.echo(f"Report: {build_report(folders)}")
 
 
 @app.command()
@@ -165,7 +171,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if not isinstance(error, (StudyError, *_data_errors())):
+        if not isinstance(error, (StudyError, OSError, *_data_errors())):
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
@@ -174,11 +180,11 @@ def main() -> None:
 def _request(
     notebooks: list[str], profile: Profile, data: Data, out: str | None, assignments: list[str], file: Path | None
 ) -> "Request":
-    from aura_study.study import Request, parameter_classes
-    from aura_study.study.request import parse_assignments, read_parameter_file
+    from aura_study.study import registry
+    from aura_study.study.request import Request, parse_assignments, read_parameter_file
 
     overrides: dict[str, Any] = {**(read_parameter_file(file) if file else {}), **parse_assignments(assignments)}
-    return Request.of(parameter_classes(), notebooks, profile, data, out, overrides)
+    return Request.of(registry.parameter_classes(), notebooks, profile, data, out, overrides)
 
 
 def _folders(run: str) -> "RunFolders":
@@ -192,7 +198,7 @@ def _folders(run: str) -> "RunFolders":
 
 def _data_errors() -> tuple[type[Exception], ...]:
     sources = sys.modules.get("aura_study.data.sources")
-    return (sources.DataError, sources.MissingDataError) if sources else ()
+    return (sources.DataError,) if sources else ()
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -106,9 +106,14 @@ def merge(evidence: Sequence[Evidence]) -> list[Row]:
 
 
 def write_claims(folders: RunFolders, profile: str, data: str) -> Ledger:
-    """Merge the evidence into ``claims.json``."""
+    """Merge the evidence into ``claims.json``; a file that already says so is left alone."""
     ledger = Ledger(run=folders.name, profile=profile, data=data, claims=merge(read_evidence(folders)))
-    write_json(folders.claims, ledger.model_dump(mode="json"))
+    try:
+        unchanged = read_claims(folders) == ledger
+    except StudyError:
+        unchanged = False
+    if not unchanged:
+        write_json(folders.claims, ledger.model_dump(mode="json"))
     return ledger
 
 

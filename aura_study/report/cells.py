@@ -20,12 +20,11 @@ from pygments.lexers import Python3Lexer
 
 from aura_study.report.images import Pictures
 
-TAGS = frozenset(
-    """
-    a abbr b blockquote br caption code dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img kbd li
-    ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul
-    """.split()
-)
+TAGS = bleach.ALLOWED_TAGS | {
+    "br", "caption", "dd", "del", "details", "div", "dl", "dt", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5",
+    "h6", "hr", "img", "kbd", "p", "pre", "s", "small", "span", "sub", "summary", "sup", "table", "tbody", "td",
+    "tfoot", "th", "thead", "tr", "u",
+}  # fmt: skip
 ATTRIBUTES = {
     "*": ["class", "title"],
     "a": ["href"],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aura_study
+from aura_study.errors import StudyError
 from aura_study.parameters import Parameters
 
 PACKAGE = Path(aura_study.__file__).parent
@@ -34,13 +35,19 @@ def fingerprint(notebook: Path, parameters: Parameters, data: str, versions: dic
     """One digest per ingredient; two equal fingerprints stand for the same result.
 
     ``out`` is left out of the parameters: where a result lies does not change it.
+
+    Raises:
+        StudyError: the notebook cannot be read.
     """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    text = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        text = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"cannot read notebook {notebook}: {type(error).__name__}: {error}") from error
     return {
         "notebook": digest_json(text),
         "parameters": digest_json(parameters.model_dump(mode="json", exclude={"out"})),
-        "code": code_digest("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"),
+        "code": code_digest(source for kind, source in text if kind == "code"),
         "data": data,
         "versions": digest_json(versions),
     }
@@ -75,7 +82,11 @@ def _imports_of(path: Path, changed: int) -> tuple[Path, ...]:
 
 def _imports(source: str) -> Iterator[Path]:
     code = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
-    for node in ast.walk(ast.parse(code)):
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return  # the kernel will say so, and better
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -67,6 +67,7 @@ def execute(
                 partial,
                 parameters=dict(parameters),
                 kernel_name="python3",
+                language="python",
                 progress_bar=False,
                 cwd=cwd,
                 stderr_file=follow,

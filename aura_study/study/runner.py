@@ -3,13 +3,10 @@
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from aura_study import manifest
@@ -20,6 +17,7 @@ from aura_study.study.display import Display
 from aura_study.study.fingerprint import digest_json, fingerprint
 from aura_study.study.inputs import data_state
 from aura_study.study.kernel import execute
+from aura_study.study.lock import locked
 from aura_study.study.request import Request
 from aura_study.study.stamps import (
     Stamp,
@@ -65,7 +63,8 @@ def run_study(
     outcome = Outcome(request.folders)
     data = data_state(request.data)
     try:
-        with _locked(request.folders):
+        request.folders.results.mkdir(parents=True, exist_ok=True)
+        with locked(request.folders):
             _claim_folder(request, replace)
             _sweep(request.folders)
             try:
@@ -136,23 +135,6 @@ def _redactions(folders: RunFolders) -> dict[str, str]:
     """Absolute paths that could appear in a notebook, longest first, and what is shown in their place."""
     paths = {str(folders.results): folders.name, str(project_root()): ".", str(Path.home()): "~"}
     return {path: paths[path] for path in sorted(paths, key=len, reverse=True) if len(path) > 1}
-
-
-@contextmanager
-def _locked(folders: RunFolders) -> Iterator[None]:
-    """Hold the run's folder alone; the system drops the lock when the process ends, however it ends."""
-    folders.results.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folders.results / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(
-            f"another run is writing to {folders.results}; wait for it, or choose another name with --out"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _claim_folder(request: Request, replace: bool) -> None:

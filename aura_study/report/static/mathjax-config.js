@@ -15,7 +15,22 @@ window.MathJax = {
   startup: {
     pageReady: () =>
       window.MathJax.startup.defaultPageReady().then(() => {
+        for (const formula of document.querySelectorAll("mjx-container:not([display])")) fit(formula);
         document.documentElement.dataset.math = "ready";
       }),
   },
 };
+
+// A formula inside a line scrolls if it is wider than its column, and keeps the punctuation that follows it.
+function fit(formula) {
+  const column = formula.parentElement.closest("p, li, td, dd, figcaption, div");
+  if (column && formula.getBoundingClientRect().width > column.clientWidth) formula.classList.add("wide");
+  const next = formula.nextSibling;
+  const mark = next && next.nodeType === Node.TEXT_NODE && /^[.,;:!?)’”]+/.exec(next.data);
+  if (!mark || formula.classList.contains("wide")) return;
+  const together = document.createElement("span");
+  together.className = "together";
+  formula.before(together);
+  next.data = next.data.slice(mark[0].length);
+  together.append(formula, mark[0]);
+}
