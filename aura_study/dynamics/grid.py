@@ -50,7 +50,7 @@ DEFAULTS: Mapping[str, Any] = {
     "theta0": np.nan,
 }
 CHUNK = 2048
-"""Cells a worker takes at a time."""
+"""Cells a worker takes at a time, at most."""
 
 
 def grid(**axes: Any) -> pd.DataFrame:
@@ -121,13 +121,15 @@ def simulate(
     outcomes = np.zeros(compiled.size, OUTCOME)
     nothing = np.zeros((0, 0))
 
+    workers = workers or len(os.sched_getaffinity(0))
+    chunk = min(CHUNK, -(-compiled.size // workers))
+
     def work(first: int) -> None:
-        part = slice(first, first + CHUNK)
+        part = slice(first, first + chunk)
         run(compiled[part], outcomes[part], nothing, 0, schedule, profile, np.uint64(seed), burn_in, band)
 
-    workers = workers or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(0, compiled.size, CHUNK)))
+        list(pool.map(work, range(0, compiled.size, chunk)))
     return pd.DataFrame({name: outcomes[name] for name in OUTCOME.fields or ()}, index=cells.index)
 
 

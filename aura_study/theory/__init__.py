@@ -9,6 +9,7 @@
 `adam`           directions for known gradients, warm start, coasting
 `fixed_points`   where sigma settles, with and without presence p, and how stiffly
 `presence`       inflation and time-average weight of a task that comes and goes
+`fluctuations`   jitter of the weight about its fixed point, the rate that keeps it small
 `recovery`       overshoot of the returning task and the way back
 ===============  ========================================================================================
 """

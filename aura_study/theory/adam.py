@@ -50,6 +50,13 @@ def adam_directions(gradients: ArrayLike, optimizer: Adam = DEFAULT_ADAM, state:
     return m / (np.sqrt(v) + optimizer.epsilon)
 
 
+def adam_state_after(gradients: ArrayLike, optimizer: Adam = DEFAULT_ADAM, state: AdamState = COLD_START) -> AdamState:
+    """Adam's memory after the given gradients, shape ``(steps,)``; exact."""
+    g = np.asarray(gradients, float)
+    m, v = _moment(g, optimizer.beta1, state.m), _moment(g * g, optimizer.beta2, state.v)
+    return AdamState(float(m[-1]), float(v[-1]), state.steps + g.size) if g.size else state
+
+
 def warm_start_factor(steps: int, noise: float = 0.0, optimizer: Adam = DEFAULT_ADAM) -> Array:
     r"""First absent steps of Adam from a converged state, over eta, for an absent gradient that is constant:
 

@@ -36,21 +36,33 @@ def time_average_weight(form: Form, loss: ArrayLike, presence: ArrayLike, *, mas
     return presence * form.weight(fixed_point(form, loss, effective))
 
 
-def adam_effective_presence(presence: ArrayLike, beta2: float = 0.999) -> Array:
-    r"""Presence p' at which SGD's fixed point is Adam's for the unmasked task:
-    :math:`p' = p \big/ \big(1 + (1-b_2)\tfrac{1-2p}{2p}\big)`.
+def adam_effective_presence(presence: ArrayLike, noise: float = 0.0, beta2: float = 0.999) -> Array:
+    r"""Presence p' at which SGD's fixed point is Adam's for the unmasked task, to first order in 1 - b2:
+
+    .. math:: p' = p \Big/ \Big(1 - \frac{1-b_2}{2} \frac{E[h^3]}{E[h^2]}\Big),
+
+    h being the gradient over the regulariser's slope: 1 on absent steps and 1 - X/p on present ones, X = L / E[L].
 
     Adam divides by sqrt(v), and v rises with each rare, large gradient of a present step just when that gradient acts:
-    present steps are weighed down. Derivation: let R = -w'(theta) L / r'(theta), so that the gradient is r' on absent
-    and r'(1 - R) on present steps. Stationarity in the limit of small eta, E[g / sqrt(v)] = 0 with v = V + (1-b2) g^2
-    and V independent of the step, gives to first order in (1-b2)
+    present steps are weighed down, and the precision is inflated a little more than 1/p (5 % more at p = 0.01).
+    Derivation: for small eta stationarity reads E[h / sqrt(v)] = 0. With v = V + (1-b2) h^2 and V independent of the
+    step, expanding the root gives E[h] = (1-b2) E[h^3] / (2 E[h^2]), and E[h] = 1 - p R with R = -w' E[L] / r'; the
+    moments are taken at R = 1/p, where :math:`E[h^2] = (1+c^2)/p - 1` and, for a lognormal loss,
+    :math:`E[h^3] = 3(1+c^2)/p - (1+c^2)^3/p^2 - 2`. Without noise p' = p / (1 + (1-b2)(1-2p)/(2p)).
 
-    .. math:: R - 1 = \frac{1-p}{p}\Big(1 + \frac{(1-b_2)\,[(R-1)^2 - 1]}{2\,E V}\Big),\qquad E V = p(R-1)^2 + 1 - p,
+    Asks for many presences within v's memory, p >> 1-b2; v's own fluctuations, of second order, are neglected.
 
-    and R = 1/p on the right-hand side gives the result, with p' = 1/R. First order: it asks for many presences within
-    v's memory, p >> 1-b2, and neglects the loss's own noise.
+    Args:
+        presence: p, in (0, 1].
+        noise: coefficient of variation c of the loss where the task is present.
+        beta2: Adam's.
     """
     presence = np.asarray(presence, float)
     if not ((presence > 0) & (presence <= 1)).all():
         raise ValueError(f"presence must lie in (0, 1], got {presence}")
-    return presence / (1 + (1 - beta2) * (1 - 2 * presence) / (2 * presence))
+    spread = 1 + noise**2
+    second = spread / presence - 1
+    third = 3 * spread / presence - spread**3 / presence**2 - 2
+    with np.errstate(invalid="ignore"):
+        shift = np.where(second > 0, (1 - beta2) / 2 * third / second, 0.0)
+    return np.minimum(presence / (1 - shift), 1.0)

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import quad
 
+from aura_study.theory.adam import AdamState
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.forms import Form
+from aura_study.theory.optimizers import DEFAULT_ADAM, Adam
 
 Array = NDArray[np.float64]
 
@@ -57,6 +59,46 @@ def recovery_phantom(form: Form, theta: float, loss: float = 1.0, tolerance: flo
         return float(np.log((1 / ratio - 1) / (1 / goal - 1)) / pull)
     end = float(_theta_at_weight(form, goal * aim))
     return abs(quad(lambda t: 1 / float(form.gradient(t, loss)), theta, end, limit=200)[0])
+
+
+def adam_recovery_steps(
+    form: Form,
+    theta: float,
+    rate: float,
+    state: AdamState,
+    loss: float = 1.0,
+    tolerance: float = 0.05,
+    optimizer: Adam = DEFAULT_ADAM,
+    limit: int = 100_000,
+) -> int | None:
+    r"""Steps that Adam needs to bring the weight from ``theta`` to within a factor 1 + ``tolerance`` of its aim.
+
+    The recursion itself, without noise: the way back couples theta and v, and has no closed form. What happens: the
+    returning task's first gradients, larger than the phantom gradient by exp(2 Lambda) on log sigma, fill v within a
+    few steps, which then forgets at 1 - b2 a step; as theta nears its fixed point the gradient shrinks and the step
+    with it, eta g / sqrt(v). Recovery thus takes longer than an absence of Lambda above 1 or 2 did (hysteresis), and
+    some 1/(1-b2) steps once exp(2 Lambda) >> 1; after a short absence it is the quicker of the two.
+
+    Args:
+        form, theta, loss, tolerance: as in `recovery_phantom`.
+        rate: constant learning rate.
+        state: Adam's memory on return, for instance `adam_state_after` the absent gradients.
+        optimizer: betas and epsilon; its decay is ignored.
+        limit: steps after which to give up and return None.
+    """
+    aim = float(form.weight(fixed_point(form, loss)))
+    m, v = state.m, state.v
+    for step in range(limit + 1):
+        here = np.asarray(theta)
+        if 1 / (1 + tolerance) <= float(form.weight(here)) / aim <= 1 + tolerance:
+            return step
+        g = float(form.gradient(here, loss))
+        m += (1 - optimizer.beta1) * (g - m)
+        v += (1 - optimizer.beta2) * (g * g - v)
+        age = state.steps + step + 1
+        corrected = v / (1 - optimizer.beta2**age)
+        theta -= rate * m / (1 - optimizer.beta1**age) / (corrected**0.5 + optimizer.epsilon)
+    return None
 
 
 def _theta_at_weight(form: Form, weight: float) -> Array:

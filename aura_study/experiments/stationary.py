@@ -1,0 +1,214 @@
+"""A task that comes and goes (claim P5): where its precision settles, what that amounts to, and where theory ends."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from aura_study.claims import Measurement
+from aura_study.dynamics import grid, simulate, trajectories
+from aura_study.parameters import Parameters
+from aura_study.statistics import mean_interval
+from aura_study.theory.fixed_points import fixed_point
+from aura_study.theory.fluctuations import rate_for_jitter, relaxation_steps
+from aura_study.theory.forms import FORMS, Form
+from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.theory.presence import adam_effective_presence, presence_inflation, time_average_weight
+
+OPTIMIZERS: dict[str, Optimizer] = {"SGD": SGD(), "Adam": Adam()}
+MEMORY = 3000
+"""Steps of 1/(1 - b2) = 1000 in which Adam's second moment finds its level."""
+
+
+class StationaryParameters(Parameters):
+    """Parameters of notebook ``05_presence``."""
+
+    notebook = "05_presence"
+    profiles = {
+        "smoke": {"points": 3, "smallest_presence": 0.1, "cells": 16, "sweep_steps": 5_000},
+        "full": {"points": 9, "cells": 64, "relaxations": 150.0, "sweep_steps": 200_000},
+    }
+
+    points: int = Field(5, ge=2, le=100, description="values of the presence p, from 1 down")
+    smallest_presence: float = Field(0.01, gt=0, lt=1, description="smallest presence p")
+    cells: int = Field(32, ge=2, le=10_000, description="independent runs of each kind; the intervals are over these")
+    jitter: float = Field(0.07, gt=0, le=0.5, description="relative jitter of the weight that sets the learning rates")
+    relaxations: float = Field(80.0, ge=5, le=10_000, description="length of a run, in relaxation times")
+    noise: float = Field(0.3, ge=0, le=5, description="coefficient of variation of the task's loss where present")
+    loss: float = Field(1.0, gt=0, le=100, description="mean loss of the task where present")
+    sweep_steps: int = Field(40_000, ge=1000, le=10_000_000, description="steps of the runs at any learning rate")
+    seed: int = Field(0, ge=0, description="of all presences and losses")
+
+    @property
+    def presences(self) -> np.ndarray:
+        """The presences, from 1 down."""
+        return np.geomspace(1, self.smallest_presence, self.points)
+
+
+def small_step_runs(p: StationaryParameters) -> pd.DataFrame:
+    """Weights of unmasked and masked tasks at steps small enough for the theory; one row per run.
+
+    Columns: ``parameterization``, ``optimizer``, ``presence``, ``cell``; the time means ``unmasked``, ``masked`` and
+    ``inflation`` (their ratio); ``predicted`` inflation and the ``ratio`` to it; ``unmasked_share`` and
+    ``masked_share``, the time means of the weight with absent steps counting as 0, and their predictions.
+    """
+    rows = []
+    first_stream = 0
+    for form in FORMS.values():
+        for name, optimizer in OPTIMIZERS.items():
+            for presence in p.presences:
+                runs = {}
+                for masked in (False, True):
+                    runs[masked] = _settled(p, form, optimizer, float(presence), masked, first_stream)
+                    first_stream += p.cells
+                rows.append(_compare(p, form, name, float(presence), runs[False], runs[True]))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _settled(
+    p: StationaryParameters, form: Form, optimizer: Optimizer, presence: float, masked: bool, first_stream: int
+) -> pd.DataFrame:
+    """Runs that start at the fixed point and last ``p.relaxations`` relaxation times."""
+    kind = (form, p.loss, presence)
+    rate = rate_for_jitter(*kind, p.jitter, optimizer, p.noise, masked=masked)
+    steps = int(p.relaxations * relaxation_steps(*kind, rate, optimizer, p.noise, masked=masked)) + MEMORY
+    cells = grid(
+        parameterization=form.name,
+        policy="masked" if masked else "unmasked",
+        optimizer=optimizer,
+        presence=presence,
+        rate=float(rate),
+        noise=p.noise,
+        theta0=float(fixed_point(form, p.loss, 1.0 if masked else presence)),
+        loss=[p.loss] * p.cells,
+    )
+    cells["stream"] = np.arange(first_stream, first_stream + p.cells)
+    return simulate(cells, steps, seed=p.seed, burn_in=MEMORY + (steps - MEMORY) // 10)
+
+
+def _compare(
+    p: StationaryParameters,
+    form: Form,
+    optimizer: str,
+    presence: float,
+    unmasked: pd.DataFrame,
+    masked: pd.DataFrame,
+) -> pd.DataFrame:
+    effective = float(adam_effective_presence(presence, p.noise)) if optimizer == "Adam" else presence
+    predicted = float(presence_inflation(form, effective, p.loss))
+    inflation = unmasked["mean_weight"] / masked["mean_weight"]
+    return pd.DataFrame(
+        {
+            "parameterization": form.name,
+            "optimizer": optimizer,
+            "presence": presence,
+            "cell": np.arange(p.cells),
+            "unmasked": unmasked["mean_weight"],
+            "masked": masked["mean_weight"],
+            "inflation": inflation,
+            "plain": float(presence_inflation(form, presence, p.loss)),
+            "predicted": predicted,
+            "ratio": inflation / predicted,
+            "unmasked_share": unmasked["mean_present_weight"],
+            "masked_share": masked["mean_present_weight"],
+            "predicted_unmasked_share": float(time_average_weight(form, p.loss, presence, masked=False)),
+            "predicted_masked_share": float(time_average_weight(form, p.loss, presence, masked=True)),
+        }
+    )
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean inflation, prediction and ratio with its 95 % interval, per parameterisation, optimiser and presence."""
+    rows = []
+    for key, group in runs.groupby(["parameterization", "optimizer", "presence"], sort=False):
+        estimate = mean_interval(group["ratio"])
+        rows.append(
+            {
+                **dict(zip(("parameterization", "optimizer", "presence"), key, strict=True)),
+                "inflation": group["inflation"].mean(),
+                "plain": group["plain"].iloc[0],
+                "predicted": group["predicted"].iloc[0],
+                "ratio": estimate.mean,
+                "low": estimate.low,
+                "high": estimate.high,
+                "seeds": estimate.count,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def large_step_runs(p: StationaryParameters) -> pd.DataFrame:
+    """Inflation at any learning rate, small or not, of log sigma and AURA's softplus; one row per kind.
+
+    Columns: ``parameterization``, ``optimizer``, ``presence``, ``rate``; ``mean`` and ``typical``, the inflation of the
+    time-averaged weight and of the weight at the time-averaged parameter, over that of plain theory (1/p, 1/sqrt(p)).
+    """
+    frames = []
+    for name in ("log_sigma", "aura_softplus"):
+        form = FORMS[name]
+        presences = [float(value) for value in p.presences if value < 1]
+        cells = grid(
+            parameterization=name,
+            optimizer=list(OPTIMIZERS.values()),
+            presence=presences,
+            rate=np.geomspace(1e-4, 1.0, 13),
+            noise=p.noise,
+            loss=[p.loss] * 8,
+        )
+        cells["theta0"] = fixed_point(form, p.loss, cells["presence"])
+        done = simulate(cells, p.sweep_steps, seed=p.seed + 1, burn_in=p.sweep_steps // 4)
+        plain = presence_inflation(form, cells["presence"], p.loss) * float(form.weight(fixed_point(form, p.loss)))
+        frames.append(
+            cells.assign(
+                optimizer=[_name(optimizer) for optimizer in cells["optimizer"]],
+                mean=done["mean_weight"] / plain,
+                typical=form.weight(done["mean_theta"].to_numpy()) / plain,
+            )
+        )
+    keys = ["parameterization", "optimizer", "presence", "rate"]
+    means = pd.concat(frames).astype({"parameterization": str}).groupby(keys, sort=False)[["mean", "typical"]].mean()
+    return means.reset_index()
+
+
+def _name(optimizer: Optimizer) -> str:
+    return "Adam" if isinstance(optimizer, Adam) else "SGD"
+
+
+def paths(p: StationaryParameters, presence: float = 0.1, steps: int = 3000) -> pd.DataFrame:
+    """Weight of one unmasked and one masked task over time, at small and at large SGD steps; same presences."""
+    form = FORMS["log_sigma"]
+    return pd.concat(_paths(form, p, presence, steps), ignore_index=True)
+
+
+def _paths(form: Form, p: StationaryParameters, presence: float, steps: int) -> Iterator[pd.DataFrame]:
+    for rate in (0.05 * presence, 0.5 * presence):
+        cells = grid(policy=["unmasked", "masked"], presence=presence, rate=rate, noise=p.noise, loss=p.loss)
+        cells["theta0"] = float(fixed_point(form, p.loss))
+        cells["stream"] = 0
+        kept, thetas = trajectories(cells, steps, every=2, seed=p.seed)
+        for policy, theta in zip(cells["policy"], thetas, strict=True):
+            weight = form.weight(theta)
+            yield pd.DataFrame(
+                {"rate": rate, "presence": presence, "policy": policy, "step": kept, "weight": weight, "loss": p.loss}
+            )
+
+
+def measure(summary: pd.DataFrame, sweep: pd.DataFrame) -> Measurement:
+    """P5: ratio of measured to predicted inflation over all small-step kinds, and the share that obeys 1/p at any rate.
+
+    The interval runs from the lowest to the highest end of the kinds' own 95 % intervals.
+    """
+    return Measurement(
+        measured=float(summary["ratio"].mean()),
+        low=float(summary["low"].min()),
+        high=float(summary["high"].max()),
+        predicted=1.0,
+        unit="measured / predicted inflation of the precision",
+        seeds=int(summary["seeds"].min()),
+        limits={
+            "share of all rates and presences that follow 1/p within 5 %": float(
+                ((sweep["typical"] - 1).abs() <= 0.05).mean()
+            )
+        },
+    )
