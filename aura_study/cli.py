@@ -167,7 +167,7 @@ def status() -> None:
 def main() -> None:
     """Run the command line; errors meant for the user end it with one message and exit code 1."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="aura-study")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

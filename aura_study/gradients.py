@@ -72,7 +72,7 @@ class TaskGradientNorms:
         self._tasks = tasks
         self._device = encoder.device
         self._rows: Rows = {}
-        self._dense: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self._dense: dict[Tensor, dict[str, Tensor]] = {}
         self._sparse: dict[nn.Module, dict[str, list[tuple[Tensor, Tensor]]]] = {}
         gather = {nn.Linear: self._linear, nn.LayerNorm: self._norm, nn.Embedding: self._embedding}
         for module in encoder.modules():
@@ -126,7 +126,7 @@ class TaskGradientNorms:
                 pull = pull * (index != module.padding_idx).unsqueeze(-1)
             self._sparse.setdefault(module, {}).setdefault(task, []).append((index, pull))
 
-    def _add(self, parameter: nn.Parameter | None, task: str, gradient: Tensor) -> None:
+    def _add(self, parameter: Tensor | None, task: str, gradient: Tensor) -> None:
         if parameter is None or not parameter.requires_grad:
             return
         by_task = self._dense.setdefault(parameter, {})

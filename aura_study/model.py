@@ -7,6 +7,7 @@ cannot contribute to its loss.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from aura_study.data.tasks import Task
 
 # Dropout on attention weights keeps torch's fused attention kernel from running on CPUs, at about twice the cost of a
 # step; the tiny model drops hidden states only.
-TINY = {
+TINY: dict[str, Any] = {
     "num_hidden_layers": 2,
     "hidden_size": 128,
     "num_attention_heads": 4,

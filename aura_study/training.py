@@ -161,8 +161,8 @@ def train(
     weighting = build_weighting(settings, tasks, device)
     optimizer = build_optimizer(model, weighting, settings)
     schedule = build_schedule(optimizer, settings)
-    norms = watch_gradients(model.encoder, tasks) if recorder is not None else None
-    loop = _Loop(model, weighting, settings, norms)
+    watch = watch_gradients(model.encoder, tasks) if recorder is not None else None
+    loop = _Loop(model, weighting, settings, watch)
     trained = Trained(model, weighting)
     model.train()
     with torch.random.fork_rng():
@@ -191,7 +191,7 @@ class _Loop:
     model: AuraModel
     weighting: KendallLoss
     settings: TrainingSettings
-    norms: TaskGradientNorms | GradientNormsByAutograd | None
+    watch: TaskGradientNorms | GradientNormsByAutograd | None
 
     def backward(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, list[bool], Tensor]:
         """Accumulate the step's gradients; mean losses, presence and encoder gradient norms per task."""
@@ -200,21 +200,21 @@ class _Loop:
         sums = torch.zeros(len(TASKS), device=device)
         for _ in range(self.settings.accumulation):
             batch = next(batches).to(device)
-            if self.norms is not None:
-                self.norms.begin(batch.rows)
+            if self.watch is not None:
+                self.watch.begin(batch.rows)
             losses = self._losses(batch)
             total = self.weighting(losses)
             self._check(losses, total, step)
             share = 1 / self.settings.accumulation
-            if self.norms is not None:
+            if self.watch is not None:
                 weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
-                self.norms.observe({task: share * weights[task] * loss for task, loss in losses.items()})
+                self.watch.observe({task: share * weights[task] * loss for task, loss in losses.items()})
             (share * total).backward()
             for place, task in enumerate(TASK_NAMES):
                 if task in losses:
                     sums[place] += losses[task].detach()
                     count[place] += 1
-        norms = self.norms.finish() if self.norms is not None else torch.full((len(TASKS),), torch.nan)
+        norms = self.watch.finish() if self.watch is not None else torch.full((len(TASKS),), torch.nan)
         return sums / count.clamp_min(1).to(device), (count > 0).tolist(), norms
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:

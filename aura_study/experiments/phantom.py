@@ -1,6 +1,6 @@
 """The phantom gradient itself (claims P1 and P2): its value, and where it takes sigma."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,11 @@ from aura_study.losses import Parameterization, UnmaskedKendallLoss
 from aura_study.parameters import Parameters
 from aura_study.theory.absence import absent_trajectory, collapse_step, precision_inflation
 from aura_study.theory.forms import FORMS
-from aura_study.theory.optimizers import SGD, Adam
+from aura_study.theory.optimizers import SGD, Adam, Optimizer
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training import AURA, PARAMETERIZATIONS
 
-OPTIMIZERS = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
+OPTIMIZERS: dict[str, tuple[Any, Optimizer]] = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
 
 
 class PhantomParameters(Parameters):
@@ -101,7 +101,7 @@ def measure_gradients(table: pd.DataFrame) -> Measurement:
     return Measurement(max(errors), min(errors), max(errors), "largest relative difference", predicted=0.0)
 
 
-def absent_run(form_name: str, optimizer: str, rates: Sequence[float], sigma0: float = 1.0) -> pd.DataFrame:
+def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float = 1.0) -> pd.DataFrame:
     """Sigma of a task that stays away, step by step: the real module under the real optimiser, and the closed form.
 
     Columns: parameterization, optimizer, step, phantom_number (so far), sigma, precision_ratio (weight over its start),
@@ -122,7 +122,7 @@ def absent_run(form_name: str, optimizer: str, rates: Sequence[float], sigma0: f
         stepper.step()
         sigma.append(weigh.sigma().item())
         weight.append(weigh.weights().item())
-    path = absent_trajectory(closed, form.theta(sigma0), np.asarray(rates), settings)[: len(sigma)]
+    path = absent_trajectory(closed, form.theta(sigma0), rates, settings)[: len(sigma)]
     return pd.DataFrame(
         {
             "parameterization": form_name,
@@ -151,7 +151,7 @@ def aura_rates() -> np.ndarray:
 def collapse_at_aura_rates(every: int = 20) -> pd.DataFrame:
     """`absent_run` for a task that AURA never sees, at AURA's own rates; every ``every``-th step is kept."""
     rates = aura_rates()
-    runs = [absent_run(form, name, rates) for form in ("log_sigma", "aura_softplus") for name in ("Adam",)]
+    runs = [absent_run(form, "Adam", rates) for form in ("log_sigma", "aura_softplus")]
     table = pd.concat(runs, ignore_index=True)
     return table[table["step"] % every == 0].reset_index(drop=True)
 

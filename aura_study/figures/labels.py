@@ -1,10 +1,18 @@
 """Names of parameterisations and quantities as figures print them."""
 
-FORM_LABELS = {
+from typing import Any
+
+FORM_LABELS: dict[Any, str] = {
     "sigma": r"$\sigma$",
     "log_sigma": r"$s=\log\sigma$",
     "log_variance": r"$u=\log\sigma^2$",
     "aura_softplus": "AURA softplus",
     "log_one_plus_square": r"$\log(1+\sigma^2)$",
 }
-FORM_MARKERS = {"sigma": "o", "log_sigma": "s", "log_variance": "^", "aura_softplus": "D", "log_one_plus_square": "v"}
+FORM_MARKERS: dict[Any, str] = {
+    "sigma": "o",
+    "log_sigma": "s",
+    "log_variance": "^",
+    "aura_softplus": "D",
+    "log_one_plus_square": "v",
+}

@@ -1,0 +1,225 @@
+"""V10.1 and V10.2 on the AURA model (claim P6): the same batches, the same seed, three absence policies.
+
+Under the ``stretch`` schedule every task but one stands in every batch and the absent one returns at a known step. The
+policies then differ in nothing but sigma of the absent task until its return: the encoders are the same bit for bit,
+and the ratio of the returning task's gradient norms is the ratio of its weights.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from aura_study.claims import Measurement
+from aura_study.experiments.training_runs import Presence, TaskName, TrainingJob
+from aura_study.parameters import Data, Parameters
+from aura_study.statistics import mean_interval, seeds
+from aura_study.theory.adam import AdamState, adam_directions
+from aura_study.theory.forms import FORMS, LOG_SIGMA
+from aura_study.theory.optimizers import Adam
+from aura_study.theory.schedules import phantom_number
+from aura_study.training import AURA, POLICIES, TrainingSettings
+
+FORM = LOG_SIGMA
+
+
+class AuraTrainingParameters(Parameters):
+    """Parameters of notebook ``04_aura_training``."""
+
+    notebook = "04_aura_training"
+    profiles = {
+        "smoke": {"seed_count": 1, "before": 10, "absent_steps": 20, "after": 10, "rows": 200, "dev_rows": 50},
+        "full": {"seed_count": 5, "before": 200, "absent_steps": 600, "after": 400, "dev_rows": None},
+    }
+
+    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    absent: TaskName = Field("reporting", description="task that goes absent and returns")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of the stretch runs, each with every policy")
+    before: int = Field(100, ge=1, description="steps before the absence")
+    absent_steps: int = Field(300, ge=1, description="steps of the absence")
+    after: int = Field(100, ge=1, description="steps after the return")
+    lr_sigma: float = Field(0.01, gt=0, le=1, description="AdamW's rate for sigma in the demonstration")
+    lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
+    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
+    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+
+    @property
+    def stretch(self) -> Presence:
+        """The presence schedule of the stretch runs."""
+        return Presence(schedule="stretch", absent=self.absent, start=self.before, stop=self.before + self.absent_steps)
+
+    def settings(self, policy: str, seed: int, lr_sigma: float | None = None) -> TrainingSettings:
+        """Training settings of one run."""
+        return TrainingSettings.model_validate(
+            {
+                "policy": policy,
+                "seed": seed,
+                "steps": self.before + self.absent_steps + self.after,
+                "accumulation": 1,
+                "lr_encoder": self.lr_model,
+                "lr_heads": self.lr_model,
+                "lr_sigma": self.lr_sigma if lr_sigma is None else lr_sigma,
+                "schedule": "constant",
+            }
+        )
+
+    def job(self, name: str, settings: TrainingSettings, presence: Presence) -> TrainingJob:
+        """A training job on this notebook's data and model."""
+        shared = self.model_dump(include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size"})
+        return TrainingJob(name=name, presence=presence, settings=settings, **shared)
+
+
+def stretch_jobs(p: AuraTrainingParameters) -> list[TrainingJob]:
+    """Every policy and seed through the same absence, at the demonstration's rate."""
+    return [
+        p.job(f"stretch-{policy}-seed{seed}", p.settings(policy, seed), p.stretch)
+        for seed in seeds(p.seed_count)
+        for policy in POLICIES
+    ]
+
+
+def aura_rate_jobs(p: AuraTrainingParameters) -> list[TrainingJob]:
+    """The same absence with sigma learning at AURA's own rate."""
+    return [
+        p.job(f"stretch-aura-rate-{policy}", p.settings(policy, 0, AURA.lr_sigma), p.stretch)
+        for policy in ("unmasked", "masked")
+    ]
+
+
+def mixed_jobs(p: AuraTrainingParameters) -> list[TrainingJob]:
+    """V10.1 and V10.2 under AURA's own mixing, where presence is left to chance."""
+    return [
+        p.job(f"mixed-{policy}", p.settings(policy, 0), Presence(schedule="mixed")) for policy in ("unmasked", "masked")
+    ]
+
+
+def state_before_absence(run: pd.DataFrame, start: int, optimizer: Adam) -> AdamState:
+    """Adam's memory of the absent task's parameter at step ``start``, replayed from the recorded losses and sigmas.
+
+    Args:
+        run: one task's rows of one trajectory, in order of step.
+        start: first absent step.
+        optimizer: the betas.
+    """
+    seen = run[run["step"] < start]
+    gradients = FORM.gradient(np.log(seen["sigma"]), seen["loss"])
+    age = np.arange(len(gradients))[::-1]
+    m = float(((1 - optimizer.beta1) * optimizer.beta1**age * gradients).sum())
+    v = float(((1 - optimizer.beta2) * optimizer.beta2**age * gradients**2).sum())
+    return AdamState(m, v, len(gradients))
+
+
+def predicted_path(run: pd.DataFrame, start: int, stop: int, policy: str, weight_decay: float) -> pd.DataFrame:
+    """Sigma of the absent task over its absence, from theory and Adam's memory at its start: step, sigma, weight.
+
+    Unmasked, the gradient is the regulariser's slope, 1; masked, it is 0 and momentum and decay still act; frozen,
+    nothing moves. No measured value inside the absence is used.
+    """
+    optimizer = Adam(weight_decay=weight_decay)
+    absent = run[(run["step"] >= start) & (run["step"] <= stop)]
+    rates = absent["lr"].to_numpy()[:-1]
+    s = float(np.log(absent["sigma"].iloc[0]))
+    path = [s]
+    state = state_before_absence(run, start, optimizer)
+    slope = {"unmasked": 1.0, "masked": 0.0, "frozen": 0.0}[policy]
+    for rate, direction in zip(rates, adam_directions(np.full(rates.size, slope), optimizer, state), strict=True):
+        s = s if policy == "frozen" else s * (1 - rate * weight_decay) - rate * direction
+        path.append(s)
+    theta = np.array(path)
+    return pd.DataFrame({"step": absent["step"].to_numpy(), "sigma": FORM.sigma(theta), "weight": FORM.weight(theta)})
+
+
+def predictions(runs: pd.DataFrame, p: AuraTrainingParameters) -> pd.DataFrame:
+    """`predicted_path` for every run: columns run, policy, seed, step, sigma, weight."""
+    start, stop = p.before, p.before + p.absent_steps
+    decay = p.settings("masked", 0).weight_decay_sigma
+    frames = []
+    for (name, policy, seed), run in runs[runs["task"] == p.absent].groupby(["run", "policy", "seed"], sort=False):
+        path = predicted_path(run, start, stop, str(policy), decay)
+        frames.append(path.assign(run=name, policy=policy, seed=seed))
+    return pd.concat(frames, ignore_index=True)
+
+
+def returns(runs: pd.DataFrame, predicted: pd.DataFrame, p: AuraTrainingParameters) -> pd.DataFrame:
+    """What happens at the return, per seed: weight and encoder gradient of V10.1 over V10.2's, and the prediction.
+
+    Columns: seed, phantom_number, weight_ratio and gradient_ratio (unmasked / masked at the first step back),
+    predicted_ratio (of the two predicted weights), gradient_over_predicted, weight_growth (unmasked, return over
+    start), others_identical (losses of all other tasks equal bit for bit until the return).
+    """
+    start, stop = p.before, p.before + p.absent_steps
+    rows = []
+    for seed, run in runs.groupby("seed"):
+        back = run[(run["task"] == p.absent) & (run["step"] == stop)].set_index("policy")
+        theory = predicted[(predicted["seed"] == seed) & (predicted["step"] == stop)].set_index("policy")["weight"]
+        begin = run[(run["task"] == p.absent) & (run["step"] == start)].set_index("policy")["weight"]
+        rates = run[(run["policy"] == "unmasked") & (run["task"] == p.absent)].sort_values("step")
+        ratio = float(theory["unmasked"] / theory["masked"])
+        gradient = float(back["gradient_norm"]["unmasked"] / back["gradient_norm"]["masked"])
+        rows.append(
+            {
+                "seed": seed,
+                "phantom_number": phantom_number(rates["lr"], ~rates["present"].to_numpy()),
+                "weight_growth": float(back["weight"]["unmasked"] / begin["unmasked"]),
+                "weight_ratio": float(back["weight"]["unmasked"] / back["weight"]["masked"]),
+                "gradient_ratio": gradient,
+                "predicted_ratio": ratio,
+                "gradient_over_predicted": gradient / ratio,
+                "others_identical": _identical_until(run, p.absent, stop),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _identical_until(run: pd.DataFrame, absent: str, stop: int) -> bool:
+    """Whether all other tasks' losses agree bit for bit between V10.1 and V10.2 up to and including step ``stop``."""
+    others = run[(run["task"] != absent) & (run["step"] <= stop)]
+    by_policy = others.pivot(index=["step", "task"], columns="policy", values="loss")
+    return bool((by_policy["unmasked"] == by_policy["masked"]).all())
+
+
+def measure_return(table: pd.DataFrame) -> Measurement:
+    """P6: gradient spike over predicted precision ratio, mean and 95 % interval over seeds."""
+    estimate = mean_interval(table["gradient_over_predicted"])
+    return Measurement(
+        estimate.mean,
+        estimate.low,
+        estimate.high,
+        "gradient norm ratio measured / precision ratio predicted",
+        predicted=1.0,
+        seeds=estimate.count,
+    )
+
+
+def stillness(runs: pd.DataFrame, p: AuraTrainingParameters) -> pd.DataFrame:
+    """Sigma of the absent task at the start and end of its absence, per policy and seed, and its change in per cent."""
+    start, stop = p.before, p.before + p.absent_steps
+    chosen = runs[(runs["task"] == p.absent) & runs["step"].isin([start, stop])]
+    table = chosen.pivot(index=["policy", "seed"], columns="step", values="sigma").reset_index()
+    table.columns = pd.Index(["policy", "seed", "sigma at start", "sigma at return"])
+    return table.assign(**{"change in %": 100 * (table["sigma at return"] / table["sigma at start"] - 1)})
+
+
+def presence_shares(runs: pd.DataFrame, tasks: Sequence[str], tail: float = 0.5) -> pd.DataFrame:
+    """Under mixing: each task's share of steps present, and sigma^2 over the mean loss it saw, at the end of training.
+
+    ``tail`` is the last share of the steps that is averaged over. Theory: sigma^2 = p L unmasked and L masked.
+    """
+    last = runs[runs["step"] >= (1 - tail) * runs["step"].max()]
+    rows = []
+    for (policy, task), run in last.groupby(["policy", "task"], sort=False):
+        if task not in tasks:
+            continue
+        share, loss = float(run["present"].mean()), float(run["loss"].mean())
+        precision = float((1 / (2 * FORMS["log_sigma"].weight(np.log(run["sigma"])))).mean())
+        predicted = share if policy == "unmasked" else 1.0
+        rows.append(
+            {"policy": policy, "task": task, "present": share, "loss": loss, "sigma^2 / loss": precision / loss}
+            | {"predicted at rest": predicted}
+        )
+    return pd.DataFrame(rows)
