@@ -1,18 +1,17 @@
 """The ledger of claims: what the notebooks decided, merged, checked on reading, and printed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.errors import StudyError
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders
+from aura_study.records import Name, read_record
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]  # becomes part of a path, so nothing else is let in
 NONE = "–"
 VERDICT_STYLES = {
     Verdict.CONFIRMED: "bold green",
@@ -39,7 +38,7 @@ class Row(BaseModel):
     seeds: int = Field(ge=0)
     verdict: Verdict
     limit: str | None
-    limits: dict[str, float]
+    limits: dict[str, FiniteFloat | None]
     rule: str
     notebook: Name
     figure: Name | None
@@ -96,7 +95,7 @@ def read_evidence(folders: RunFolders) -> list[Evidence]:
 
 def read_one(path: Path) -> Evidence:
     """One notebook's evidence file; errors as `read_evidence`."""
-    return _read(path, Evidence)
+    return read_record(path, Evidence)
 
 
 def merge(evidence: Sequence[Evidence]) -> list[Row]:
@@ -125,7 +124,7 @@ def read_claims(folders: RunFolders) -> Ledger:
     """
     if not folders.claims.is_file():
         raise StudyError(f"run {folders.name!r} has no claims.json{_other_runs(folders)}")
-    return _read(folders.claims, Ledger)
+    return read_record(folders.claims, Ledger)
 
 
 def number(value: float | None) -> str:
@@ -163,20 +162,6 @@ def table(ledger: Ledger) -> Any:
         cells = (row.claim, row.statement, number(row.predicted), measured, interval(row), seeds(row), verdict)
         shown.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
     return shown
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def _read(path: Path, model: type[Model]) -> Model:
-    try:
-        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise StudyError(f"{path} is damaged at {place}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StudyError(f"cannot read {path}: {error}") from error
 
 
 def _other_runs(folders: RunFolders) -> str:

@@ -192,17 +192,17 @@ class Claim:
             "predicted": measurement.predicted,
             "measured": _finite(measurement.measured),
             "interval": [_finite(measurement.low), _finite(measurement.high)],
-            "ratio": measurement.ratio,
+            "ratio": _finite(measurement.ratio),
             "unit": measurement.unit,
             "seeds": measurement.seeds,
             "verdict": str(verdict),
             "limit": limit,
-            "limits": measurement.limits,
+            "limits": {name: _finite(value) for name, value in measurement.limits.items()},
             "rule": self.rule.text(),
             "notebook": self.notebook,
             "figure": self.figure,
         }
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # JSON has no infinity
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None  # JSON has no infinity

@@ -82,7 +82,7 @@ def clean(html: str, pictures: Pictures) -> BeautifulSoup:
     for image in soup("img"):
         _fit_image(image, pictures)
     for table in soup("table"):
-        box = soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "region", "aria-label": "Table"})
+        box = soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"})
         table.wrap(box)
     for cell in soup("th"):
         if not cell.get_text(strip=True):

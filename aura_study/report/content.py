@@ -1,17 +1,17 @@
 """What a run left behind, gathered for the site; what is missing, stale or damaged becomes a sentence, not a crash."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from aura_study import ledger, manifest
+from aura_study import ledger
 from aura_study.claims import CLAIMS, Claim
 from aura_study.errors import StudyError
 from aura_study.ledger import FigureEntry, Ledger, Row, TableEntry
+from aura_study.manifest import Manifest, read_manifest
 from aura_study.paths import RunFolders
 from aura_study.study.fingerprint import digest_file
 from aura_study.study.stamps import locate
@@ -48,7 +48,7 @@ class RunContent:
 
     folders: RunFolders
     ledger: Ledger
-    manifest: dict[str, Any]
+    manifest: Manifest | None
     notebooks: list[NotebookContent]
     problems: list[str]
 
@@ -89,9 +89,7 @@ def gather(folders: RunFolders) -> RunContent:
         ledger.read_claims(folders)  # says which runs there are
     problems: list[str] = []
     evidence = _evidence(folders, problems)
-    held = manifest.read_manifest(folders)
-    if not held:
-        problems.append("The run has no manifest: its parameters and provenance are not known.")
+    held = _manifest(folders, problems)
     content = RunContent(folders, _ledger(folders, evidence, held, problems), held, [], problems)
     names = {entry.notebook for entry in evidence} | {row.notebook for row in content.ledger.claims}
     names |= {path.name.split(".")[0] for path in folders.notebooks.glob("[!.]*.ipynb")}
@@ -99,8 +97,9 @@ def gather(folders: RunFolders) -> RunContent:
         content.notebooks.append(_notebook(folders, name, evidence, problems))
     for row in content.ledger.claims:
         next(entry for entry in content.notebooks if entry.name == row.notebook).claims.append(row.claim)
-    problems.extend(_stale(folders, held))
-    problems.extend(f"Notebook {name} has not finished in this run." for name in held.get("unfinished", []))
+    if held:
+        problems.extend(_stale(folders, held))
+        problems.extend(f"Notebook {name} has not finished in this run." for name in held.unfinished)
     return content
 
 
@@ -114,15 +113,23 @@ def _evidence(folders: RunFolders, problems: list[str]) -> list[ledger.Evidence]
     return found
 
 
-def _ledger(
-    folders: RunFolders, evidence: list[ledger.Evidence], held: Mapping[str, Any], problems: list[str]
-) -> Ledger:
+def _manifest(folders: RunFolders, problems: list[str]) -> Manifest | None:
+    try:
+        held = read_manifest(folders)
+    except StudyError as error:
+        problems.append(_public(str(error), folders))
+        return None
+    if held is None:
+        problems.append("The run has no manifest: its parameters and provenance are not known.")
+    return held
+
+
+def _ledger(folders: RunFolders, evidence: list[ledger.Evidence], held: Manifest | None, problems: list[str]) -> Ledger:
     try:
         return ledger.read_claims(folders)
     except StudyError as error:
         problems.append(f"{_public(str(error), folders)}. The ledger below is merged from the notebooks' evidence.")
-    request = held.get("request", {})
-    profile, data = (str(request.get(key, "unknown")) for key in ("profile", "data"))
+    profile, data = (held.request.profile, held.request.data) if held else ("unknown", "unknown")
     return Ledger(run=folders.name, profile=profile, data=data, claims=ledger.merge(evidence))
 
 
@@ -148,11 +155,11 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
     return content
 
 
-def _stale(folders: RunFolders, held: Mapping[str, Any]) -> list[str]:
+def _stale(folders: RunFolders, held: Manifest) -> list[str]:
     """What differs from what the run recorded when it finished."""
     notes = []
-    for name, entry in held.get("notebooks", {}).items():
-        for key, recorded in entry.get("outputs", {}).items():
+    for name, entry in held.notebooks.items():
+        for key, recorded in entry.outputs.items():
             path = locate(folders, key)
             if not path.is_file():
                 notes.append(f"{key}, made by {name}, is missing.")

@@ -1,12 +1,12 @@
 """Two runs side by side: what was set, what was decided, which figures there are."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from aura_study import ledger, manifest
+from aura_study import ledger
+from aura_study.manifest import Manifest, read_manifest
 from aura_study.paths import RunFolders
 
 
@@ -17,26 +17,26 @@ def compare_runs(first: RunFolders, second: RunFolders) -> Iterator[Table]:
         StudyError: a run without a ledger.
     """
     ledgers = [ledger.read_claims(folders) for folders in (first, second)]
-    manifests = [manifest.read_manifest(folders) for folders in (first, second)]
+    manifests = [read_manifest(folders) for folders in (first, second)]
     names = [folders.name if first.name != second.name else str(folders.results) for folders in (first, second)]
     yield _differing("Settings and parameters that differ", names, *map(_settings, manifests))
     yield _claims(names, *(content.rows for content in ledgers))
-    yield _differing("Figures that differ", names, _figures(first, manifests[0]), _figures(second, manifests[1]))
+    yield _differing("Figures that differ, by digest", names, *map(_figures, manifests))
 
 
-def _settings(content: Mapping[str, Any]) -> dict[str, str]:
-    request = content.get("request", {})
-    rows = {name: str(request.get(name, ledger.NONE)) for name in ("profile", "data")}
-    rows["commit"] = str(content.get("commit", {}).get("hash") or ledger.NONE)[:10]
-    for notebook, entry in content.get("notebooks", {}).items():
-        rows.update({f"{notebook}: {name}": str(value) for name, value in entry["parameters"].items()})
+def _settings(content: Manifest | None) -> dict[str, str]:
+    if content is None:
+        return {}
+    rows = {"profile": content.request.profile, "data": content.request.data}
+    rows["commit"] = (content.commit.hash or "unknown")[:10]
+    for notebook, entry in content.notebooks.items():
+        rows.update({f"{notebook}: {name}": str(value) for name, value in entry.parameters.items()})
     return rows
 
 
-def _figures(folders: RunFolders, content: Mapping[str, Any]) -> dict[str, str]:
-    outputs = [entry["outputs"] for entry in content.get("notebooks", {}).values()]
-    figures = {key: value for found in outputs for key, value in found.items() if key.endswith(".svg")}
-    return {key: f"{folders.figures.parent.name}/{folders.name} ({value[:8]})" for key, value in figures.items()}
+def _figures(content: Manifest | None) -> dict[str, str]:
+    outputs = [entry.outputs for entry in content.notebooks.values()] if content else []
+    return {key: value[:12] for found in outputs for key, value in found.items() if key.endswith(".svg")}
 
 
 def _differing(title: str, names: list[str], first: Mapping[str, str], second: Mapping[str, str]) -> Table:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from aura_study.errors import StudyError, did_you_mean
+from aura_study.manifest import Identity
 from aura_study.parameters import Data, Parameters, Profile
 from aura_study.paths import RunFolders
 from aura_study.study.registry import Registry, choose_notebooks, describe, parameters_of
@@ -105,9 +106,9 @@ class Request:
         return cls(profile, data, parameters, overrides, folders)
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """What tells this run from another in the same folder."""
-        return {"profile": self.profile, "data": self.data, "overrides": self.overrides}
+        return Identity(profile=self.profile, data=self.data, overrides=self.overrides)
 
 
 def default_name(profile: Profile, data: Data, overrides: Overrides) -> str:

@@ -5,7 +5,6 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from aura_study.errors import StudyError
 from aura_study.ledger import Ledger, write_claims
 from aura_study.paths import RunFolders, notebooks_folder, project_root
 from aura_study.study.display import Display
-from aura_study.study.fingerprint import digest_json, fingerprint
+from aura_study.study.fingerprint import fingerprint
 from aura_study.study.inputs import data_state
 from aura_study.study.kernel import execute
 from aura_study.study.lock import locked
@@ -82,6 +81,7 @@ def run_study(
             f"{request.folders.results}; the same command goes on from there.",
             markup=False,
             highlight=False,
+            soft_wrap=True,
         )
         raise
     return outcome
@@ -128,7 +128,12 @@ def _execute(request: Request, source: Path, name: str, current: dict[str, str],
     seconds = time.monotonic() - started
     changed = [path for path, state in snapshot(folders.trajectories).items() if before.get(path) != state]
     shown = {key: value for key, value in values.items() if key != "out"}
-    return Stamp(current, shown, collect_outputs(folders, name, changed), round(seconds, 1))
+    return Stamp(
+        fingerprint=current,
+        parameters=shown,
+        outputs=collect_outputs(folders, name, changed),
+        seconds=round(seconds, 1),
+    )
 
 
 def _redactions(folders: RunFolders) -> dict[str, str]:
@@ -139,11 +144,11 @@ def _redactions(folders: RunFolders) -> dict[str, str]:
 
 def _claim_folder(request: Request, replace: bool) -> None:
     """Refuse a folder that holds a run with another profile, data or overrides."""
-    held = manifest.read_manifest(request.folders).get("request")
-    if held and held != request.identity and not replace:
+    held = None if replace else manifest.read_manifest(request.folders)
+    if held and held.request != request.identity:
         raise StudyError(
-            f"run {request.folders.name!r} was made with {_words(held)}, and this would be {_words(request.identity)}; "
-            "choose another name with --out, or overwrite it with --replace"
+            f"run {request.folders.name!r} was made with {_words(held.request)}, and this would be "
+            f"{_words(request.identity)}; choose another name with --out, or overwrite it with --replace"
         )
     if not os.access(request.folders.results, os.W_OK):
         raise StudyError(f"cannot write to {request.folders.results}")
@@ -157,40 +162,45 @@ def _sweep(folders: RunFolders) -> None:
                 path.unlink()
 
 
-def _words(identity: dict[str, Any]) -> str:
-    changed = ", ".join(f"{name}={value}" for name, value in identity["overrides"].items())
-    return f"profile {identity['profile']} on {identity['data']} data" + (f" and {changed}" if changed else "")
+def _words(identity: manifest.Identity) -> str:
+    changed = ", ".join(f"{name}={value}" for name, value in identity.overrides.items())
+    return f"profile {identity.profile} on {identity.data} data" + (f" and {changed}" if changed else "")
 
 
 def _write_manifest(request: Request, source: Path, data: dict[str, str], executed: bool) -> None:
-    folders = request.folders
-    held = manifest.read_manifest(folders)
     finished = {}
     for path in sorted(source.glob("*.ipynb")):
-        stamp = read_stamp(folders, path.stem)
+        stamp = read_stamp(request.folders, path.stem)
         if stamp:
-            finished[path.stem] = {
-                "parameters": stamp.parameters,
-                "seeds": manifest.seeds_of(stamp.parameters),
-                "seconds": stamp.seconds,
-                "inputs": stamp.fingerprint,
-                "outputs": stamp.outputs,
-            }
-    if not executed and held.get("notebooks") == finished:
+            finished[path.stem] = manifest.NotebookRecord(
+                parameters=stamp.parameters,
+                seeds=manifest.seeds_of(stamp.parameters),
+                seconds=stamp.seconds,
+                inputs=stamp.fingerprint,
+                outputs=stamp.outputs,
+            )
+    if not executed and _already_told(request, finished):
         return  # nothing ran: the manifest still tells where the results came from
-    content = {
-        "run": folders.name,
-        "request": request.identity,
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": manifest.commit(),
-        "device": manifest.device(),
-        "versions": manifest.versions(),
-        "data": {"name": request.data, "files": data},
-        "unfinished": [name for name in request.parameters if name not in finished],
-        "notebooks": finished,
-        "digest": digest_json([entry["outputs"] for entry in finished.values()]),
-    }
-    manifest.write_manifest(folders, content)
+    content = manifest.Manifest(
+        run=request.folders.name,
+        request=request.identity,
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        commit=manifest.commit(),
+        device=manifest.device(),
+        versions=manifest.versions(),
+        data=manifest.DataRecord(name=request.data, files=data),
+        unfinished=[name for name in request.parameters if name not in finished],
+        notebooks=finished,
+    )
+    manifest.write_manifest(request.folders, content)
+
+
+def _already_told(request: Request, finished: dict[str, manifest.NotebookRecord]) -> bool:
+    try:
+        held = manifest.read_manifest(request.folders)
+    except StudyError:
+        return False
+    return held is not None and held.request == request.identity and held.notebooks == finished
 
 
 def _build_report(folders: RunFolders, console: Console) -> Path:

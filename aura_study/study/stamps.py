@@ -1,20 +1,22 @@
 """Stamps: what a finished notebook was made from and what it wrote, so that only what changed runs again."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from aura_study.errors import StudyError
+from aura_study.ledger import Evidence
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders
+from aura_study.records import read_record
 from aura_study.study.fingerprint import digest_file
 
 FIGURES = "figures/"
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(BaseModel):
     """A finished notebook.
 
     Attributes:
@@ -39,15 +41,14 @@ def stamp_path(folders: RunFolders, notebook: str) -> Path:
 def read_stamp(folders: RunFolders, notebook: str) -> Stamp | None:
     """The stamp, or ``None`` if the notebook has not finished or the file is damaged."""
     try:
-        stamp = Stamp(**json.loads(stamp_path(folders, notebook).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_record(stamp_path(folders, notebook), Stamp)
+    except StudyError:
         return None
-    return stamp if isinstance(stamp.fingerprint, dict) and isinstance(stamp.outputs, dict) else None
 
 
 def write_stamp(folders: RunFolders, notebook: str, stamp: Stamp) -> None:
     """Save the stamp; from now on the notebook counts as finished."""
-    write_json(stamp_path(folders, notebook), asdict(stamp))
+    write_json(stamp_path(folders, notebook), stamp.model_dump(mode="json"))
 
 
 def reason_to_run(folders: RunFolders, stamp: Stamp | None, fingerprint: Mapping[str, str]) -> str | None:
@@ -76,14 +77,12 @@ def collect_outputs(folders: RunFolders, notebook: str, trajectories: Iterable[P
     evidence = folders.evidence / f"{notebook}.json"
     paths = {f"notebooks/{notebook}.ipynb": folders.notebooks / f"{notebook}.ipynb"}
     if evidence.is_file():
-        content = json.loads(evidence.read_text(encoding="utf-8"))
+        content = read_record(evidence, Evidence)
         paths[f"evidence/{notebook}.json"] = evidence
-        paths.update(
-            {f"tables/{entry['name']}.csv": folders.tables / f"{entry['name']}.csv" for entry in content["tables"]}
-        )
-        for entry in content["figures"]:
+        paths.update({f"tables/{entry.name}.csv": folders.tables / f"{entry.name}.csv" for entry in content.tables})
+        for entry in content.figures:
             for kind in ("png", "svg"):
-                name = f"{entry['name']}.{kind}"
+                name = f"{entry.name}.{kind}"
                 paths[FIGURES + name] = folders.figures / name
     paths.update({path.relative_to(folders.results).as_posix(): path for path in trajectories})
     return {key: digest_file(path) for key, path in paths.items()}

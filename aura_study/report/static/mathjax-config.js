@@ -15,19 +15,23 @@ window.MathJax = {
   startup: {
     pageReady: () =>
       window.MathJax.startup.defaultPageReady().then(() => {
-        for (const formula of document.querySelectorAll("mjx-container:not([display])")) fit(formula);
+        for (const formula of document.querySelectorAll("mjx-container")) fit(formula);
         document.documentElement.dataset.math = "ready";
       }),
   },
 };
 
-// A formula inside a line scrolls if it is wider than its column, and keeps the punctuation that follows it.
+// A formula wider than its column scrolls; one inside a line keeps the punctuation that follows it.
 function fit(formula) {
   const column = formula.parentElement.closest("p, li, td, dd, figcaption, div");
-  if (column && formula.getBoundingClientRect().width > column.clientWidth) formula.classList.add("wide");
+  if (column && formula.firstElementChild.getBoundingClientRect().width > column.clientWidth) {
+    formula.classList.add("wide");
+    formula.tabIndex = 0; // so that the keyboard can scroll it
+    return;
+  }
   const next = formula.nextSibling;
   const mark = next && next.nodeType === Node.TEXT_NODE && /^[.,;:!?)’”]+/.exec(next.data);
-  if (!mark || formula.classList.contains("wide")) return;
+  if (!mark || formula.hasAttribute("display")) return;
   const together = document.createElement("span");
   together.className = "together";
   formula.before(together);

@@ -1,0 +1,208 @@
+"""The report in a real browser: nothing leaves the site, nothing complains, nothing overflows, everyone can read it."""
+
+import http.server
+import itertools
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from made_run import make_run
+
+from aura_study.paths import RunFolders
+from aura_study.report import build_report
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+
+RAW_MATH = """() => {
+  const copy = document.querySelector("main").cloneNode(true);
+  for (const tag of copy.querySelectorAll("pre, code, .dataframe, mjx-assistive-mml")) tag.remove();
+  return copy.textContent.includes("$") ? copy.textContent.match(/.{0,40}\\$.{0,40}/)[0] : "";
+}"""
+PICTURES = """async () => {
+  const bad = [];
+  for (const image of document.images) {
+    image.loading = "eager";
+    await image.decode().catch(() => {});
+    if (image.src.includes("output-")) continue;  // a deliberately damaged picture
+    if (!image.naturalWidth || !image.alt.trim()) bad.push(image.src);
+  }
+  return bad;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        if os.environ.get("AURA_STUDY_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"AURA_STUDY_REQUIRE_BROWSER is set, but none of {', '.join(BROWSERS)} is installed")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> RunFolders:
+    folders = make_run(tmp_path_factory.mktemp("browser") / "made")
+    build_report(folders)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def address(site: RunFolders) -> Iterator[str]:
+    """The site on a local server."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site.report)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Visit:
+    """One page, opened, its formulas set; remembers what it asked for and what it complained about."""
+
+    def __init__(self, browser: Any, url: str, size: str = "desktop", scheme: str = "light") -> None:
+        width, height = SIZES[size]
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.open(url)
+
+    def open(self, url: str) -> None:
+        """Go to ``url`` and wait until its formulas are set."""
+        self.page.goto(url)
+        self.page.wait_for_function("document.documentElement.dataset.math === 'ready'")
+
+    def unfold(self) -> None:
+        """Open everything that is folded."""
+        self.page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+
+    def __enter__(self) -> "Visit":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.context.close()
+
+
+def every_page(site: RunFolders) -> list[str]:
+    return sorted(path.relative_to(site.report).as_posix() for path in site.report.rglob("*.html"))
+
+
+def one_of_each(site: RunFolders) -> list[str]:
+    return ["index.html", "run.html", "claims/P2.html", "notebooks/03_phantom_gradient.html"]
+
+
+def test_pages_from_the_file_system_ask_for_nothing_else_and_set_their_math(browser: Any, site: RunFolders) -> None:
+    """On every page: only files of the site are loaded, the console is silent, no raw formula, no formula in error."""
+    root = site.report.as_uri()
+    with Visit(browser, f"{root}/index.html") as visit:
+        for name in every_page(site):
+            visit.open(f"{root}/{name}")
+            assert [url for url in visit.requests if not url.startswith(f"{root}/")] == [], name
+            assert visit.complaints == [], name
+            assert visit.page.evaluate(RAW_MATH) == "", name
+            assert visit.page.evaluate("document.querySelectorAll('[data-mjx-error], mjx-merror').length") == 0, name
+            assert visit.page.evaluate("window.broken") is None, name
+            assert visit.page.evaluate(PICTURES) == [], name
+
+
+def test_pages_from_a_server_ask_only_that_server(browser: Any, site: RunFolders, address: str) -> None:
+    """Served over http, the same holds."""
+    for name in one_of_each(site):
+        with Visit(browser, f"{address}/{name}") as visit:
+            assert [url for url in visit.requests if not url.startswith(f"{address}/")] == [], name
+            assert visit.complaints == [], name
+
+
+def test_nothing_is_wider_than_a_phone(browser: Any, site: RunFolders) -> None:
+    """At 390 pixels no page scrolls sideways, folded or unfolded; wide tables scroll inside their own box."""
+    with Visit(browser, f"{site.report.as_uri()}/index.html", "phone") as visit:
+        for name in every_page(site):
+            visit.open(f"{site.report.as_uri()}/{name}")
+            visit.unfold()
+            assert visit.page.evaluate("document.documentElement.scrollWidth") == 390, name
+        visit.open(f"{site.report.as_uri()}/notebooks/01_focal_loss.html")
+        wide = "(box => box.scrollWidth > box.clientWidth)(document.querySelector('.scroll:has(.dataframe)'))"
+        assert visit.page.evaluate(wide)
+
+
+def test_the_accessibility_checker_finds_nothing(browser: Any, site: RunFolders) -> None:
+    """axe-core reports no violation, contrast included, at either size, by day and by night."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    for size, name in itertools.product(SIZES, one_of_each(site)):
+        with Visit(browser, f"{site.report.as_uri()}/{name}", size) as visit:
+            visit.unfold()
+            for scheme in ("light", "dark"):
+                visit.page.emulate_media(color_scheme=scheme)
+                violations = Axe().run(visit.page).response["violations"]
+                found = [(entry["id"], node["html"][:200]) for entry in violations for node in entry["nodes"]]
+                assert found == [], f"{name}, {size}, {scheme}"
+
+
+def test_code_unfolds_with_one_button_and_links_lead_on(browser: Any, site: RunFolders) -> None:
+    """The button opens and closes all code; from the front page a reader gets to a claim, its notebook, and back."""
+    with Visit(browser, f"{site.report.as_uri()}/index.html") as visit:
+        page = visit.page
+        page.click("table.ledger a >> text=P1")
+        page.click("main a >> text=The title")
+        assert page.url.endswith("notebooks/03_phantom_gradient.html")
+        assert not page.locator("details.code pre").first.is_visible()
+        page.click("#fold")
+        assert page.locator("details.code pre").first.is_visible()
+        page.click("#fold")
+        assert not page.locator("details.code pre").first.is_visible()
+        page.click("header a >> text=Story")
+        assert page.url.endswith("index.html")
+
+
+def test_the_page_reads_without_scripts(browser: Any, site: RunFolders) -> None:
+    """With scripts off everything but set formulas is there, and each cell still folds."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{site.report.as_uri()}/notebooks/01_focal_loss.html")
+    assert page.locator("h1").is_visible()
+    page.locator("details.code summary").first.click()
+    assert page.locator("details.code pre").first.is_visible()
+    context.close()
+
+
+def test_printing_shows_the_text_and_leaves_the_controls_out(browser: Any, site: RunFolders) -> None:
+    """On paper the navigation and the button are gone and the figures are there."""
+    with Visit(browser, f"{site.report.as_uri()}/notebooks/01_focal_loss.html") as visit:
+        visit.page.emulate_media(media="print")
+        assert not visit.page.locator("#fold").is_visible()
+        assert not visit.page.locator("header nav").is_visible()
+        assert visit.page.locator("article figure img").first.is_visible()
+
+
+def test_a_figure_is_drawn_on_white_in_the_dark(browser: Any, site: RunFolders) -> None:
+    """Figures have dark ink, so their card stays white in the dark scheme."""
+    with Visit(browser, f"{site.report.as_uri()}/index.html", scheme="dark") as visit:
+        style = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+        assert visit.page.evaluate(style.format(".plate .card")) == "rgb(255, 255, 255)"
+        assert visit.page.evaluate(style.format("body")) != "rgb(255, 255, 255)"
