@@ -121,15 +121,10 @@ def simulate(
     outcomes = np.zeros(compiled.size, OUTCOME)
     nothing = np.zeros((0, 0))
 
-    workers = workers or len(os.sched_getaffinity(0))
-    chunk = min(CHUNK, -(-compiled.size // workers))
-
-    def work(first: int) -> None:
-        part = slice(first, first + chunk)
+    def work(part: slice) -> None:
         run(compiled[part], outcomes[part], nothing, 0, schedule, profile, np.uint64(seed), burn_in, band)
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(0, compiled.size, chunk)))
+    _in_parts(compiled.size, workers, work)
     return pd.DataFrame({name: outcomes[name] for name in OUTCOME.fields or ()}, index=cells.index)
 
 
@@ -141,6 +136,7 @@ def trajectories(
     schedule: ArrayLike | None = None,
     loss_profile: ArrayLike | None = None,
     seed: int = 0,
+    workers: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Theta of every cell before steps 0, ``every``, 2 ``every``, ... and after the last.
 
@@ -153,7 +149,12 @@ def trajectories(
         raise ValueError(f"every must be at least 1, got {every}")
     kept = np.append(np.arange(0, steps, every), steps)
     traces = np.zeros((compiled.size, kept.size))
-    run(compiled, np.zeros(compiled.size, OUTCOME), traces, every, schedule, profile, np.uint64(seed), 0, 2.0)
+    outcomes = np.zeros(compiled.size, OUTCOME)
+
+    def work(part: slice) -> None:
+        run(compiled[part], outcomes[part], traces[part], every, schedule, profile, np.uint64(seed), 0, 2.0)
+
+    _in_parts(compiled.size, workers, work)
     return kept, traces
 
 
@@ -173,6 +174,14 @@ def micro_batches(
     present, losses = np.zeros(shape, np.bool_), np.zeros(shape)
     draw(compiled, profile, np.uint64(seed), present, losses)
     return present, losses
+
+
+def _in_parts(cells: int, workers: int | None, work: Callable[[slice], None]) -> None:
+    """Call ``work`` on slices that cover ``cells``, in threads: the kernel holds no lock."""
+    workers = workers or len(os.sched_getaffinity(0))
+    size = min(CHUNK, -(-cells // workers))
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda first: work(slice(first, first + size)), range(0, cells, size)))
 
 
 def _values(axis: Any) -> list[Any]:

@@ -21,10 +21,10 @@ from aura_study.data.corpus import Corpus, load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
 from aura_study.evaluation import macro_f1
+from aura_study.fingerprint import code_digest
 from aura_study.model import AuraModel, build_encoder
 from aura_study.parameters import Data
 from aura_study.recording import TrajectoryRecorder, read_trajectories
-from aura_study.study.fingerprint import code_digest
 from aura_study.training import TrainingSettings, train
 
 METADATA = b"aura_study.job"

@@ -10,10 +10,10 @@ import nbformat
 from aura_study import ledger
 from aura_study.claims import CLAIMS, Claim
 from aura_study.errors import StudyError
+from aura_study.fingerprint import digest_file
 from aura_study.ledger import FigureEntry, Ledger, Row, TableEntry
 from aura_study.manifest import Manifest, read_manifest
 from aura_study.paths import RunFolders
-from aura_study.study.fingerprint import digest_file
 from aura_study.study.stamps import locate
 
 FAMILIES = {

@@ -11,12 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aura_study import ledger
+from aura_study.fingerprint import code_digest, digest
 from aura_study.paths import RunFolders
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
 from aura_study.study.display import duration
-from aura_study.study.fingerprint import code_digest, digest
 
 HEADLINE_FIGURE = "sigma_trajectories"
 RECORD = "build.json"

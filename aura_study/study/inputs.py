@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from aura_study.errors import StudyError
+from aura_study.fingerprint import digest_json
 from aura_study.parameters import Data
-from aura_study.study.fingerprint import digest_json
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from aura_study import manifest
 from aura_study.errors import StudyError
+from aura_study.fingerprint import fingerprint
 from aura_study.ledger import Ledger, write_claims
 from aura_study.paths import RunFolders, notebooks_folder, project_root
 from aura_study.study.display import Display
-from aura_study.study.fingerprint import fingerprint
 from aura_study.study.inputs import data_state
 from aura_study.study.kernel import execute
 from aura_study.study.lock import locked

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from aura_study.errors import StudyError
+from aura_study.fingerprint import digest_file
 from aura_study.ledger import Evidence
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders
 from aura_study.records import read_record
-from aura_study.study.fingerprint import digest_file
 
 FIGURES = "figures/"
 
@@ -20,7 +20,7 @@ class Stamp(BaseModel):
     """A finished notebook.
 
     Attributes:
-        fingerprint: digest per ingredient, see `aura_study.study.fingerprint`.
+        fingerprint: digest per ingredient, see `aura_study.fingerprint`.
         parameters: values it ran with.
         outputs: digest per file it wrote; keys are relative to the results folder, those of figures start with
             ``figures/`` wherever the figures lie.
