@@ -50,6 +50,9 @@ class NotebookRun:
     def __init__(self, notebook: str, out: str) -> None:
         self.notebook = notebook
         self.folders = RunFolders.of(out)
+        pd.set_option(
+            "display.max_colwidth", None, "display.float_format", "{:.4g}".format
+        )  # tables as people read them
         self._evidence: dict[str, Any] = {"notebook": notebook, "claims": [], "figures": [], "tables": []}
         self._write()
 
