@@ -144,23 +144,25 @@ def seeds(row: Row) -> str:
 
 
 def table(ledger: Ledger) -> Any:
-    """The ledger as a rich table."""
+    """The ledger as a rich table that can be read at 80 columns."""
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(title=f"Ledger of run {ledger.run} ({ledger.profile}, {ledger.data} data)", show_lines=True)
     shown.add_column("claim", no_wrap=True)
-    shown.add_column("statement", ratio=3)
-    for heading in ("predicted", "measured", "interval", "seeds"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("verdict", ratio=1)
+    shown.add_column("statement", ratio=5)
+    shown.add_column("measured", ratio=4)
+    shown.add_column("verdict", width=12)
     for row in ledger.claims:
-        verdict = Text(row.verdict, style=VERDICT_STYLES[row.verdict])
+        statement = Text(row.statement)
         if row.limit:
-            verdict.append(f"\n{row.limit}", style="not bold default")
-        measured = Text(f"{number(row.measured)}\n{row.unit}")
-        cells = (row.claim, row.statement, number(row.predicted), measured, interval(row), seeds(row), verdict)
-        shown.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+            statement.append(f"\nLimit: {row.limit}.", style="dim")
+        measured = Text(number(row.measured), style="bold")
+        spread = f" {interval(row)}" if interval(row) != NONE else ""
+        count = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else "exact"
+        measured.append(f"{spread}, predicted {number(row.predicted)}", style="not bold")
+        measured.append(f"\n{row.unit}; {count}", style="not bold dim")
+        shown.add_row(row.claim, statement, measured, Text(row.verdict, style=VERDICT_STYLES[row.verdict]))
     return shown
 
 

@@ -33,6 +33,7 @@ ATTRIBUTES = {
     "th": ["colspan", "rowspan", "scope"],
 }
 WITH_CONTENT = ["script", "style", "iframe", "object", "embed", "svg", "math", "form", "template", "noscript", "title"]
+SCROLL_BOX = {"tabindex": "0", "role": "group"}  # so that the keyboard can scroll it
 FOLD_NAMES = {"parameters": "Default parameters", "injected-parameters": "Parameters of this run"}
 
 
@@ -46,9 +47,10 @@ class Heading:
 
 @dataclass
 class Body:
-    """A rendered notebook."""
+    """A rendered notebook: its first text, with the title, and the rest."""
 
-    html: Markup
+    opening: Markup
+    rest: Markup
     headings: list[Heading] = field(default_factory=list)
 
 
@@ -65,7 +67,8 @@ def render_cells(notebook: Any, pictures: Pictures) -> Body:
         elif cell.cell_type == "code" and cell.source.strip():
             parts.append(_code(cell))
             parts.extend(_outputs(cell.get("outputs", []), pictures))
-    return Body(Markup("\n").join(parts), headings)
+    leads = bool(notebook.cells) and notebook.cells[0].cell_type == "markdown"
+    return Body(parts[0] if leads else Markup(), Markup("\n").join(parts[leads:]), headings)
 
 
 def clean(html: str, pictures: Pictures) -> BeautifulSoup:
@@ -82,8 +85,7 @@ def clean(html: str, pictures: Pictures) -> BeautifulSoup:
     for image in soup("img"):
         _fit_image(image, pictures)
     for table in soup("table"):
-        box = soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"})
-        table.wrap(box)
+        table.wrap(Tag(name="div", attrs={**SCROLL_BOX, "class": "scroll", "aria-label": "Table"}))
     for cell in soup("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"  # an empty header names nothing
@@ -104,9 +106,10 @@ def _fit_image(image: Tag, pictures: Pictures) -> None:
         image.replace_with(f"[picture: {image.get('alt') or 'not part of this report'}]")
         return
     image.attrs = {"src": f"../figures/{picture.file}", "alt": str(image.get("alt") or "Output of the cell above")}
-    image["loading"] = "lazy"
     if picture.width and picture.height:
         image["width"], image["height"] = str(picture.width), str(picture.height)
+    if picture.wide:
+        image.wrap(Tag(name="div", attrs={**SCROLL_BOX, "class": "pan", "aria-label": "Figure"}))
 
 
 def _anchor(soup: BeautifulSoup, used: set[str]) -> Iterator[Heading]:

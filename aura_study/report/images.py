@@ -16,6 +16,7 @@ SVG_SIZE = re.compile(
     rb'<svg[^>]*?\swidth="([\d.]+)pt"[^>]*?\sheight="([\d.]+)pt"|<svg[^>]*?\sheight="([\d.]+)pt"[^>]*?\swidth="([\d.]+)pt"'
 )
 POINT = 96 / 72  # CSS pixels
+WIDE = 1.9  # width over height
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Picture:
     file: str
     width: int | None = None
     height: int | None = None
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is a row of panels, which a phone shows at a legible size only if it may scroll."""
+        return bool(self.width and self.height and self.width > WIDE * self.height)
 
 
 class Pictures:

@@ -96,6 +96,8 @@ def kernel_environment() -> dict[str, str]:
     if environment.get("MPLBACKEND") != INLINE_BACKEND:
         environment.pop("MPLBACKEND", None)  # Agg shows no figure and no error; the kernel chooses inline itself
     environment.setdefault("OMP_NUM_THREADS", str(min(os.cpu_count() or 1, 8)))
+    quiet = "ignore:IProgress not found"  # tqdm.auto, in libraries, asks for widgets that nobody would see
+    environment["PYTHONWARNINGS"] = ",".join(filter(None, [environment.get("PYTHONWARNINGS"), quiet]))
     environment["PYTHONHASHSEED"] = "0"
     environment["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # keeps the debugger's warning out of the notebooks
     return environment
