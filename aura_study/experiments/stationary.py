@@ -16,7 +16,7 @@ from aura_study.theory.forms import FORMS, Form
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 from aura_study.theory.presence import adam_effective_presence, presence_inflation, time_average_weight
 
-OPTIMIZERS: dict[str, Optimizer] = {"SGD": SGD(), "Adam": Adam()}
+OPTIMIZERS: tuple[Optimizer, ...] = (SGD(), Adam())
 MEMORY = 3000
 """Steps of 1/(1 - b2) = 1000 in which Adam's second moment finds its level."""
 
@@ -56,13 +56,13 @@ def small_step_runs(p: StationaryParameters) -> pd.DataFrame:
     rows = []
     first_stream = 0
     for form in FORMS.values():
-        for name, optimizer in OPTIMIZERS.items():
+        for optimizer in OPTIMIZERS:
             for presence in p.presences:
                 runs = {}
                 for masked in (False, True):
                     runs[masked] = _settled(p, form, optimizer, float(presence), masked, first_stream)
                     first_stream += p.cells
-                rows.append(_compare(p, form, name, float(presence), runs[False], runs[True]))
+                rows.append(_compare(p, form, optimizer, float(presence), runs[False], runs[True]))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -90,18 +90,18 @@ def _settled(
 def _compare(
     p: StationaryParameters,
     form: Form,
-    optimizer: str,
+    optimizer: Optimizer,
     presence: float,
     unmasked: pd.DataFrame,
     masked: pd.DataFrame,
 ) -> pd.DataFrame:
-    effective = float(adam_effective_presence(presence, p.noise)) if optimizer == "Adam" else presence
+    effective = float(adam_effective_presence(presence, p.noise)) if isinstance(optimizer, Adam) else presence
     predicted = float(presence_inflation(form, effective, p.loss))
     inflation = unmasked["mean_weight"] / masked["mean_weight"]
     return pd.DataFrame(
         {
             "parameterization": form.name,
-            "optimizer": optimizer,
+            "optimizer": optimizer.name,
             "presence": presence,
             "cell": np.arange(p.cells),
             "unmasked": unmasked["mean_weight"],
@@ -150,7 +150,7 @@ def large_step_runs(p: StationaryParameters) -> pd.DataFrame:
         presences = [float(value) for value in p.presences if value < 1]
         cells = grid(
             parameterization=name,
-            optimizer=list(OPTIMIZERS.values()),
+            optimizer=OPTIMIZERS,
             presence=presences,
             rate=np.geomspace(1e-4, 1.0, 13),
             noise=p.noise,
@@ -161,7 +161,7 @@ def large_step_runs(p: StationaryParameters) -> pd.DataFrame:
         plain = presence_inflation(form, cells["presence"], p.loss) * float(form.weight(fixed_point(form, p.loss)))
         frames.append(
             cells.assign(
-                optimizer=[_name(optimizer) for optimizer in cells["optimizer"]],
+                optimizer=[optimizer.name for optimizer in cells["optimizer"]],
                 mean=done["mean_weight"] / plain,
                 typical=form.weight(done["mean_theta"].to_numpy()) / plain,
             )
@@ -169,10 +169,6 @@ def large_step_runs(p: StationaryParameters) -> pd.DataFrame:
     keys = ["parameterization", "optimizer", "presence", "rate"]
     means = pd.concat(frames).astype({"parameterization": str}).groupby(keys, sort=False)[["mean", "typical"]].mean()
     return means.reset_index()
-
-
-def _name(optimizer: Optimizer) -> str:
-    return "Adam" if isinstance(optimizer, Adam) else "SGD"
 
 
 def paths(p: StationaryParameters, presence: float = 0.1, steps: int = 3000) -> pd.DataFrame:

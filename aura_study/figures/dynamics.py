@@ -135,7 +135,7 @@ def coming_and_going(paths: pd.DataFrame) -> Plate:
         figure,
         "One task that is there in one step of ten, SGD on log sigma, same steps for both policies. Dotted: the fixed "
         "points 1/(2L) and 1/(2pL). At small steps the unmasked weight settles ten times too high; at large steps it "
-        "drifts up in every gap and is thrown down by the next presence, again and again, and is off for long stretches.",
+        "drifts up in every gap, is thrown down by the next presence, and is off for long stretches.",
         "Two panels of weight against step. Left: a masked line at one half and an unmasked one that climbs to five. "
         "Right: the unmasked weight jumps over many orders of magnitude.",
     )

@@ -11,6 +11,7 @@ coupled decay          g <- g + lambda theta (L2, the ``weight_decay`` of ``torc
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 def _check_decay(weight_decay: float) -> None:
@@ -22,6 +23,7 @@ def _check_decay(weight_decay: float) -> None:
 class SGD:
     """Stochastic gradient descent; ``weight_decay`` is coupled (L2), as in ``torch.optim.SGD``."""
 
+    name: ClassVar[str] = "SGD"
     momentum: float = 0.0
     weight_decay: float = 0.0
 
@@ -38,6 +40,7 @@ class Adam:
     Differs from the papers in nothing; follows PyTorch in adding ``epsilon`` after the bias-corrected root.
     """
 
+    name: ClassVar[str] = "Adam"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

@@ -55,8 +55,9 @@ def recovery_phantom(form: Form, theta: float, loss: float = 1.0, tolerance: flo
     if (ratio - goal) * (goal - 1) <= 0:
         return 0.0
     if form.name in ("log_sigma", "log_variance"):
-        pull = 2.0 if form.name == "log_sigma" else 0.5
-        return float(np.log((1 / ratio - 1) / (1 / goal - 1)) / pull)
+        steepness, stiffness = (2.0, 2.0) if form.name == "log_sigma" else (1.0, 0.5)
+        offset = steepness * (theta - float(fixed_point(form, loss)))  # log(1/w), also where w itself underflows
+        return float((_log_abs_expm1(offset) - _log_abs_expm1(-np.log(goal))) / stiffness)
     end = float(_theta_at_weight(form, goal * aim))
     return abs(quad(lambda t: 1 / float(form.gradient(t, loss)), theta, end, limit=200)[0])
 
@@ -99,6 +100,11 @@ def adam_recovery_steps(
         corrected = v / (1 - optimizer.beta2**age)
         theta -= rate * m / (1 - optimizer.beta1**age) / (corrected**0.5 + optimizer.epsilon)
     return None
+
+
+def _log_abs_expm1(x: float) -> float:
+    """Log of abs(exp(x) - 1) without overflow."""
+    return float(max(x, 0.0) + np.log(-np.expm1(-abs(x))))
 
 
 def _theta_at_weight(form: Form, weight: float) -> Array:

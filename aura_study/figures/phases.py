@@ -1,0 +1,99 @@
+"""Phase diagrams: where the phantom gradient is harmless, where it inflates, explodes, whips or ends in NaN."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from aura_study.figures.labels import FORM_LABELS
+from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
+
+PHASE_COLOURS = ("#f2f2f2", "#9ecae9", "#E69F00", "#D55E00", "#CC79A7", "#3c3c3c")
+
+
+def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str, ...], rate: float) -> Plate:
+    """Measured phase over phantom number and presence, with the borders of the predicted phases drawn in."""
+    with style():
+        figure = Figure(figsize=(9.2, 7.2))
+        panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+        colours = ListedColormap(PHASE_COLOURS)
+        norm = BoundaryNorm(np.arange(len(phases) + 1) - 0.5, len(phases))
+        kinds = measured[["parameterization", "optimizer"]].drop_duplicates()
+        for axes, (form, optimizer) in zip(panels, kinds.itertuples(index=False), strict=True):
+            maps = []
+            for table in (measured, predicted):
+                rows = table[(table["parameterization"] == form) & (table["optimizer"] == optimizer)]
+                maps.append(rows.pivot(index="presence", columns="phantom", values="phase"))
+            seen, said = maps
+            axes.pcolormesh(seen.columns, seen.index, seen, cmap=colours, norm=norm, shading="nearest", rasterized=True)
+            for phase in range(1, len(phases)):
+                inside = (said >= phase).to_numpy(float)
+                if 0 < inside.mean() < 1:
+                    axes.contour(said.columns, said.index, inside, levels=[0.5], colors=THEORY_COLOUR, linewidths=1.4)
+            axes.set(xscale="log", yscale="log", title=f"{FORM_LABELS[form]}, {optimizer}")
+            axes.grid(False)
+        for axes in panels[2:]:
+            axes.set_xlabel(r"phantom number $\Lambda$ of the absence")
+        for axes in panels[::2]:
+            axes.set_ylabel("presence p before and after")
+        handles = [
+            Patch(facecolor=c, edgecolor="#888888", label=name) for c, name in zip(PHASE_COLOURS, phases, strict=True)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(phases))
+    return Plate(
+        figure,
+        "What an absence does to a task that is otherwise present with probability p; learning rate of sigma "
+        f"{rate:g}. Colours: simulated; lines: borders that the closed forms predict. Rare tasks are inflated without "
+        "any long absence; beyond Lambda = 1.15 the absence itself adds a factor of ten; SGD then throws the task out.",
+        "Four maps over phantom number and presence. Harmless cells lie at top left, inflated ones below, exploded and "
+        "slowly recovering ones at the right, switched-off ones at the right and bottom under SGD; for SGD on sigma "
+        "most of the map is NaN; for AURA's softplus nothing but inflation appears.",
+    )
+
+
+def recovery(curves: pd.DataFrame) -> Plate:
+    """Steps that the way back takes, over the phantom number of the absence."""
+    with style():
+        figure = Figure(figsize=(6.4, 4.2))
+        axes = figure.subplots()
+        for place, ((optimizer, rate), rows) in enumerate(curves.groupby(["optimizer", "rate"], sort=False)):
+            label = rf"{optimizer}, $\eta$ = {rate:g}"
+            axes.plot(rows["phantom"], rows["measured"], "o", color=COLOURS[place], markersize=3.5, label=label)
+            axes.plot(rows["phantom"], rows["predicted"], color=THEORY_COLOUR, linewidth=0.9)
+            axes.plot(rows["phantom"], rows["absent_steps"], color=COLOURS[place], linestyle=":", linewidth=1)
+        axes.set(yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
+        axes.set_ylabel("steps until the weight is back within a factor 2")
+        axes.legend()
+    return Plate(
+        figure,
+        "The way back of log sigma. Marks: simulated; lines: predicted; dotted: length of the absence. Under SGD with "
+        "small steps it is short whatever the absence, until one step overshoots (whiplash) and it grows as "
+        "exp(2 Lambda); under Adam it comes to exceed the absence itself (hysteresis).",
+        "Curves over the phantom number: the two SGD curves are flat, then rise steeply past a threshold that depends "
+        "on the rate. The Adam curve rises steadily and crosses the dotted line of the absence near Lambda of 1.5.",
+    )
+
+
+def whiplash(table: pd.DataFrame) -> Plate:
+    """Weight after SGD's first step with the task back, over phantom number and learning rate."""
+    with style():
+        figure = Figure(figsize=(6.4, 4.2))
+        axes = figure.subplots()
+        logs = np.log10(np.clip(table["weight"], 1e-6, 1e6))
+        marks = axes.scatter(
+            table["phantom"], table["rate"], c=logs, cmap="PuOr_r", vmin=-6, vmax=6, s=14, marker="s", linewidths=0
+        )
+        phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
+        axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
+        axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
+        axes.set(ylabel=r"learning rate $\eta$ of $\log\sigma$", ylim=(table["rate"].min() / 1.2, 1.2))
+        figure.colorbar(marks, ax=axes, label=r"$\log_{10}$(weight / fixed point's) after one step")
+    return Plate(
+        figure,
+        "SGD on log sigma: weight of the returning task after one step, over that of its fixed point. Line: "
+        "whiplash threshold eta = Lambda / (exp(2 Lambda) - 1), where that step lands exactly on the fixed point; "
+        "above it the task is thrown past it and goes silent.",
+        "A map over phantom number and learning rate. Below a curve that falls from upper left to lower right the "
+        "weight is too large, above it the weight is orders of magnitude too small.",
+    )
