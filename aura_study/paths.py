@@ -22,8 +22,17 @@ def notebooks_folder() -> Path:
 
 
 def data_cache() -> Path:
-    """Folder of downloaded data files: ``$AURA_STUDY_DATA``, else ``~/.cache/aura_study``."""
-    return Path(os.environ.get(DATA_VARIABLE) or Path.home() / ".cache" / "aura_study").expanduser().resolve()
+    """Folder of downloaded data files: ``$AURA_STUDY_DATA``, else ``~/.cache/aura_study``.
+
+    A relative path counts from the working directory or, where nothing is there, from the project's root: a notebook's
+    kernel works in the notebooks' folder, and must find what the command line found.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    if not named:
+        return Path.home() / ".cache" / "aura_study"
+    folder = Path(named).expanduser()
+    from_root = project_root() / folder
+    return (from_root if not folder.exists() and from_root.exists() else folder).resolve()
 
 
 @dataclass(frozen=True)

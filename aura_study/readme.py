@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from aura_study import ledger
@@ -80,8 +81,12 @@ def fill(text: str, folders: RunFolders, root: Path) -> str:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise StudyError(f"README.md has no block {name!r}")
-        text = pattern.sub(lambda match, body=make(folders, root): match[1] + body + match[2], text)
+        text = pattern.sub(partial(_around, make(folders, root)), text)
     return text
+
+
+def _around(body: str, match: re.Match[str]) -> str:
+    return match[1] + body + match[2]
 
 
 def main() -> None:
