@@ -128,6 +128,25 @@ def test_report_is_rebuilt_from_results_alone(command: Command, project: Path) -
     assert {path.name: path.read_bytes() for path in (run / "report").rglob("*.html")} == pages
 
 
+@pytest.mark.parametrize(("target", "code"), [("UnmaskedKendallLoss", 1), ("MaskedKendallLoss", 0), ("NoSuchLoss", 2)])
+def test_audit_keeps_its_exit_codes_and_options(command: Command, target: str, code: int) -> None:
+    """The audit is mounted whole: its options reach it and its exit code comes back."""
+    assert command("audit", f"aura_study.losses:{target}", "--tasks", "a,b", "--steps", "20")[0] == code
+
+
+def test_data_status_tells_each_file(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty data folder is told file by file; a run on real data is refused before it starts, with what to do."""
+    monkeypatch.setenv("AURA_STUDY_DATA", str(tmp_path))
+    code, printed, _ = command("data", "status")
+    assert code == 0
+    assert printed.count("  missing") == printed.count("bytes")
+    code, _, err = command("run", "--data", "aura", "--out", str(tmp_path / "run"))
+    assert code == 1
+    assert "sst2/train.tsv (missing)" in err
+    assert "aura-study data fetch" in err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

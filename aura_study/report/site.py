@@ -16,6 +16,7 @@ from aura_study.paths import RunFolders
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
+from aura_study.report.scale import scale
 from aura_study.study.display import duration
 
 HEADLINE_FIGURE = "sigma_trajectories"
@@ -76,7 +77,9 @@ def _write_site(content: RunContent, site: Path) -> None:
         )
     keys = [row.claim for row in content.ledger.claims]
     for position, row in enumerate(content.ledger.claims):
-        render.page("claim.html", f"claims/{row.claim}.html", row=row, around=_neighbours(keys, position))
+        render.page(
+            "claim.html", f"claims/{row.claim}.html", row=row, line=scale(row), around=_neighbours(keys, position)
+        )
 
 
 class _Renderer:
