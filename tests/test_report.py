@@ -229,7 +229,7 @@ def test_a_damaged_row_is_one_error_that_names_file_and_place(made: RunFolders, 
     assert words is None or words.startswith(f"{path} is damaged at claims.1.{field}")
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 4000), noise=st.binary(max_size=3), name=st.sampled_from(["claims", "evidence", "notebook"]))
 def test_a_truncated_or_noisy_file_never_crashes_the_report(
     made: RunFolders, cut: int, noise: bytes, name: str
