@@ -59,7 +59,8 @@ def claims_table(folders: RunFolders, root: Path) -> str:
 def provenance(folders: RunFolders, root: Path) -> str:
     """Where the numbers come from, in one sentence."""
     kept = ledger.read_claims(folders)
-    versions = read_manifest(folders).get("versions", {})
+    held = read_manifest(folders)
+    versions = held.versions if held else {}
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers") if name in versions)
     return f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names})."
 
