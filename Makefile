@@ -4,7 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help study test lint types check report notebooks bench clean
+PROFILE ?= full
+
+.PHONY: help study reference test lint types check report notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +30,10 @@ $(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python
 
 study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and print the ledger and the report's path
 	$(BIN)/aura-study run
+
+reference: $(VENV)/.study ## make the committed reference run again and fill the README from it (real data)
+	$(BIN)/aura-study run --profile $(PROFILE) --data aura --out reference --replace
+	$(BIN)/python -m aura_study.readme
 
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
