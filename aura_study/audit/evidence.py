@@ -18,7 +18,7 @@ from aura_study.audit.subject import Reading, Subject
 
 LOSS_LEVELS = (0.3, 2.0, 0.8)
 """Losses of the tasks in turn, below and above the fixed points of usual starts; not 1, often a fixed point itself."""
-WARM_UP_STEPS, WARM_UP_LR = 240, 0.05
+WARM_UP_STEPS, WARM_UP_LR = 160, 0.05
 LONG_STEPS, LONG_LR = 200, 0.5
 RESIDUE_DECAY, RESIDUE_STEPS = 0.01, 20
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}

@@ -55,6 +55,7 @@ class Subject:
         self.tasks = tuple(tasks)
         self.parameters = held_leaves(self.module)
         self._settled = False
+        self._masks: dict[str | None, Tensor] = {}
 
     def probe(self, losses: Mapping[str, float]) -> Reading:
         """`read` with all tasks present, which also finds parameters that only the graph knows.
@@ -83,7 +84,7 @@ class Subject:
             elif mark != Absence.OMIT:
                 value = {Absence.TINY: TINY_LOSS, Absence.NAN: math.nan}.get(mark or Absence.ZERO, 0.0)
                 handed[task] = None if mark == Absence.NONE else self._scalar(value)
-        present = torch.tensor([task != absent for task in self.tasks], device=self._like().device)
+        present = self._presence(absent)
         output = self.convention.invoke(self.module, handed, present)
         if any(leaf.grad is not None for leaf in leaves.values()):  # it has called backward itself
             total = output.detach() if isinstance(output, Tensor) and output.numel() == 1 else None
@@ -95,6 +96,12 @@ class Subject:
             self._adopt(total, leaves.values())
             total.backward()
         return self._reading(None if total is None else float(total), leaves)
+
+    def _presence(self, absent: str | None) -> Tensor:
+        if absent not in self._masks:
+            flags = [task != absent for task in self.tasks]
+            self._masks[absent] = torch.tensor(flags, device=self._like().device)
+        return self._masks[absent].clone() if self.convention.masked else self._masks[absent]
 
     def _adopt(self, total: Tensor | None, losses: Any) -> None:
         """At the first call, parameters not known yet: in the graph alone, or made by a lazily built module."""
@@ -110,9 +117,10 @@ class Subject:
 
     def _reading(self, total: float | None, leaves: Mapping[str, Tensor]) -> Reading:
         weights = {task: 0.0 if leaf.grad is None else float(leaf.grad) for task, leaf in leaves.items()}
-        gradients = [None if p.grad is None else p.grad.detach().clone() for p in self.parameters]
+        gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
         finite = all(map(math.isfinite, weights.values())) and (total is None or math.isfinite(total))
-        finite = finite and all(gradient is None or bool(gradient.isfinite().all()) for gradient in gradients)
+        # A sum is NaN or infinite if any entry is; one call instead of two in the audit's innermost loop.
+        finite = finite and all(gradient is None or math.isfinite(gradient.sum()) for gradient in gradients)
         return Reading(total, finite, weights, gradients)
 
     def values(self) -> list[Tensor]:

@@ -3,10 +3,12 @@
 One module per group of claims; `CLAIMS` holds them all in the ledger's order.
 """
 
-from aura_study.claims import dynamics, focal, kendall, phantom
+from aura_study.claims import beyond, dynamics, focal, kendall, phantom
 from aura_study.claims.model import AtLeast, AtMost, Claim, Limit, Measurement, RatioWithin, Rule, Verdict
 
-CLAIMS: dict[str, Claim] = {claim.key: claim for group in (focal, kendall, phantom, dynamics) for claim in group.CLAIMS}
+CLAIMS: dict[str, Claim] = {
+    claim.key: claim for group in (focal, kendall, phantom, dynamics, beyond) for claim in group.CLAIMS
+}
 
 __all__ = [
     "CLAIMS",
