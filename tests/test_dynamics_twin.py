@@ -24,7 +24,7 @@ PROFILE = np.linspace(2.0, 0.5, STEPS)
 @pytest.mark.parametrize("form", PARAMETERIZATIONS)
 @pytest.mark.parametrize("policy", ["unmasked", "masked", "frozen"])
 def test_every_step_equals_torch(form: str, optimizer: str, policy: str) -> None:
-    """Same draws, same theta before every step, to 1e-12: with accumulation, noise, a schedule and an absent stretch."""
+    """Same draws, same theta before every step, to 1e-12: accumulation, noise, a schedule and an absent stretch."""
     cells = grid(
         parameterization=form,
         policy=policy,

@@ -83,14 +83,13 @@ def slopes(form: int, theta: float) -> tuple[float, float, float]:
 
 
 @njit(nogil=True)
-def samples_present(u: float, presence: float, batch: int) -> int:
-    """Number of the task's samples in a micro-batch: the binomial quantile of ``u``."""
+def samples_present(u: float, presence: float, batch: int, none: float) -> int:
+    """Number of the task's samples in a micro-batch: the binomial quantile of ``u``; ``none`` = (1 - p)^batch."""
     if presence >= 1.0:
         return batch
-    if batch == 1:
-        return 1 if u <= presence else 0
-    chance = (1.0 - presence) ** batch
-    below = chance
+    if u <= none:
+        return 0
+    chance, below = none, none
     count = 0
     while u > below and count < batch:
         chance *= (batch - count) / (count + 1.0) * presence / (1.0 - presence)
@@ -106,10 +105,13 @@ def log_variance_of_mean(noise: float, count: int) -> float:
 
 
 @njit(nogil=True)
-def micro_batch(key: Any, number: Any, cell: Any, single: float, level: float) -> tuple[bool, float]:
-    """Presence and mean loss of micro-batch ``number`` of a stream; ``single`` is `log_variance_of_mean` of 1."""
+def micro_batch(key: Any, number: Any, cell: Any, none: float, single: float, level: float) -> tuple[bool, float]:
+    """Presence and mean loss of micro-batch ``number`` of a stream.
+
+    ``none`` is the chance that the task has no sample in it, ``single`` the `log_variance_of_mean` of one sample.
+    """
     first = number * DRAWS
-    count = samples_present(uniform(key, first), cell.presence, cell.batch)
+    count = samples_present(uniform(key, first), cell.presence, cell.batch, none)
     if count == 0:
         return False, 0.0
     if cell.noise == 0.0:
@@ -136,7 +138,7 @@ def run(
         cell = cells[i]
         out = outcomes[i]
         key = stream_key(seed, cell.stream)
-        single = log_variance_of_mean(cell.noise, 1)
+        none, single = (1.0 - cell.presence) ** cell.batch, log_variance_of_mean(cell.noise, 1)
         returned = cell.absent_start + cell.absent_steps
         theta, m, v = cell.theta0, 0.0, 0.0
         left1, left2 = 1.0, 1.0
@@ -164,7 +166,7 @@ def run(
             if t < cell.absent_start or t >= returned:
                 for a in range(cell.accumulation):
                     present, value = micro_batch(
-                        key, np.uint64(t * cell.accumulation + a), cell, single, cell.loss * profile[t]
+                        key, np.uint64(t * cell.accumulation + a), cell, none, single, cell.loss * profile[t]
                     )
                     if present:
                         here += 1
@@ -212,10 +214,10 @@ def draw(cells: Any, profile: Any, seed: Any, present: Any, losses: Any) -> None
     for i in range(cells.size):
         cell = cells[i]
         key = stream_key(seed, cell.stream)
-        single = log_variance_of_mean(cell.noise, 1)
+        none, single = (1.0 - cell.presence) ** cell.batch, log_variance_of_mean(cell.noise, 1)
         for t in range(profile.size):
             if cell.absent_start <= t < cell.absent_start + cell.absent_steps:
                 continue
             for a in range(cell.accumulation):
                 number = np.uint64(t * cell.accumulation + a)
-                present[i, t, a], losses[i, t, a] = micro_batch(key, number, cell, single, cell.loss * profile[t])
+                present[i, t, a], losses[i, t, a] = micro_batch(key, number, cell, none, single, cell.loss * profile[t])

@@ -32,12 +32,12 @@ class StationaryParameters(Parameters):
 
     points: int = Field(5, ge=2, le=100, description="values of the presence p, from 1 down")
     smallest_presence: float = Field(0.01, gt=0, lt=1, description="smallest presence p")
-    cells: int = Field(32, ge=2, le=10_000, description="independent runs of each kind; the intervals are over these")
+    cells: int = Field(36, ge=2, le=10_000, description="independent runs of each kind; the intervals are over these")
     jitter: float = Field(0.07, gt=0, le=0.5, description="relative jitter of the weight that sets the learning rates")
-    relaxations: float = Field(80.0, ge=5, le=10_000, description="length of a run, in relaxation times")
+    relaxations: float = Field(60.0, ge=5, le=10_000, description="length of a run, in relaxation times")
     noise: float = Field(0.3, ge=0, le=5, description="coefficient of variation of the task's loss where present")
     loss: float = Field(1.0, gt=0, le=100, description="mean loss of the task where present")
-    sweep_steps: int = Field(40_000, ge=1000, le=10_000_000, description="steps of the runs at any learning rate")
+    sweep_steps: int = Field(30_000, ge=1000, le=10_000_000, description="steps of the runs at any learning rate")
     seed: int = Field(0, ge=0, description="of all presences and losses")
 
     @property

@@ -63,8 +63,8 @@ _FIXED_POINTS: dict[str, Callable[[Array], Array]] = {
 def curvature(form: Form, loss: ArrayLike, presence: ArrayLike = 1.0) -> Array:
     r"""Slope of the mean gradient at `fixed_point`, > 0: SGD relaxes to it as :math:`e^{-\eta\,\text{curvature}\,t}`.
 
-    2 for log sigma and 1/2 for log variance whatever the loss; 2/A for sigma; sigmoid(x)^2 / softplus(x) for AURA
-    softplus (epsilon neglected); (8 + 4 sigma^2)/(1 + sigma^2)^2 for log(1+sigma^2). SGD at rate eta is stable there
+    2 for log sigma and 1/2 for log variance whatever the loss; 2/A for sigma; sigmoid(x)^2 / (softplus(x) + 1e-8)
+    for AURA softplus; (8 + 4 sigma^2)/(1 + sigma^2)^2 for log(1+sigma^2). SGD at rate eta is stable there
     only if eta * curvature < 2, and stays close to it only if eta * curvature is small.
     """
     theta = fixed_point(form, loss, presence)
@@ -75,6 +75,6 @@ _CURVATURES: dict[str, Callable[[Array], Array]] = {
     "sigma": lambda t: 2 / t**2,
     "log_sigma": lambda t: np.full_like(t, 2.0),
     "log_variance": lambda t: np.full_like(t, 0.5),
-    "aura_softplus": lambda t: expit(t) ** 2 / softplus(t),
+    "aura_softplus": lambda t: expit(t) ** 2 / (softplus(t) + AURA_EPSILON),
     "log_one_plus_square": lambda t: (8 + 4 * t**2) / (1 + t**2) ** 2,
 }
