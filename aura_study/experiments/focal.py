@@ -1,9 +1,10 @@
-"""Focal loss against cross-entropy (claim F1): what gamma does to easy and to hard samples."""
+"""Focal loss against cross-entropy (F1), and what becomes of it when p_t is taken from the wrong number (F5)."""
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
+from torch.nn.functional import cross_entropy
 
 from aura_study.claims import Measurement
 from aura_study.losses import focal_loss
@@ -11,6 +12,8 @@ from aura_study.parameters import Parameters
 
 GUIDE_FACTORS = {0.9: 0.01, 0.1: 0.81}
 """Section 1.1 of the guide: modulating factor at gamma = 2, by p_t."""
+MARKS = (0.1, 0.5, 0.9)
+"""Probabilities of a hard, an unsure and an easy sample, at which tables read the curves."""
 
 
 class FocalParameters(Parameters):
@@ -21,6 +24,16 @@ class FocalParameters(Parameters):
 
     gammas: list[float] = Field([0.0, 0.5, 1.0, 2.0, 5.0], min_length=1, description="focusing parameters to compare")
     points: int = Field(199, ge=3, le=100_000, description="probabilities between 0 and 1 on every curve")
+    class_weights: list[float] = Field([5.0, 0.2, 3.0], min_length=2, description="a weight per class, each above 0")
+    label_smoothing: float = Field(0.1, gt=0, lt=1, description="share of the target spread over all classes")
+    gamma: float = Field(2.0, gt=0, description="focusing parameter of the hazard experiment")
+
+    @field_validator("class_weights")
+    @classmethod
+    def _weights_are_positive(cls, weights: list[float]) -> list[float]:
+        if bad := [weight for weight in weights if not (weight > 0 and np.isfinite(weight))]:
+            raise ValueError(f"class weights must be finite and above 0, got {bad}")
+        return weights
 
 
 def losses_at(p_true: torch.Tensor, gamma: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,3 +82,90 @@ def measure_factors(table: pd.DataFrame) -> Measurement:
     """F1: the largest error of the guide's two factors."""
     errors = np.asarray(table["error"])
     return Measurement(errors.max(), errors.min(), errors.max(), "largest |measured - guide|", predicted=0.0)
+
+
+def published_focal_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    gamma: float,
+    weight: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """The hazard, as AURA's V10 code and many public copies have it: p_t from a CE that carries weights or smoothing.
+
+    exp(-CE) is p_t for the plain cross-entropy only; for a weighted one it is p_t to the power of the weight. Losses
+    per sample; nobody should train with this.
+    """
+    entropy = cross_entropy(logits, targets, weight=weight, reduction="none", label_smoothing=label_smoothing)
+    return (1 - torch.exp(-entropy)) ** gamma * entropy
+
+
+def hazards(class_weights: list[float], label_smoothing: float, gamma: float, points: int) -> pd.DataFrame:
+    """Loss of the hazard and of `focal_loss` over p_t, for each class weight and for smoothing; all measured.
+
+    One row per setting and p_t, of samples whose other classes share 1 - p_t evenly. ``ours`` and ``published`` are
+    losses over that of the same sample without weights and smoothing; ``distortion`` is published / ours.
+    """
+    classes = len(class_weights)
+    p_true = torch.cat([torch.linspace(0, 1, points + 2, dtype=torch.float64)[1:-1], torch.tensor(MARKS).double()])
+    p_true = p_true.unique()
+    weights = torch.tensor(class_weights, dtype=torch.float64)
+    frames = []
+    for label, weight in enumerate(class_weights):
+        targets = torch.full(p_true.shape, label)
+        frames.append(_hazard(f"class weight {weight:g}", _logits(p_true, targets, classes), targets, gamma, weights))
+        frames[-1]["predicted"] = ((1 - p_true**weight) / (1 - p_true)).pow(gamma).numpy()
+    targets = torch.zeros(p_true.shape, dtype=torch.long)
+    logits = _logits(p_true, targets, classes)
+    frames.append(_hazard(f"label smoothing {label_smoothing:g}", logits, targets, gamma, None, label_smoothing))
+    mean_log = (p_true.log() + (classes - 1) * ((1 - p_true) / (classes - 1)).log()) / classes
+    smoothed = -(1 - label_smoothing) * p_true.log() - label_smoothing * mean_log
+    frames[-1]["predicted"] = (-torch.expm1(-smoothed) / (1 - p_true)).pow(gamma).numpy()
+    return pd.concat([frame.assign(p_true=p_true.numpy()) for frame in frames], ignore_index=True)
+
+
+def _logits(p_true: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
+    others = ((1 - p_true) / (classes - 1)).log().unsqueeze(-1).expand(-1, classes)
+    return others.scatter(-1, targets.unsqueeze(-1), p_true.log().unsqueeze(-1))
+
+
+def _hazard(
+    setting: str,
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    gamma: float,
+    weights: torch.Tensor | None,
+    label_smoothing: float = 0.0,
+) -> pd.DataFrame:
+    clean = focal_loss(logits, targets, gamma, reduction="none")
+    ours = focal_loss(logits, targets, gamma, weight=weights, label_smoothing=label_smoothing, reduction="none")
+    published = published_focal_loss(logits, targets, gamma, weights, label_smoothing)
+    columns = {"ours": ours / clean, "published": published / clean, "distortion": published / ours}
+    frame = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
+    return frame.assign(setting=setting, asked=float(weights[targets[0]]) if weights is not None else np.nan)
+
+
+def hazards_at_marks(table: pd.DataFrame) -> pd.DataFrame:
+    """`hazards` at three probabilities, one row per setting: what was asked for, what each loss does."""
+    chosen = table[table["p_true"].isin(MARKS)]
+    columns = ["setting", "p_true", "asked", "ours", "published", "distortion", "predicted"]
+    return chosen[columns].sort_values(["setting", "p_true"], ignore_index=True)
+
+
+def measure_hazards(table: pd.DataFrame) -> Measurement:
+    """F5: the least distortion of an easy sample (p_t = 0.9), upwards or downwards, over weights and smoothing."""
+    easy, hard = (table[table["p_true"] == mark] for mark in (MARKS[-1], MARKS[0]))
+    distortion, predicted = _folds(easy["distortion"]), _folds(easy["predicted"])
+    return Measurement(
+        float(distortion.min()),
+        float(distortion.min()),
+        float(distortion.max()),
+        "factor by which the loss is off at p_t = 0.9, the least",
+        predicted=float(predicted.min()),
+        limits={"least distortion of a hard sample (p_t = 0.1)": float(_folds(hard["distortion"]).min())},
+    )
+
+
+def _folds(ratio: pd.Series) -> np.ndarray:
+    """Ratios as factors >= 1, whichever way they go."""
+    return np.exp(np.abs(np.log(ratio.to_numpy(float))))

@@ -58,6 +58,37 @@ def gradient_share(table: pd.DataFrame) -> Plate:
         figure,
         "The gradient on the logit, relative to cross-entropy's. For small p_t it exceeds 1: focal loss does "
         "not only mute the easy samples, it pushes harder on the uncertain ones.",
-        "Curves over p_t, one for each gamma; for gamma above zero they rise above one at small p_t and fall to zero at "
-        "p_t of one.",
+        "Curves over p_t, one for each gamma; for gamma above zero they rise above one at small p_t and fall to zero "
+        "at p_t of one.",
+    )
+
+
+def hazards(table: pd.DataFrame) -> Plate:
+    """Loss relative to the plain focal loss: what the published p_t makes of it, beside what was asked for."""
+    with style():
+        figure = Figure(figsize=(8, 3.7))
+        left, right = figure.subplots(1, 2)
+        weighted = table[table["asked"].notna()]
+        for place, (setting, curve) in enumerate(weighted.groupby("setting")):
+            colour = COLOURS[place % len(COLOURS)]
+            left.plot(curve["p_true"], curve["published"], color=colour, label=setting)
+            left.plot(curve["p_true"], curve["ours"], color=colour, linestyle="--", linewidth=1)
+        for setting, curve in table[table["asked"].isna()].groupby("setting"):
+            right.plot(curve["p_true"], curve["published"], color=COLOURS[3], label=f"{setting}: published $p_t$")
+            right.plot(
+                curve["p_true"], curve["ours"], color=COLOURS[3], linestyle="--", linewidth=1, label="clean $p_t$"
+            )
+        label = "loss / plain focal loss"
+        left.set(yscale="log", xlabel="probability of the true class, $p_t$", ylabel=label, title="Class weights")
+        right.set(yscale="log", xlabel="probability of the true class, $p_t$", ylabel=label, title="Label smoothing")
+        left.legend()
+        right.legend()
+    return Plate(
+        figure,
+        "A sample's loss over that of the plain focal loss. Dashed: p_t is the model's probability, and a class weight "
+        "scales the loss by itself. Solid: p_t = exp(-CE) taken from the weighted or smoothed cross-entropy; on easy "
+        "samples (right end) the weight acts a second and a third time.",
+        "Two panels over p_t with logarithmic axes. Left: dashed lines are flat at the class weights, solid curves "
+        "leave them in the direction of the weight as p_t grows. Right: under smoothing the solid curve climbs far "
+        "above the dashed one at large p_t.",
     )

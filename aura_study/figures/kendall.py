@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aura_study.figures.labels import FORM_LABELS, FORM_MARKERS
-from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
 
 
 def objective(table: pd.DataFrame, loss: float) -> Plate:
@@ -48,7 +48,8 @@ def fixed_points(table: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Points: where the uncertainty settles; lines: predicted. For the guide's formula sigma^2 = L, so every "
-        "task ends up contributing 1/2 whatever its scale; AURA's softplus and log(1 + sigma^2) leave large losses more say.",
+        "task ends up contributing 1/2 whatever its scale; AURA's softplus and log(1 + sigma^2) leave large losses "
+        "more say.",
         "Two log-log panels over the loss. Left: sigma squared rises with the loss in every form. Right: weight times "
         "loss is flat at one half for three forms and rises for the other two.",
     )
@@ -74,4 +75,110 @@ def settling(trajectories: pd.DataFrame) -> Plate:
         "(dotted).",
         "Two panels of weight over steps on a log axis: all curves rise to a plateau for the small loss and fall to a "
         "plateau for the large one.",
+    )
+
+
+def noise(table: pd.DataFrame, errors: pd.DataFrame) -> Plate:
+    """Kendall's two regressions: the learned sigma over the true noise, and how the error falls with the samples."""
+    with style():
+        figure = Figure(figsize=(8, 3.6))
+        left, right = figure.subplots(1, 2)
+        for place, (task, rows) in enumerate(table.groupby("task")):
+            shift = (0.92, 1.08)[place]
+            label = f"{task}, noise {rows['noise'].iloc[0]:g}"
+            left.plot(rows["samples"] * shift, rows["ratio"], "o", markersize=3.5, alpha=0.7, label=label)
+        for place, (task, rows) in enumerate(errors.groupby("task")):
+            right.plot(rows["samples"], rows["error"], "os"[place], label=task)
+        curve = errors.drop_duplicates("samples")
+        for sign in (-1, 1):
+            left.plot(curve["samples"], 1 + sign * curve["predicted_error"], color=THEORY_COLOUR, linewidth=0.8)
+        left.axhspan(0.98, 1.02, color="#999999", alpha=0.2, linewidth=0)
+        right.plot(
+            curve["samples"], curve["predicted_error"], color=THEORY_COLOUR, linewidth=0.8, label=r"$1/\sqrt{2N}$"
+        )
+        left.set(xscale="log", xlabel="samples N", ylabel=r"learned $\sigma$ / true noise")
+        right.set(xscale="log", yscale="log", xlabel="samples N", ylabel="error of $\\sigma$ over seeds (rms)")
+        left.legend()
+        right.legend()
+    return Plate(
+        figure,
+        "Left: each point a seed; lines: one standard error, 1/sqrt(2N); grey: within 2 %. Right: the error over seeds "
+        "falls like 1/sqrt(2N). With the 100 samples of Kendall's example nothing better than several percent can "
+        "come out.",
+        "Two panels over the number of samples. Left: points of both tasks narrow towards one as the samples grow. "
+        "Right: the error of both tasks falls along a straight line on logarithmic axes.",
+    )
+
+
+def without_log(sgd: pd.DataFrame, adam: pd.DataFrame) -> Plate:
+    """The rise of sigma without log sigma, with the closed forms drawn on it."""
+    with style():
+        figure = Figure(figsize=(8, 3.6))
+        left, right = figure.subplots(1, 2)
+        for place, (loss, rows) in enumerate(sgd.groupby("loss")):
+            rows = rows[rows["step"] > 0]
+            left.plot(rows["step"], rows["weight"], color=COLOURS[place % len(COLOURS)], label=f"L = {loss:g}")
+            left.plot(rows["step"], rows["predicted_weight"], color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
+        for place, (rate, rows) in enumerate(adam.groupby("rate")):
+            right.plot(rows["step"], rows["s"], color=COLOURS[place % len(COLOURS)], label=rf"$\eta$ = {rate:g}")
+            late = rows[rows["step"] >= rows["step"].max() / 2]
+            right.plot(late["step"], late["predicted"], color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
+        left.set(xscale="log", yscale="log", xlabel="step", ylabel="weight of the task", title="SGD")
+        right.set(xlabel="step", ylabel=r"$s = \log\sigma$", title="Adam, any loss")
+        left.legend()
+        right.legend()
+    return Plate(
+        figure,
+        "Without log sigma nothing holds sigma back. Dotted: predicted. SGD (left): the weight falls like 1/t. Adam "
+        "(right): s rises for ever, in the end by at most (1 - b2)/4 a step however large the rate.",
+        "Left: three curves of weight over steps fall along straight lines on logarithmic axes. Right: log sigma rises "
+        "without end; the curves of the two larger rates end with the same slope.",
+    )
+
+
+def silence(curves: pd.DataFrame) -> Plate:
+    """Gradient norm of each task on the shared layer, with and without log sigma."""
+    with style():
+        figure = Figure(figsize=(8, 3.6))
+        panels = figure.subplots(1, 2, sharey=True)
+        titles = {"sgd": "SGD", "adam": "Adam"}
+        for axes, (optimizer, group) in zip(panels, curves.groupby("optimizer", sort=False), strict=True):
+            tasks = sorted(group["task"].unique())
+            for (arm, task), rows in group.groupby(["arm", "task"]):
+                look = {"color": COLOURS[tasks.index(task)], "linestyle": "-" if arm == "with log" else "--"}
+                axes.plot(rows["step"], rows["gradient"], label=rf"{task}, {arm} $\sigma$", **look)
+            axes.set(yscale="log", xlabel="step", title=titles[str(optimizer)])
+        panels[0].set_ylabel("gradient norm on the shared layer")
+        panels[1].legend()
+    return Plate(
+        figure,
+        "What each task sends into the shared layer, mean over seeds and 20 steps. Without log sigma (dashed) the "
+        "signal fades smoothly; it does not swing.",
+        "Two panels of gradient norm over steps on a logarithmic axis. The dashed curves, without log sigma, fall "
+        "steadily below the solid ones.",
+    )
+
+
+def weights_on_model(paths: pd.DataFrame) -> Plate:
+    """The AURA model's four weights with and without log sigma, first seed."""
+    with style():
+        figure = Figure(figsize=(6.4, 3.6))
+        axes = figure.subplots()
+        for (arm, task), rows in paths[paths["seed"] == paths["seed"].min()].groupby(["arm", "task"], sort=False):
+            full = arm == "with log"
+            label = str(task) if full else None
+            axes.plot(
+                rows["step"],
+                rows["weight"],
+                color=TASK_COLOURS[str(task)],
+                linestyle="-" if full else "--",
+                label=label,
+            )
+        axes.set(yscale="log", xlabel="step (AdamW)", ylabel="weight of the task")
+        axes.legend(ncols=2)
+    return Plate(
+        figure,
+        "The four weights of the AURA model. Solid: the complete formula; dashed: without log sigma, where all "
+        "weights fall.",
+        "Weight over steps on a logarithmic axis: four solid curves rise or level off, four dashed curves fall.",
     )
