@@ -183,6 +183,7 @@ def _request(
     from aura_study.study import registry
     from aura_study.study.request import Request, parse_assignments, read_parameter_file
 
+    registry.choose_notebooks(notebooks)  # a mistyped name is told before the experiments are imported
     overrides: dict[str, Any] = {**(read_parameter_file(file) if file else {}), **parse_assignments(assignments)}
     return Request.of(registry.parameter_classes(), notebooks, profile, data, out, overrides)
 
