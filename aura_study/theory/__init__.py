@@ -7,9 +7,11 @@
 `flow`           gradient flow of the regulariser alone
 `absence`        trajectory over an absent stretch, precision inflation, collapse of the sigma form
 `adam`           directions for known gradients, warm start, coasting
+`coasting`       how far momentum and weight decay carry a parameter whose gradient is exactly 0
 `fixed_points`   where sigma settles, with and without presence p, and how stiffly
 `presence`       inflation and time-average weight of a task that comes and goes
 `fluctuations`   jitter of the weight about its fixed point, the rate that keeps it small
+`shards`         fixed points under gradient accumulation and data parallelism
 `recovery`       overshoot of the returning task and the way back
 ===============  ========================================================================================
 """
