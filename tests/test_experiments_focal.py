@@ -64,6 +64,15 @@ def test_without_weights_and_smoothing_the_published_code_is_focal_loss():
     torch.testing.assert_close(focal.published_focal_loss(logits, targets, 2.0), ours)
 
 
+@pytest.mark.parametrize("points", [3, 21, 49])
+def test_the_three_marks_are_measured_whatever_the_curves_spacing(points):
+    """Each setting has exactly one row at p_t = 0.1, 0.5 and 0.9."""
+    table = focal.hazards_at_marks(focal.hazards(WEIGHTS, 0.1, gamma=2.0, points=points))
+    assert table["setting"].nunique() == 4
+    for _, rows in table.groupby("setting"):
+        assert rows["p_true"].tolist() == [0.1, 0.5, 0.9]
+
+
 def test_the_claim_rests_on_the_mildest_distortion(hazards):
     """F5's number is the least over all settings at p_t = 0.9, and a loss without distortion would be refuted."""
     easy = hazards[hazards["p_true"] == 0.9]

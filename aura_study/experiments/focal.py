@@ -107,8 +107,8 @@ def hazards(class_weights: list[float], label_smoothing: float, gamma: float, po
     losses over that of the same sample without weights and smoothing; ``distortion`` is published / ours.
     """
     classes = len(class_weights)
-    p_true = torch.cat([torch.linspace(0, 1, points + 2, dtype=torch.float64)[1:-1], torch.tensor(MARKS).double()])
-    p_true = p_true.unique()
+    curve, marks = torch.linspace(0, 1, points + 2, dtype=torch.float64)[1:-1], torch.tensor(MARKS, dtype=torch.float64)
+    p_true = torch.cat([curve, marks]).unique()
     weights = torch.tensor(class_weights, dtype=torch.float64)
     frames = []
     for label, weight in enumerate(class_weights):
