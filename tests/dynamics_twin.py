@@ -17,7 +17,9 @@ from aura_study.losses import (
 )
 from aura_study.theory.optimizers import SGD, Optimizer
 
-PARAMETERIZATIONS = {form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())}
+PARAMETERIZATIONS = {
+    form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
+}
 LOSSES = {"unmasked": UnmaskedKendallLoss, "masked": MaskedKendallLoss, "frozen": FrozenKendallLoss}
 
 

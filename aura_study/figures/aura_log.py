@@ -39,8 +39,8 @@ def weights(predictions: pd.DataFrame) -> Plate:
         "Weight printed by AURA's V10.2 run (dots) and predicted from its logged losses, without training, under each "
         "loss; bands: 95 % of the draws of the batches. Reporting, absent from three micro-batches of four, tells the "
         "losses apart: the run was masked. Toxicity, present in nearly all, does not.",
-        "Two panels over 14 epochs. Reporting: dots follow the masked curve from 1.44 to 1.64 while the unmasked curve "
-        "rises to 1.8. Toxicity: dots and all curves fall together from 1.44 to 1.3.",
+        "Two panels over 14 epochs. Reporting: dots rise along the masked curve while the unmasked curve rises much "
+        "faster. Toxicity: dots and all curves fall together.",
     )
 
 
@@ -74,8 +74,8 @@ def misses(table: pd.DataFrame) -> Plate:
         "What the log leaves open, varied: the noise of a sample's loss, its course within an epoch (constant steps or "
         "smooth), the order of scheduler and optimiser. Dotted: 2 %. For reporting no assumption brings the unmasked "
         "prediction near the log.",
-        "Two dot plots. For reporting masked deviations lie between one half and about two per cent, unmasked ones "
-        "near ten. For toxicity both lie near one to two per cent.",
+        "Two dot plots. For reporting the masked deviations lie close to zero and the unmasked ones several times "
+        "further out. For toxicity both lie together.",
     )
 
 
@@ -107,8 +107,8 @@ def total(check: pd.DataFrame, fits: pd.DataFrame) -> Plate:
         figure,
         "Left: losses of emotion and sentiment that their 14 weights imply; bars from the first to the last epoch. "
         "Right: total loss rebuilt from its parts, over the logged one; bands over the assumed noise.",
-        "Left: emotion between 0.3 and 0.4 depending on the noise, sentiment near 0.01 to 0.02. Right: the masked band "
-        "reaches up to one, the unmasked band lies above it, more than ten per cent above one in the late epochs.",
+        "Left: emotion's implied loss rises with the assumed noise, sentiment's is close to zero. Right: the masked "
+        "band reaches up to one, the unmasked band lies above it, ever further in the late epochs.",
     )
 
 
@@ -143,6 +143,6 @@ def counterfactual(summary: pd.DataFrame) -> Plate:
         "Had V10.1's loss run: each task's final precision over that under V10.2's mask; rows are those of reporting. "
         "Dotted: the bound exp(2 Lambda) that the run's learning rates allow. Reporting would have been inflated, most "
         "of all with its first 101 rows; nothing collapses.",
-        "Bars on a log axis. All tasks stay near 1 but reporting, which grows by 1.1 to 1.6 in AURA's code and up to 3 "
-        "in the guide's formula, below dotted bounds near 2 and 4 and far below the line at 10.",
+        "Bars on a log axis. All tasks stay near 1 but reporting, which grows more in the guide's formula than in "
+        "AURA's code, and most with the fewest rows, below the dotted bounds and far below the line at 10.",
     )

@@ -71,7 +71,7 @@ def recovery(curves: pd.DataFrame) -> Plate:
         "small steps it is short whatever the absence, until one step overshoots (whiplash) and it grows as "
         "exp(2 Lambda); under Adam it comes to exceed the absence itself (hysteresis).",
         "Curves over the phantom number: the two SGD curves are flat, then rise steeply past a threshold that depends "
-        "on the rate. The Adam curve rises steadily and crosses the dotted line of the absence near Lambda of 1.5.",
+        "on the rate. The Adam curve rises steadily and crosses the dotted line of the absence.",
     )
 
 

@@ -1,0 +1,48 @@
+"""The five forms in closed form against sympy and against autograd through the loss modules."""
+
+import numpy as np
+import pytest
+import sympy
+import torch
+from dynamics_twin import PARAMETERIZATIONS
+
+from aura_study.theory.forms import AURA_EPSILON, FORMS
+
+THETA = sympy.Symbol("theta", real=True)
+SOFTPLUS = sympy.log(1 + sympy.exp(THETA))
+SYMBOLIC = {
+    "sigma": (1 / (2 * THETA**2), sympy.log(THETA)),
+    "log_sigma": (sympy.exp(-2 * THETA) / 2, THETA),
+    "log_variance": (sympy.exp(-THETA) / 2, THETA / 2),
+    "aura_softplus": (1 / (SOFTPLUS + AURA_EPSILON), SOFTPLUS / 2),
+    "log_one_plus_square": (1 / (2 * THETA**2), sympy.log(1 + THETA**2)),
+}
+POINTS = np.array([0.02, 0.3, 1.0, 4.0])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_slopes_are_the_symbolic_derivatives(form: str) -> None:
+    """weight, weight', regularizer, regularizer' as sympy has them."""
+    weight, regularizer = SYMBOLIC[form]
+    closed = FORMS[form]
+    for expression, function in (
+        (weight, closed.weight),
+        (sympy.diff(weight, THETA), closed.weight_slope),
+        (regularizer, closed.regularizer),
+        (sympy.diff(regularizer, THETA), closed.regularizer_slope),
+    ):
+        exact = [float(expression.subs(THETA, point)) for point in POINTS]
+        np.testing.assert_allclose(function(POINTS), exact, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", [0.0, 1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("form", FORMS)
+def test_gradient_is_autograds(form: str, loss: float) -> None:
+    """d term / d theta in float64; at a loss of 0 it is the absent gradient, which is positive."""
+    theta = torch.tensor(POINTS, requires_grad=True)
+    PARAMETERIZATIONS[form].term(theta, torch.full_like(theta, loss)).sum().backward()
+    np.testing.assert_allclose(FORMS[form].gradient(POINTS, loss), theta.grad, rtol=1e-12)
+    if loss == 0:
+        np.testing.assert_allclose(FORMS[form].absent_gradient(POINTS), theta.grad, rtol=1e-12)
+        assert (theta.grad > 0).all()
+    np.testing.assert_allclose(FORMS[form].sigma(POINTS), PARAMETERIZATIONS[form].sigma(theta).detach(), rtol=1e-12)
