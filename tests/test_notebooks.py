@@ -70,7 +70,7 @@ def test_a_notebook_defines_nothing_and_stays_thin(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_parameters_cell_is_the_class_in_names_order_and_values(name: str) -> None:
-    """What the cell assigns is what the class declares for the quick profile, and literals alone; ``out`` stands anywhere."""
+    """The cell assigns what the class declares for the quick profile, as literals; ``out`` may stand anywhere."""
     declared = {key: field.default for key, field in parameter_classes()[name].model_fields.items()}
     assigned = {}
     for statement in ast.parse(parameters_cell(name)["source"]).body:

@@ -126,6 +126,20 @@ def test_a_failing_notebook_is_one_clear_error(mode: str, reason: str, notebooks
     assert held.unfinished == ["03_phantom_gradient"]
 
 
+def test_one_failing_notebook_does_not_stop_the_others(notebooks: Path, tmp_path: Path) -> None:
+    """The other is run and kept, the report says what is missing; later only the failed one runs again."""
+    out = tmp_path / "out"
+    with pytest.raises(NotebookFailed, match=r"what the run holds without it: .*index\.html"):
+        toy_study.run(out, "mode=raise", notebooks=notebooks)
+    page = (out / "report" / "index.html").read_text()
+    assert "Notebook 03_phantom_gradient stopped with an error" in page
+    again = toy_study.run(out, "mode=fine", notebooks=notebooks)
+    assert again.unchanged == ["01_focal_loss"]
+    assert again.executed == ["03_phantom_gradient"]
+    assert "This report is not complete" not in (out / "report" / "index.html").read_text()
+    assert not list((out / "notebooks").glob("*.failed.ipynb"))
+
+
 def test_two_runs_on_one_folder_the_second_refuses(notebooks: Path, tmp_path: Path) -> None:
     """While a folder is being written, a second run stops at once and touches nothing."""
     out = tmp_path / "busy"

@@ -15,7 +15,7 @@ from aura_study.ledger import Ledger, write_claims
 from aura_study.paths import RunFolders, notebooks_folder, project_root
 from aura_study.study.display import Display
 from aura_study.study.inputs import data_state
-from aura_study.study.kernel import execute
+from aura_study.study.kernel import NotebookFailed, execute
 from aura_study.study.lock import locked
 from aura_study.study.request import Request
 from aura_study.study.stamps import (
@@ -38,6 +38,7 @@ class Outcome:
     folders: RunFolders
     executed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    failed: dict[str, NotebookFailed] = field(default_factory=dict)
     ledger: Ledger | None = None
     report: Path | None = None
 
@@ -54,7 +55,8 @@ def run_study(
         replace: overwrite a run that was made with another profile, data or overrides.
 
     Raises:
-        StudyError: the folder is in use, cannot be written or holds another run; data are missing; a notebook failed.
+        StudyError: the folder is in use, cannot be written or holds another run; data are missing; notebooks failed
+            (the others are run first, and the report is built).
         KeyboardInterrupt: with what is kept printed first.
     """
     console = console or Console(stderr=True)
@@ -70,8 +72,8 @@ def run_study(
                 _run_notebooks(request, source, data.digest, outcome, console)
             finally:
                 outcome.ledger = write_claims(request.folders, request.profile, request.data)
-                _write_manifest(request, source, data.files, bool(outcome.executed))
-            outcome.report = _build_report(request.folders, console)
+                _write_manifest(request, source, data.files, bool(outcome.executed or outcome.failed))
+            outcome.report = _build_report(request.folders)
     except OSError as error:
         raise StudyError(f"cannot write the run to {request.folders.results}: {error.strerror or error}") from error
     except KeyboardInterrupt:
@@ -84,6 +86,9 @@ def run_study(
             soft_wrap=True,
         )
         raise
+    if outcome.failed:
+        told = [str(error) for error in outcome.failed.values()]
+        raise NotebookFailed("\n".join([*told, f"  what the run holds without it: {outcome.report}"]))
     return outcome
 
 
@@ -102,11 +107,15 @@ def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, 
             display.start(name, why)
             try:
                 write_stamp(request.folders, name, _execute(request, source, name, current, display))
-            except BaseException as error:
-                display.finish(name, "failed", "interrupted" if isinstance(error, KeyboardInterrupt) else "see below")
+            except NotebookFailed as error:
+                display.finish(name, "failed", "the others go on")
+                outcome.failed[name] = error
+            except BaseException:
+                display.finish(name, "failed", "stopped")
                 raise
-            display.finish(name, "done")
-            outcome.executed.append(name)
+            else:
+                display.finish(name, "done")
+                outcome.executed.append(name)
 
 
 def _execute(request: Request, source: Path, name: str, current: dict[str, str], display: Display) -> Stamp:
@@ -203,7 +212,7 @@ def _already_told(request: Request, finished: dict[str, manifest.NotebookRecord]
     return held is not None and held.request == request.identity and held.notebooks == finished
 
 
-def _build_report(folders: RunFolders, console: Console) -> Path:
+def _build_report(folders: RunFolders) -> Path:
     from aura_study.report import build_report
 
     return build_report(folders)
