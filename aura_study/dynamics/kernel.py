@@ -145,6 +145,8 @@ def run(
         sum_theta, sum_weight, sum_present = 0.0, 0.0, 0.0
         out.max_weight, out.low_weight = 0.0, math.inf
         out.start_weight, out.return_weight = math.nan, math.nan
+        floor, ceiling = math.nan, math.nan
+        share = 1.0 / cell.accumulation
         outside, undefined = -1, -1
         for t in range(steps):
             weight, weight_slope, pull = slopes(cell.form, theta)
@@ -154,11 +156,12 @@ def run(
                 traces[i, t // every] = theta
             if t == cell.absent_start:
                 out.start_weight = weight
+                floor, ceiling = weight / band, weight * band
             if t == returned:
                 out.return_weight = weight
             if t >= returned:
                 out.low_weight = min(out.low_weight, weight)
-                if not out.start_weight / band <= weight <= out.start_weight * band:
+                if not floor <= weight <= ceiling:
                     outside = t
             out.max_weight = max(out.max_weight, weight)
 
@@ -174,12 +177,12 @@ def run(
             if t >= burn_in:
                 sum_theta += theta
                 sum_weight += weight
-                sum_present += weight * here / cell.accumulation
+                sum_present += weight * here * share
 
             if cell.policy == FROZEN and here == 0:
                 continue
             terms = cell.accumulation if cell.policy == UNMASKED else here
-            gradient = (weight_slope * loss + pull * terms) / cell.accumulation if terms > 0 else 0.0
+            gradient = (weight_slope * loss + pull * terms) * share if terms > 0 else 0.0
             rate = cell.rate * schedule[t]
             if cell.decoupled:
                 theta *= 1.0 - rate * cell.weight_decay
@@ -190,7 +193,8 @@ def run(
                 left2 *= cell.beta2
                 m += (1.0 - cell.momentum) * (gradient - m)
                 v = cell.beta2 * v + (1.0 - cell.beta2) * gradient * gradient
-                theta -= rate / (1.0 - left1) * m / (math.sqrt(v) / math.sqrt(1.0 - left2) + cell.epsilon)
+                root = math.sqrt(1.0 - left2)
+                theta -= rate * root / (1.0 - left1) * m / (math.sqrt(v) + cell.epsilon * root)
             else:
                 m = cell.momentum * m + gradient
                 theta -= rate * m
