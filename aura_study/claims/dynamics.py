@@ -45,8 +45,8 @@ CLAIMS = (
         key="P11",
         section="Q2",
         statement="At AURA's own learning rates the phantom gradient of V10.1 collapses no task's sigma.",
-        prediction=r"no precision grows by more than about $e^{2\Lambda}$, with $\Lambda$ at most the sum of all learning "
-        r"rates of the run: about 0.3 for V10.2's data sizes, about 0.7 for V10.1's",
+        prediction=r"no precision grows by more than about $e^{2\Lambda}$, with $\Lambda$ at most the sum of all "
+        r"learning rates of the run: about 0.3 for V10.2's data sizes, about 0.7 for V10.1's",
         rule=AtMost(bound=10.0, min_seeds=8),
         notebook="07_aura_log",
         figure="aura_counterfactual",
