@@ -75,7 +75,7 @@ class AuraTrainingParameters(Parameters):
 
 
 def stretch_jobs(p: AuraTrainingParameters) -> list[TrainingJob]:
-    """V10.1 and V10.2 through the same absence with every seed, and frozen, which needs no statistics, with the first."""
+    """V10.1 and V10.2 through the same absence with every seed; frozen, which needs no statistics, with the first."""
     return [
         p.job(f"stretch-{policy}-seed{seed}", p.settings(policy, seed), p.stretch)
         for place, seed in enumerate(seeds(p.seed_count))
@@ -140,9 +140,9 @@ def predictions(runs: pd.DataFrame, p: AuraTrainingParameters) -> pd.DataFrame:
     start, stop = p.before, p.before + p.absent_steps
     decay = p.settings("masked", 0).weight_decay_sigma
     frames = []
-    for (name, policy, seed), run in runs[runs["task"] == p.absent].groupby(["run", "policy", "seed"], sort=False):
+    for (name, policy), run in runs[runs["task"] == p.absent].groupby(["run", "policy"], sort=False):
         path = predicted_path(run, start, stop, str(policy), decay)
-        frames.append(path.assign(run=name, policy=policy, seed=seed))
+        frames.append(path.assign(run=str(name), policy=str(policy), seed=int(run["seed"].iloc[0])))
     return pd.concat(frames, ignore_index=True)
 
 
