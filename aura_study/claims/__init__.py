@@ -1,13 +1,22 @@
 """The claims of AURA's guide and of the theory, their rules, and the ledger.
 
-One module per group of claims; `CLAIMS` holds them all in the ledger's order.
+One module per group of claims; `CLAIMS` holds them all in the ledger's order: focal loss (F), Kendall's
+weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), the family of balancers (N).
 """
 
 from aura_study.claims import beyond, dynamics, focal, kendall, phantom, schedule
 from aura_study.claims.model import AtLeast, AtMost, Claim, Limit, Measurement, RatioWithin, Rule, Verdict
 
+_GROUPS = (focal, kendall, phantom, dynamics, schedule, beyond)
+_LETTERS = "FKPSBN"
+
+
+def _place(claim: Claim) -> tuple[int, int]:
+    return _LETTERS.index(claim.key[0]), int(claim.key[1:])
+
+
 CLAIMS: dict[str, Claim] = {
-    claim.key: claim for group in (focal, kendall, phantom, dynamics, schedule, beyond) for claim in group.CLAIMS
+    claim.key: claim for claim in sorted((claim for group in _GROUPS for claim in group.CLAIMS), key=_place)
 }
 
 __all__ = [
