@@ -79,7 +79,7 @@ def fill(text: str, folders: RunFolders, root: Path) -> str:
         StudyError: a block that the text lacks, or a run that is incomplete.
     """
     for name, make in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        pattern = re.compile(rf"(<!-- {name} -->\n)(?:.*?\n)?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise StudyError(f"README.md has no block {name!r}")
         text = pattern.sub(partial(_around, make(folders, root)), text)
@@ -87,7 +87,7 @@ def fill(text: str, folders: RunFolders, root: Path) -> str:
 
 
 def _around(body: str, match: re.Match[str]) -> str:
-    return match[1] + body + match[2]
+    return f"{match[1]}{body}\n{match[2]}"
 
 
 def main() -> None:
