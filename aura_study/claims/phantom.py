@@ -24,7 +24,7 @@ CLAIMS = (
             limit=Limit(
                 quantity="precision growth at AURA's own rates",
                 at_least=10.0,
-                text="at AURA's own learning rates the phantom number stays near 0.3 and nothing collapses",
+                text="at AURA's own learning rates the phantom number stays well below 1 and nothing collapses",
             ),
         ),
         notebook="03_phantom_gradient",
