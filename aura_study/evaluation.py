@@ -44,6 +44,16 @@ def macro_f1(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, f
     return scores
 
 
+def samples_f1(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, float]:
+    """F1 averaged over rows, of each multi-label task; a row without any label, found or true, counts 1."""
+    scores = {}
+    for task, split in dev.items():
+        if TASKS[task].kind == "multilabel":
+            found, true = predictions(model, task, split)
+            scores[task] = float(f1_score(true, found, average="samples", zero_division=1))
+    return scores
+
+
 def majority_macro_f1(train: Mapping[str, TokenizedSplit], dev: Mapping[str, TokenizedSplit]) -> dict[str, float]:
     """Macro-averaged F1 of always predicting the training set's commonest label (or label set)."""
     scores = {}

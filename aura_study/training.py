@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,30 +15,10 @@ from transformers import get_linear_schedule_with_warmup
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.gradients import GradientNormsByAutograd, TaskGradientNorms, watch_gradients
-from aura_study.losses import (
-    AuraSoftplus,
-    FrozenKendallLoss,
-    KendallLoss,
-    LogOnePlusSquare,
-    LogSigma,
-    LogVariance,
-    MaskedKendallLoss,
-    Parameterization,
-    Sigma,
-    UnmaskedKendallLoss,
-    focal_loss,
-)
+from aura_study.losses import focal_loss
 from aura_study.model import AuraModel
 from aura_study.recording import TrajectoryRecorder
-
-POLICIES: Mapping[str, type[KendallLoss]] = {
-    "unmasked": UnmaskedKendallLoss,
-    "masked": MaskedKendallLoss,
-    "frozen": FrozenKendallLoss,
-}
-PARAMETERIZATIONS: Mapping[str, Parameterization] = {
-    form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
-}
+from aura_study.weighting import Weighting, build_weighting
 
 
 class TrainingSettings(BaseModel):
@@ -46,7 +26,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: Literal["unmasked", "masked", "frozen"] = "masked"
+    policy: Literal["unmasked", "masked", "frozen", "equal", "analytic"] = "masked"
     parameterization: Literal["sigma", "log_sigma", "log_variance", "aura_softplus", "log_one_plus_square"] = (
         "log_sigma"
     )
@@ -69,6 +49,7 @@ class TrainingSettings(BaseModel):
         None, ge=1, description="optimiser steps of one epoch, for frozen_encoder_epochs"
     )
     gamma: float = Field(2.0, ge=0, description="focal loss of toxicity and sentiment")
+    alpha: float | None = Field(None, ge=0, le=1, description="focal loss's weight of toxicity's class 1; None: none")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="of toxicity and sentiment")
     seed: int = Field(0, ge=0, description="of dropout")
 
@@ -97,23 +78,49 @@ class Trained:
     """What training leaves behind: the model and the weighting, in place, and the rates each step used."""
 
     model: AuraModel
-    weighting: KendallLoss
+    weighting: Weighting
     lr_sigma: list[float] = field(default_factory=list)
 
 
-def task_loss(task: Task, logits: Tensor, labels: Tensor, gamma: float = 2.0, label_smoothing: float = 0.0) -> Tensor:
+def task_loss(
+    task: Task,
+    logits: Tensor,
+    labels: Tensor,
+    gamma: float = 2.0,
+    label_smoothing: float = 0.0,
+    alpha: float | None = None,
+) -> Tensor:
     """Mean loss of one task's rows: focal loss for class indices, binary cross-entropy for 0/1 labels."""
     if task.kind == "multiclass":
-        return focal_loss(logits, labels, gamma=gamma, label_smoothing=label_smoothing)
+        return focal_loss(logits, labels, gamma=gamma, alpha=alpha, label_smoothing=label_smoothing)
     return binary_cross_entropy_with_logits(logits.reshape(labels.shape), labels)
 
 
-def build_weighting(settings: TrainingSettings, tasks: tuple[str, ...], device: torch.device | str) -> KendallLoss:
-    """The weighting module that ``settings`` names, on ``device``."""
-    return POLICIES[settings.policy](tasks, PARAMETERIZATIONS[settings.parameterization], device=device)
+@runtime_checkable
+class GradientWeighting(Weighting, Protocol):
+    """A weighting that combines the tasks' gradients rather than their losses."""
+
+    def backward(self, losses: Mapping[str, Tensor], model: AuraModel, share: float) -> None:
+        """Add ``share`` times the combined gradient to every parameter's ``grad``, in place of a total's backward.
+
+        Its encoder gradient norms per task are not recorded.
+        """
+        ...
 
 
-def build_optimizer(model: AuraModel, weighting: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+class Observer(Protocol):
+    """Looks at a training run from inside; must not change what it is shown."""
+
+    def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Called with the step's whole gradient, before clipping and before the optimiser moves."""
+        ...
+
+    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Called after the optimiser has moved."""
+        ...
+
+
+def build_optimizer(model: AuraModel, weighting: Weighting, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Three parameter groups, encoder, heads and sigmas, each with its learning rate and weight decay."""
     decay, sigma_decay = settings.weight_decay, settings.weight_decay_sigma
     groups = [
@@ -143,6 +150,8 @@ def train(
     settings: TrainingSettings,
     recorder: TrajectoryRecorder | None = None,
     progress: str | None = None,
+    weighting: Weighting | None = None,
+    observer: Observer | None = None,
 ) -> Trained:
     """Train ``model`` in place, on the device it stands on.
 
@@ -152,16 +161,20 @@ def train(
         settings: see `TrainingSettings`.
         recorder: open recorder for every step's values; without one no gradient norms are measured.
         progress: label of a progress bar; none if not given.
+        weighting: takes the place of the one that ``settings`` names; all four tasks, in the order of `TASKS`.
+        observer: looks at gradients and parameters at every step.
 
     Raises:
         NonFiniteError: a task's loss, or its weighted term, is not finite; names task and step.
     """
     device = next(model.parameters()).device
     tasks = TASK_NAMES
-    weighting = build_weighting(settings, tasks, device)
+    if weighting is None:
+        weighting = build_weighting(settings.policy, settings.parameterization, tasks, device)
     optimizer = build_optimizer(model, weighting, settings)
     schedule = build_schedule(optimizer, settings)
-    watch = watch_gradients(model.encoder, tasks) if recorder is not None else None
+    watches = recorder is not None and not isinstance(weighting, GradientWeighting)
+    watch = watch_gradients(model.encoder, tasks) if watches else None
     loop = _Loop(model, weighting, settings, watch)
     trained = Trained(model, weighting)
     model.train()
@@ -174,6 +187,8 @@ def train(
             sigma, weight = weighting.sigma(), weighting.weights()
             optimizer.zero_grad()
             losses, present, norms = loop.backward(batches, step)
+            if observer is not None:
+                observer.gradients(step, model, optimizer)
             if settings.clip_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             trained.lr_sigma.append(optimizer.param_groups[2]["lr"])
@@ -181,6 +196,8 @@ def train(
                 recorder.record(sigma, weight, losses, norms, present, trained.lr_sigma[-1])
             optimizer.step()
             schedule.step()
+            if observer is not None:
+                observer.updated(step, model, optimizer)
     return trained
 
 
@@ -189,7 +206,7 @@ class _Loop:
     """Forward and backward of one optimiser step."""
 
     model: AuraModel
-    weighting: KendallLoss
+    weighting: Weighting
     settings: TrainingSettings
     watch: TaskGradientNorms | GradientNormsByAutograd | None
 
@@ -203,13 +220,17 @@ class _Loop:
             if self.watch is not None:
                 self.watch.begin(batch.rows)
             losses = self._losses(batch)
-            total = self.weighting(losses)
-            self._check(losses, total, step)
             share = 1 / self.settings.accumulation
-            if self.watch is not None:
-                weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
-                self.watch.observe({task: share * weights[task] * loss for task, loss in losses.items()})
-            (share * total).backward()
+            if isinstance(self.weighting, GradientWeighting):
+                self._check(losses, torch.stack(list(losses.values())).sum(), step)
+                self.weighting.backward(losses, self.model, share)
+            else:
+                total = self.weighting(losses)
+                self._check(losses, total, step)
+                if self.watch is not None:
+                    weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
+                    self.watch.observe({task: share * weights[task] * loss for task, loss in losses.items()})
+                (share * total).backward()
             for place, task in enumerate(TASK_NAMES):
                 if task in losses:
                     sums[place] += losses[task].detach()
@@ -220,8 +241,9 @@ class _Loop:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.model(batch)
         gamma, smoothing = self.settings.gamma, self.settings.label_smoothing
+        alpha = {"toxicity": self.settings.alpha}
         return {
-            task: task_loss(TASKS[task], outputs, batch.labels[task], gamma, smoothing)
+            task: task_loss(TASKS[task], outputs, batch.labels[task], gamma, smoothing, alpha.get(task))
             for task, outputs in logits.items()
         }
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.experiments import schedule_movement, schedules
-from aura_study.experiments.training_runs import run_job
+from aura_study.experiments.training_runs import train_jobs
 
 
 def test_the_closed_forms_are_pytorchs_schedules():
@@ -61,7 +61,7 @@ def short_run(tmp_path_factory):
     p = schedules.ScheduleParameters.for_profile("smoke", seed_count=1, rows=64, dev_rows=16)
     work = schedule_movement.jobs(p)[:1]
     folder = tmp_path_factory.mktemp("schedules")
-    return p, work, [run_job(job, folder) for job in work]
+    return p, work, train_jobs(work, folder, workers=1)
 
 
 def test_a_replay_at_the_trained_budget_repeats_the_run(short_run):

@@ -16,9 +16,9 @@ from aura_study.training import (
     TrainingSettings,
     build_optimizer,
     build_schedule,
-    build_weighting,
     train,
 )
+from aura_study.weighting import build_weighting
 
 
 def trained(folder, name="run", **changes):
@@ -101,7 +101,7 @@ def test_schedules(schedule):
     """Rates as PyTorch and transformers define them; every group follows."""
     chosen = settings(schedule=schedule, steps=100, lr_sigma=0.02)
     net = model()
-    weighting = build_weighting(chosen, TASK_NAMES, "cpu")
+    weighting = build_weighting(chosen.policy, chosen.parameterization, TASK_NAMES, "cpu")
     optimizer = build_optimizer(net, weighting, chosen)
     scheduler = build_schedule(optimizer, chosen)
     rates = []
@@ -120,7 +120,7 @@ def test_parameter_groups():
     """Encoder, heads and sigmas have rates and decays of their own, and together hold every parameter once."""
     chosen = settings(lr_encoder=1e-5, lr_heads=2e-5, lr_sigma=3e-5, weight_decay=0.1, weight_decay_sigma=0.2)
     net = model()
-    weighting = build_weighting(chosen, TASK_NAMES, "cpu")
+    weighting = build_weighting(chosen.policy, chosen.parameterization, TASK_NAMES, "cpu")
     groups = build_optimizer(net, weighting, chosen).param_groups
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-5, 0.1), (2e-5, 0.1), (3e-5, 0.2)]
     held = [id(parameter) for group in groups for parameter in group["params"]]

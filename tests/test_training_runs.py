@@ -7,30 +7,22 @@ from pydantic import ValidationError
 from small_runs import job, model, prepared
 
 from aura_study.claims import CLAIMS
-from aura_study.evaluation import macro_f1, majority_macro_f1, predictions
+from aura_study.evaluation import macro_f1, majority_macro_f1, predictions, samples_f1
 from aura_study.experiments import aura_training, phantom_on_model
 from aura_study.experiments.aura_training import AuraTrainingParameters
-from aura_study.experiments.training_runs import (
-    Presence,
-    is_finished,
-    job_metadata,
-    job_path,
-    load_runs,
-    run_job,
-    run_jobs,
-    scores,
-)
+from aura_study.experiments.training_runs import Presence, load_runs, scores, train_jobs
+from aura_study.jobs import is_finished, job_metadata, job_path
 
 
 def test_a_finished_job_is_not_run_again_and_a_changed_one_is(tmp_path):
     """The record is kept for an equal job and replaced for one that differs in any setting."""
-    (path,) = run_jobs([job()], tmp_path, workers=1)
+    (path,) = train_jobs([job()], tmp_path, workers=1)
     before = path.stat().st_mtime_ns
     assert is_finished(job(), tmp_path)
-    run_jobs([job()], tmp_path, workers=1)
+    train_jobs([job()], tmp_path, workers=1)
     assert path.stat().st_mtime_ns == before
     assert not is_finished(job(lr_sigma=0.02), tmp_path)
-    run_jobs([job(lr_sigma=0.02)], tmp_path, workers=1)
+    train_jobs([job(lr_sigma=0.02)], tmp_path, workers=1)
     assert path.stat().st_mtime_ns != before
     assert job_metadata(path)["job"]["settings"]["lr_sigma"] == 0.02
 
@@ -38,15 +30,15 @@ def test_a_finished_job_is_not_run_again_and_a_changed_one_is(tmp_path):
 def test_processes_and_one_process_give_equal_files(tmp_path):
     """Where a job runs does not change its record."""
     jobs = [job(f"seed{seed}", seed=seed) for seed in (0, 1)]
-    apart = run_jobs(jobs, tmp_path / "apart", workers=2)
+    apart = train_jobs(jobs, tmp_path / "apart", workers=2)
     for work, path in zip(jobs, apart, strict=True):
-        assert path.read_bytes() == run_job(work, tmp_path / "alone").read_bytes()
+        assert path.read_bytes() == train_jobs([work], tmp_path / "alone", workers=1)[0].read_bytes()
 
 
 def test_job_names_are_distinct(tmp_path):
     """Two jobs of one name would overwrite each other."""
     with pytest.raises(ValueError, match="repeated: \\['small'\\]"):
-        run_jobs([job(), job(seed=1)], tmp_path)
+        train_jobs([job(), job(seed=1)], tmp_path)
     assert job_path(job(), tmp_path).name == "small.parquet"
 
 
@@ -75,7 +67,7 @@ def test_the_tiny_model_learns(tmp_path):
     """A few hundred steps on the embedded corpus beat the majority baseline clearly and stay below 0.99."""
     work = job(presence=Presence(), steps=400, lr_encoder=1e-3, lr_heads=1e-3, accumulation=1)
     work = work.model_copy(update={"rows": None, "dev_rows": 200})
-    path = run_job(work, tmp_path)
+    (path,) = train_jobs([work], tmp_path, workers=1)
     found = scores([path]).set_index("task")["macro_f1"]
     assert (found[["toxicity", "sentiment"]] > 0.8).all()
     assert (found < 0.99).all()
@@ -86,7 +78,7 @@ def smoke(tmp_path_factory):
     """The stretch runs of notebook 04, smaller than its smoke profile."""
     folder = tmp_path_factory.mktemp("trajectories")
     p = AuraTrainingParameters(seed_count=1, before=8, absent_steps=12, after=4, rows=64, dev_rows=16, max_length=32)
-    runs = load_runs(run_jobs(aura_training.stretch_jobs(p), folder, workers=1))
+    runs = load_runs(train_jobs(aura_training.stretch_jobs(p), folder, workers=1))
     return p, runs, aura_training.predictions(runs, p)
 
 
@@ -124,3 +116,11 @@ def test_isolation_and_mask_on_the_real_model():
     assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(mask))["verdict"] == "confirmed"
     broken = mask.assign(**{"largest difference": 1e-9})
     assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(broken))["verdict"] != "confirmed"
+
+
+def test_samples_f1_is_the_mean_of_rows_f1():
+    """scikit-learn's average over rows equals the definition written out; a row with nothing on either side is 1."""
+    found, true = predictions(model(), "emotion", prepared().dev["emotion"])
+    both, either = (found & true).sum(1), found.sum(1) + true.sum(1)
+    rows = np.where(either == 0, 1.0, 2 * both / np.maximum(either, 1))
+    assert samples_f1(model(), prepared().dev) == {"emotion": pytest.approx(rows.mean())}

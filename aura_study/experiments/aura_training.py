@@ -19,7 +19,8 @@ from aura_study.theory.adam import AdamState, adam_directions
 from aura_study.theory.forms import FORMS, LOG_SIGMA
 from aura_study.theory.optimizers import Adam
 from aura_study.theory.schedules import phantom_number
-from aura_study.training import AURA, POLICIES, TrainingSettings
+from aura_study.training import AURA, TrainingSettings
+from aura_study.weighting import POLICIES
 
 FORM = LOG_SIGMA
 

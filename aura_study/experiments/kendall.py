@@ -12,7 +12,7 @@ from aura_study.losses import MaskedKendallLoss
 from aura_study.parameters import Data, Parameters
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.forms import FORMS
-from aura_study.training import PARAMETERIZATIONS
+from aura_study.weighting import PARAMETERIZATIONS
 
 
 class KendallParameters(Parameters):

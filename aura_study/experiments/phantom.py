@@ -15,7 +15,8 @@ from aura_study.theory.absence import absent_trajectory, collapse_step, precisio
 from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
-from aura_study.training import AURA, PARAMETERIZATIONS
+from aura_study.training import AURA
+from aura_study.weighting import PARAMETERIZATIONS
 
 OPTIMIZERS: dict[str, tuple[Any, Optimizer]] = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
 

@@ -12,7 +12,8 @@ from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.experiments.training_runs import Presence, TrainingJob, build_model, prepare
 from aura_study.losses import KendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
 from aura_study.model import AuraModel
-from aura_study.training import PARAMETERIZATIONS, TrainingSettings, task_loss
+from aura_study.training import TrainingSettings, task_loss
+from aura_study.weighting import PARAMETERIZATIONS
 
 ABSENT = "reporting"
 

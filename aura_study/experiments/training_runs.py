@@ -1,33 +1,27 @@
-"""Training jobs: what decides one run, and running many of them, each kept until something that decides it changes."""
+"""Training jobs: what decides one run of the AURA model, and what many of them leave behind."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
-from joblib import Parallel, cpu_count, delayed
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from aura_study.data import schedules
-from aura_study.data.batches import Batches
+from aura_study.data.batches import Batch, Batches
 from aura_study.data.corpus import Corpus, load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
-from aura_study.evaluation import macro_f1
-from aura_study.fingerprint import code_digest
+from aura_study.evaluation import macro_f1, samples_f1
+from aura_study.jobs import Job, footer, job_metadata, job_path, run_jobs
 from aura_study.model import AuraModel, build_encoder
 from aura_study.parameters import Data
 from aura_study.recording import TrajectoryRecorder, read_trajectories
 from aura_study.training import TrainingSettings, train
 
-METADATA = b"aura_study.job"
 TaskName = Literal["toxicity", "emotion", "sentiment", "reporting"]
 
 
@@ -49,12 +43,11 @@ class Presence(BaseModel):
         return {"mixed": schedules.mixed, "alternating": schedules.alternating}[self.schedule](sizes, batch_size, seed)
 
 
-class TrainingJob(BaseModel):
-    """One training run: its name, data, model, presence and settings; equal jobs give equal trajectories."""
+class TrainingJob(Job):
+    """One training run: its data, model, presence and settings; equal jobs give equal trajectories."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    code = ("import aura_study.experiments.training_runs",)
 
-    name: str
     data: Data = "embedded"
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the final score")
@@ -69,12 +62,6 @@ class TrainingJob(BaseModel):
         if self.presence.schedule == "stretch" and self.presence.stop > self.settings.steps:
             raise ValueError(f"the stretch ends at step {self.presence.stop}, after the last of {self.settings.steps}")
         return self
-
-    def key(self) -> str:
-        """Digest of everything that decides the result, the package's code included."""
-        code = code_digest(["import aura_study.experiments.training_runs"])
-        content = json.dumps([self.model_dump(mode="json"), code], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
 
 
 @lru_cache(maxsize=2)
@@ -110,65 +97,30 @@ def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
+    """The job's micro-batches, without end."""
+    settings = job.settings
+    schedule = job.presence.build(prepared.corpus.sizes, job.batch_size, settings.seed, settings.accumulation)
+    return Batches(prepared.train, schedule).iterate()
+
+
 def run_job(job: TrainingJob, folder: Path) -> Path:
-    """Train one job and record it under ``folder``, with the job, its key and the final macro-F1 as metadata."""
+    """Train one job and record it under ``folder``, with the job, its key and the final scores as metadata."""
     path = job_path(job, folder)
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # one job per core is faster, and results do not depend on the number of cores
     prepared = prepare(job)
     model = build_model(job, prepared)
     settings = job.settings
-    schedule = job.presence.build(prepared.corpus.sizes, job.batch_size, settings.seed, settings.accumulation)
-    batches = Batches(prepared.train, schedule).iterate()
     device = next(model.parameters()).device
     with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, device) as recorder:
-        train(model, batches, settings, recorder)
-        result = {"key": job.key(), "job": job.model_dump(mode="json"), "macro_f1": macro_f1(model, prepared.dev)}
-        recorder.annotate({METADATA: json.dumps(result, sort_keys=True).encode()})
+        train(model, job_batches(job, prepared), settings, recorder)
+        dev = prepared.dev
+        recorder.annotate(footer(job, {"macro_f1": macro_f1(model, dev), "samples_f1": samples_f1(model, dev)}))
     return path
 
 
-def run_jobs(jobs: Sequence[TrainingJob], folder: Path, workers: int = 0, progress: str = "training") -> list[Path]:
-    """Run jobs side by side, one core each, or one after another on a GPU; finished ones are not run again.
-
-    Args:
-        jobs: with distinct names.
-        folder: of the trajectory files.
-        workers: processes; 0 means one per core, but one in all where there is a GPU.
-        progress: label of the progress bar.
-
-    Returns the files in the order of the jobs.
-
-    Raises:
-        ValueError: two jobs of one name.
-    """
-    names = [job.name for job in jobs]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"jobs need distinct names, repeated: {repeated}")
-    waiting = [job for job in jobs if not is_finished(job, folder)]
-    if waiting:
-        workers = workers or (1 if torch.cuda.is_available() else min(cpu_count(), len(waiting)))
-        results = Parallel(n_jobs=workers, return_as="generator")(delayed(run_job)(job, folder) for job in waiting)
-        for _ in tqdm(results, total=len(waiting), desc=progress, unit="run", mininterval=1.0):
-            pass
-    return [job_path(job, folder) for job in jobs]
-
-
-def job_path(job: TrainingJob, folder: Path) -> Path:
-    """Where `run_job` records ``job``."""
-    return folder / f"{job.name}.parquet"
-
-
-def is_finished(job: TrainingJob, folder: Path) -> bool:
-    """Whether an equal job has left its whole record under ``folder``."""
-    path = job_path(job, folder)
-    return path.is_file() and job_metadata(path).get("key") == job.key()
-
-
-def job_metadata(path: Path) -> dict[str, Any]:
-    """What `run_job` wrote into a trajectory file beside the trajectory."""
-    content = (pq.read_metadata(path).metadata or {}).get(METADATA)
-    return json.loads(content) if content else {}
+def train_jobs(jobs: Sequence[TrainingJob], folder: Path, workers: int = 0, progress: str = "training") -> list[Path]:
+    """`run_job` for every job that is not finished, side by side (`aura_study.jobs.run_jobs`)."""
+    return run_jobs(run_job, jobs, folder, workers, progress)
 
 
 def load_runs(paths: Sequence[Path]) -> pd.DataFrame:
@@ -178,12 +130,12 @@ def load_runs(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def scores(paths: Sequence[Path]) -> pd.DataFrame:
-    """Development macro-F1 at the end of each job: run, policy, seed, task, macro_f1."""
+    """Development scores at the end of each job: run, policy, seed, task, macro_f1, samples_f1 (multi-label tasks)."""
     rows = []
     for path in paths:
         stored = job_metadata(path)
         settings = stored["job"]["settings"]
         for task, score in stored["macro_f1"].items():
             common = {"run": path.stem, "policy": settings["policy"], "seed": settings["seed"]}
-            rows.append({**common, "task": task, "macro_f1": score})
+            rows.append({**common, "task": task, "macro_f1": score, "samples_f1": stored["samples_f1"].get(task)})
     return pd.DataFrame(rows)

@@ -1,18 +1,18 @@
 """The AURA model without log sigma: sigma, weights and development scores beside the complete formula's (K3)."""
 
-import pandas as pd
-import torch
-from torch import nn
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from aura_study.data.batches import Batches
-from aura_study.data.tasks import TASKS
+import pandas as pd
+
 from aura_study.evaluation import macro_f1
 from aura_study.experiments.kendall import KendallParameters
-from aura_study.experiments.training_runs import TrainingJob, build_model, prepare
+from aura_study.experiments.training_runs import TrainingJob, build_model, job_batches, prepare
 from aura_study.experiments.without_log import WithoutLog
 from aura_study.losses import LogSigma, MaskedKendallLoss
+from aura_study.recording import TrajectoryRecorder, read_trajectories
 from aura_study.statistics import seeds
-from aura_study.training import TrainingSettings, build_optimizer, build_schedule, task_loss
+from aura_study.training import TrainingSettings, train
 
 ARMS = {"with log": LogSigma(), "without log": WithoutLog()}
 
@@ -53,30 +53,10 @@ def _train(work: TrainingJob, arm: str) -> tuple[pd.DataFrame, dict[str, float]]
     prepared, settings = prepare(work), work.settings
     model = build_model(work, prepared)
     device = next(model.parameters()).device
-    weigh = MaskedKendallLoss(list(prepared.train), ARMS[arm], device=device)
-    optimizer = build_optimizer(model, weigh, settings)
-    schedule = build_schedule(optimizer, settings)
-    order = work.presence.build(prepared.corpus.sizes, work.batch_size, settings.seed, settings.accumulation)
-    batches = Batches(prepared.train, order).iterate()
-    rows, absent = [], torch.tensor(torch.nan, device=device)
-    model.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        for _ in range(settings.steps):
-            batch = next(batches).to(device)
-            logits = model(batch)
-            losses = {
-                task: task_loss(TASKS[task], values, batch.labels[task], settings.gamma, settings.label_smoothing)
-                for task, values in logits.items()
-            }
-            rows.append((weigh.weights(), torch.stack([losses.get(task, absent) for task in weigh.tasks])))
-            optimizer.zero_grad()
-            weigh(losses).backward()
-            if settings.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            optimizer.step()
-            schedule.step()
-    weights, seen = (torch.stack([row[place].detach().cpu() for row in rows]).flatten().numpy() for place in (0, 1))
-    index = pd.MultiIndex.from_product([range(settings.steps), weigh.tasks], names=["step", "task"])
-    path = pd.DataFrame({"weight": weights, "sigma": (2 * weights) ** -0.5, "loss": seen}, index=index)
-    return path.reset_index(), macro_f1(model, prepared.dev)
+    weighting = MaskedKendallLoss(list(prepared.train), ARMS[arm], device=device)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trajectory.parquet"
+        with TrajectoryRecorder(path, weighting.tasks, "masked", settings.seed, device) as recorder:
+            train(model, job_batches(work, prepared), settings, recorder, weighting=weighting)
+        frame = read_trajectories([path]).astype({"task": str})
+    return frame[["step", "task", "weight", "sigma", "loss"]], macro_f1(model, prepared.dev)
