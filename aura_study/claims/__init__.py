@@ -11,8 +11,9 @@ _GROUPS = (focal, kendall, phantom, dynamics, schedule, beyond)
 _LETTERS = "FKPSBN"
 
 
-def _place(claim: Claim) -> tuple[int, int]:
-    return _LETTERS.index(claim.key[0]), int(claim.key[1:])
+def _place(claim: Claim) -> tuple[int, int, str]:
+    number = claim.key[1:].rstrip("abcdefgh")  # P7a is a part of P7 and follows it
+    return _LETTERS.index(claim.key[0]), int(number), claim.key[1 + len(number) :]
 
 
 CLAIMS: dict[str, Claim] = {
