@@ -44,8 +44,12 @@ def keep_table(job: Job, frame: pd.DataFrame, folder: Path, **results: Any) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **footer(job, results)}), partial)
-    partial.replace(path)
+    described = table.replace_schema_metadata({**(table.schema.metadata or {}), **footer(job, results)})
+    try:
+        pq.write_table(described, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # left there only by an error, such as a full disk
     return path
 
 
@@ -79,13 +83,14 @@ def run_jobs(
     waiting = [job for job in jobs if not is_finished(job, folder)]
     if waiting:
         workers = workers or (1 if torch.cuda.is_available() else min(cpu_count(), len(waiting)))
-        results = Parallel(n_jobs=workers, return_as="generator")(delayed(_alone)(run, job, folder) for job in waiting)
+        results = Parallel(n_jobs=workers, return_as="generator")(delayed(run_on_one_core)(run, job, folder) for job in waiting)
         for _ in tqdm(results, total=len(waiting), desc=progress, unit="run", mininterval=1.0):
             pass
     return [job_path(job, folder) for job in jobs]
 
 
-def _alone(run: Callable[[Any, Path], Path], job: Job, folder: Path) -> Path:
+def run_on_one_core(run: Callable[[Any, Path], Path], job: Job, folder: Path) -> Path:
+    """What a worker process does with one job, whichever engine brought it there."""
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # one job per core is faster, and results do not depend on the number of cores
     return run(job, folder)
@@ -97,9 +102,11 @@ def job_path(job: Job, folder: Path) -> Path:
 
 
 def is_finished(job: Job, folder: Path) -> bool:
-    """Whether an equal job has left its whole record under ``folder``."""
-    path = job_path(job, folder)
-    return path.is_file() and job_metadata(path).get("key") == job.key()
+    """Whether an equal job has left its whole record under ``folder``; a damaged file counts as none."""
+    try:
+        return job_metadata(job_path(job, folder)).get("key") == job.key()
+    except (OSError, ValueError):  # missing, truncated or altered: pyarrow's and json's errors are among these
+        return False
 
 
 def job_metadata(path: Path) -> dict[str, Any]:
