@@ -1,0 +1,10 @@
+"""Published loss and gradient balancers, and the one way to feed them a task that is missing.
+
+TorchJD is an optional extra: it is imported when one of its balancers is made.
+"""
+
+from aura_study.balancing.db_mtl import DBMTL
+from aura_study.balancing.gradnorm import GradNorm
+from aura_study.balancing.registry import BALANCERS, Balancer, Effect, Kind, MissingBalancers, balancer
+
+__all__ = ["BALANCERS", "DBMTL", "Balancer", "Effect", "GradNorm", "Kind", "MissingBalancers", "balancer"]

@@ -1,0 +1,61 @@
+"""Claims on the family of published balancers (theory: the guide knows Kendall's loss alone)."""
+
+from aura_study.claims.model import AtLeast, AtMost, Claim, Limit
+
+CLAIMS = (
+    Claim(
+        key="N1",
+        section="theory",
+        statement="A loss or gradient of 0 for an absent task disturbs nearly all published balancers: the update of "
+        "the present tasks while it is away, or the balancer's state when it returns.",
+        prediction="every balancer that divides by losses, normalises over all tasks, searches a convex hull or learns "
+        "its weights; a plain sum and projections between pairs of tasks have nothing to disturb",
+        rule=AtLeast(
+            bound=0.5,
+            min_seeds=3,
+            limit=Limit(
+                quantity="share of balancers disturbed in any problem",
+                at_least=0.9,
+                text="most, not nearly all: weights that do not depend on the other tasks, and projections that a row "
+                "of zeros takes no part in, are untouched",
+            ),
+        ),
+        notebook="14_balancers",
+        figure="balancers",
+    ),
+    Claim(
+        key="N1a",
+        section="theory",
+        statement="Each balancer is disturbed in its own way, which its formula foretells.",
+        prediction="the effect on the update and on the return that the registry writes down for each balancer",
+        rule=AtLeast(
+            bound=0.9,
+            min_seeds=3,
+            limit=Limit(
+                quantity="share foretold in the worst problem",
+                at_least=1.0,
+                text="not in every problem: see the rows where the measured effect is not the foretold one",
+            ),
+        ),
+        notebook="14_balancers",
+        figure="balancers",
+    ),
+    Claim(
+        key="N2",
+        section="theory",
+        statement="One cure fits all: given the present tasks only, with the absent tasks' state kept still, every "
+        "balancer does what it does on the present tasks alone.",
+        prediction="equal to a balancer that never knew the absent tasks, to float64 rounding",
+        rule=AtMost(bound=1e-12),
+        notebook="14_balancers",
+        figure="cure",
+    ),
+    Claim(
+        key="N2a",
+        section="theory",
+        statement="Under the cure an absence leaves the absent tasks' state exactly where it was.",
+        prediction="every entry of the absent tasks' state is unchanged bit for bit",
+        rule=AtMost(bound=0.0),
+        notebook="14_balancers",
+    ),
+)
