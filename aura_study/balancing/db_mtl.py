@@ -25,6 +25,7 @@ class DBMTL(nn.Module):
     """
 
     EPSILON = 1e-8
+    returns_update: ClassVar[bool] = True
     task_state: ClassVar[dict[str, tuple[int, ...]]] = {"running": (0,), "calls": (0,)}
     running: Tensor | None
     calls: Tensor

@@ -28,7 +28,7 @@ class GradNorm(nn.Module):
     """
 
     task_state: ClassVar[dict[str, tuple[int, ...]]] = {"weights": (0,), "initial": (0,)}
-    task_shares: ClassVar[tuple[str, ...]] = ("weights",)
+    task_shares: ClassVar[dict[str, bool]] = {"weights": True}
     weights: Tensor
     initial: Tensor
 
