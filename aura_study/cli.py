@@ -142,6 +142,42 @@ def audit(context: typer.Context) -> None:
     inner(context.args, prog_name="aura-study audit")
 
 
+@app.command()
+def sweep(
+    kind: Annotated[str, typer.Argument(help="What to sweep: training or dynamics.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE,...", help="Values; FIRST:STOP is a range of integers."),
+    ] = None,
+    grid_file: Annotated[
+        Path | None, typer.Option("-f", "--grid-file", help="YAML file of the grid; -p wins over it.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Sweep name or results folder; default: KIND-sweep.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes of this machine; 0: one per core.")] = 0,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT|local:N", help="Run on dask instead: its scheduler's address."),
+    ] = None,
+    list_parameters: Annotated[bool, typer.Option("--list", help="List what can be swept, and do nothing.")] = False,
+) -> None:
+    """Run a grid of jobs; each is kept when it ends, and the same command goes on from there."""
+    from rich.console import Console
+
+    from aura_study.sweep import tables
+    from aura_study.sweep.engines import build_engine
+    from aura_study.sweep.grid import Grid, read_grid_file
+    from aura_study.sweep.runner import run_sweep
+
+    if list_parameters:
+        Console().print(tables.parameters(kind))
+        return
+    signal.signal(signal.SIGTERM, _terminated)
+    grid = Grid.of(kind, parameter or [], read_grid_file(grid_file) if grid_file else None)
+    outcome = run_sweep(grid, _folders(out or f"{kind}-sweep"), build_engine(cluster, workers), Console(stderr=True))
+    Console().print(tables.summary(grid, outcome))
+    typer.echo(f"Summary: {outcome.folder / 'summary.csv'}")
+
+
 @data_app.command()
 def fetch() -> None:
     """Download what is missing; every file is verified by its digest."""

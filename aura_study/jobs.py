@@ -83,7 +83,8 @@ def run_jobs(
     waiting = [job for job in jobs if not is_finished(job, folder)]
     if waiting:
         workers = workers or (1 if torch.cuda.is_available() else min(cpu_count(), len(waiting)))
-        results = Parallel(n_jobs=workers, return_as="generator")(delayed(run_on_one_core)(run, job, folder) for job in waiting)
+        calls = (delayed(run_on_one_core)(run, job, folder) for job in waiting)
+        results = Parallel(n_jobs=workers, return_as="generator")(calls)
         for _ in tqdm(results, total=len(waiting), desc=progress, unit="run", mininterval=1.0):
             pass
     return [job_path(job, folder) for job in jobs]

@@ -28,7 +28,7 @@ from aura_study.study.stamps import (
     write_stamp,
 )
 
-LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb")  # as `write_atomically` and `execute` name them
+LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb|\..+\.\d+\.partial")  # as our writers name them
 
 
 @dataclass
@@ -67,7 +67,7 @@ def run_study(
         request.folders.results.mkdir(parents=True, exist_ok=True)
         with locked(request.folders):
             _claim_folder(request, replace)
-            _sweep(request.folders)
+            remove_leftovers(request.folders)
             try:
                 _run_notebooks(request, source, data.digest, outcome, console)
             finally:
@@ -163,7 +163,7 @@ def _claim_folder(request: Request, replace: bool) -> None:
         raise StudyError(f"cannot write to {request.folders.results}")
 
 
-def _sweep(folders: RunFolders) -> None:
+def remove_leftovers(folders: RunFolders) -> None:
     """Remove the unfinished files of a process that was killed; nobody else writes while the lock is held."""
     for folder in (folders.results, folders.figures):
         for path in folder.rglob(".*"):
