@@ -156,6 +156,7 @@ class ClusterEngine(Engine):
                 processes=True,
                 dashboard_address=None,
                 silence_logs="CRITICAL",
+                scheduler_kwargs={"allowed_failures": 0},  # a lost job is tried once more anyway, alone
             )
         try:
             self._client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
