@@ -12,10 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
-from transformers import PreTrainedModel, RobertaModel, XLMRobertaModel
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import layer_norm, linear
+from torch.nn.utils import get_total_norm
+from transformers import PreTrainedModel
 
-Rows = Mapping[str, slice]
+from aura_study.data.batches import Batch
+from aura_study.unpadding import runs_unpadded, task_tokens
+
+Parts = Mapping[str, slice]
 
 
 class GradientNormsByAutograd:
@@ -29,7 +34,7 @@ class GradientNormsByAutograd:
         self._tasks = tasks
         self._gradients: dict[str, list[Tensor]] = {}
 
-    def begin(self, rows: Rows) -> None:
+    def begin(self, batch: Batch) -> None:
         """Nothing to prepare: the tasks' terms say which rows they hold."""
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
@@ -54,12 +59,15 @@ class GradientNormsByAutograd:
 class TaskGradientNorms:
     """Norms of each task's gradient on a RoBERTa encoder's parameters, gathered while the total is backpropagated.
 
+    A watched linear layer forms its weight's gradient task by task and hands autograd their sum, so that no product is
+    computed twice; the sum may differ in its last bits from an unwatched layer's gradient.
+
     Args:
-        encoder: a ``RobertaModel`` or ``XLMRobertaModel`` (linear layers, layer norms and embeddings that see one row
-            of the batch per leading index).
+        encoder: a ``RobertaModel`` or ``XLMRobertaModel`` (linear layers, layer norms and embeddings that treat every
+            token by itself).
         tasks: names, in the order of the result.
 
-    Use: ``begin(rows)`` before each forward pass, then forward and backward as usual, then ``finish()`` once per
+    Use: ``begin(batch)`` before each forward pass, then forward and backward as usual, then ``finish()`` once per
     optimiser step. Micro-batches between two ``finish`` calls add up, as their gradients do.
 
     Raises:
@@ -67,81 +75,123 @@ class TaskGradientNorms:
     """
 
     def __init__(self, encoder: PreTrainedModel, tasks: tuple[str, ...]) -> None:
-        if not isinstance(encoder, RobertaModel | XLMRobertaModel):
+        if not runs_unpadded(encoder):
             raise TypeError(f"task gradient norms need a RoBERTa encoder, got {type(encoder).__name__}")
         self._tasks = tasks
         self._device = encoder.device
-        self._rows: Rows = {}
+        self._parts: Parts = {}
+        self._members = torch.empty(0)
         self._dense: dict[Tensor, dict[str, Tensor]] = {}
         self._sparse: dict[nn.Module, dict[str, list[tuple[Tensor, Tensor]]]] = {}
-        gather = {nn.Linear: self._linear, nn.LayerNorm: self._norm, nn.Embedding: self._embedding}
+        hooked = {nn.LayerNorm: self._norm, nn.Embedding: self._embedding}
         for module in encoder.modules():
-            if own := list(module.parameters(recurse=False)):
-                if type(module) not in gather:
-                    raise TypeError(f"no rule for {type(module).__name__} with {len(own)} parameters of its own")
-                module.register_forward_hook(partial(self._watch, gather[type(module)]))
+            if not (own := list(module.parameters(recurse=False))):
+                continue
+            if isinstance(module, nn.Linear):
+                module.forward = partial(self._linear, module)  # type: ignore[method-assign]
+            elif type(module) in hooked:
+                module.register_forward_hook(partial(self._watch, hooked[type(module)]))
+            else:
+                raise TypeError(f"no rule for {type(module).__name__} with {len(own)} parameters of its own")
 
-    def begin(self, rows: Rows) -> None:
-        """Announce which rows of the coming batch belong to which task."""
-        self._rows = rows
+    def begin(self, batch: Batch) -> None:
+        """Announce the coming batch, which must go through `aura_study.unpadding.encode`."""
+        self._parts = task_tokens(batch)
+        tokens = max(part.stop for part in self._parts.values())
+        self._members = torch.zeros(len(self._parts), tokens, device=self._device)
+        for row, part in zip(self._members, self._parts.values(), strict=True):
+            row[part] = 1.0
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
         """Nothing to do: the backward pass itself is watched."""
 
     def finish(self) -> Tensor:
         """Norms since the last call, ``(tasks,)``; 0 for a task without rows, NaN while the encoder is frozen."""
-        squares: dict[str, list[Tensor]] = {task: [] for task in self._tasks}
+        found: dict[str, list[Tensor]] = {task: [] for task in self._tasks}
         for by_task in self._dense.values():
             for task, gradient in by_task.items():
-                squares[task].append(gradient.square().sum())
+                found[task].append(gradient)
         for per_task in self._sparse.values():
             for task, pieces in per_task.items():
-                squares[task].append(_sparse_square(pieces))
+                found[task].append(_distinct_rows(pieces))
         measured = bool(self._dense or self._sparse)
-        self._dense, self._sparse, self._rows = {}, {}, {}
+        self._dense, self._sparse, self._parts = {}, {}, {}
         blank = torch.tensor(0.0 if measured else torch.nan, device=self._device)
-        return torch.stack([torch.stack(parts).sum().sqrt().float() if parts else blank for parts in squares.values()])
+        return torch.stack([get_total_norm(parts).float() if parts else blank for parts in found.values()])
 
     def _watch(self, gather: Any, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if self._rows and output.requires_grad and any(p.requires_grad for p in module.parameters(recurse=False)):
-            output.register_hook(partial(gather, module, inputs[0].detach(), self._rows))
+        if self._parts and output.requires_grad and any(p.requires_grad for p in module.parameters(recurse=False)):
+            output.register_hook(partial(gather, module, inputs[0].detach()))
 
-    def _linear(self, module: nn.Linear, inputs: Tensor, rows: Rows, gradient: Tensor) -> None:
-        for task, part in rows.items():
-            pull, seen = gradient[part].flatten(0, -2), inputs[part].flatten(0, -2)
-            self._add(module.weight, task, pull.T @ seen.to(pull.dtype))
-            self._add(module.bias, task, pull.sum(0))
+    def _linear(self, module: nn.Linear, inputs: Tensor) -> Tensor:
+        if self._parts and module.weight.requires_grad and torch.is_grad_enabled():
+            return _SplitLinear.apply(inputs, module.weight, module.bias, self._parts, partial(self._pulled, module))
+        return linear(inputs, module.weight, module.bias)
 
-    def _norm(self, module: nn.LayerNorm, inputs: Tensor, rows: Rows, gradient: Tensor) -> None:
-        scaled = gradient * layer_norm(inputs, module.normalized_shape, eps=module.eps)
-        for task, part in rows.items():
-            self._add(module.weight, task, scaled[part].flatten(0, -2).sum(0))
-            self._add(module.bias, task, gradient[part].flatten(0, -2).sum(0))
+    def _pulled(self, module: nn.Linear, weights: Mapping[str, Tensor], pull: Tensor) -> None:
+        for task, gradient in weights.items():
+            self._add(module.weight, task, gradient)
+        self._add_sums(module.bias, pull)
 
-    def _embedding(self, module: nn.Embedding, ids: Tensor, rows: Rows, gradient: Tensor) -> None:
-        ids = ids.expand(gradient.shape[:-1])
-        for task, part in rows.items():
-            index, pull = ids[part].flatten(), gradient[part].flatten(0, -2)
+    def _norm(self, module: nn.LayerNorm, inputs: Tensor, gradient: Tensor) -> None:
+        gradient = gradient.flatten(0, -2)
+        scaled = layer_norm(inputs.flatten(0, -2), module.normalized_shape, eps=module.eps)
+        self._add_sums(module.weight, gradient * scaled)
+        self._add_sums(module.bias, gradient)
+
+    def _embedding(self, module: nn.Embedding, ids: Tensor, gradient: Tensor) -> None:
+        ids, gradient = ids.expand(gradient.shape[:-1]).flatten(), gradient.flatten(0, -2)
+        for task, part in self._parts.items():
+            index, pull = ids[part], gradient[part]
             if module.padding_idx is not None:
                 pull = pull * (index != module.padding_idx).unsqueeze(-1)
             self._sparse.setdefault(module, {}).setdefault(task, []).append((index, pull))
 
-    def _add(self, parameter: Tensor | None, task: str, gradient: Tensor) -> None:
-        if parameter is None or not parameter.requires_grad:
+    def _add_sums(self, parameter: Tensor | None, pull: Tensor) -> None:
+        """Add each task's sum over its tokens, ``(tokens, size)`` to ``(size,)``."""
+        if parameter is not None:
+            for task, gradient in zip(self._parts, self._members @ pull.float(), strict=True):
+                self._add(parameter, task, gradient)
+
+    def _add(self, parameter: Tensor, task: str, gradient: Tensor) -> None:
+        if not parameter.requires_grad:
             return
         by_task = self._dense.setdefault(parameter, {})
         by_task[task] = by_task[task] + gradient if task in by_task else gradient
 
 
-def _sparse_square(pieces: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Squared norm of an embedding's gradient, from token ids and their pulls, without forming the whole table."""
+class _SplitLinear(torch.autograd.Function):
+    """A linear layer whose backward pass forms the weight's gradient one task after another and shows each."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, parts: Parts, show: Any) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        ctx.parts, ctx.show, ctx.has_bias = parts, show, bias is not None
+        return linear(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        inputs, weight = ctx.saved_tensors
+        pull, seen = gradient.flatten(0, -2), inputs.flatten(0, -2).to(gradient.dtype)
+        weights = {task: (pull[part].T @ seen[part]).to(weight.dtype) for task, part in ctx.parts.items()}
+        ctx.show(weights, pull)
+        first, *others = weights.values()
+        total = first.clone()
+        for other in others:
+            total += other
+        bias = pull.sum(0).to(weight.dtype) if ctx.has_bias else None
+        return gradient @ weight.to(gradient.dtype), total, bias, None, None
+
+
+def _distinct_rows(pieces: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The rows of an embedding's gradient that are not 0, from token ids and their pulls, in order of the ids."""
     index = torch.cat([ids for ids, _ in pieces])
     pull = torch.cat([gradient for _, gradient in pieces])
     distinct, place = index.unique(return_inverse=True)
-    return pull.new_zeros(len(distinct), pull.shape[-1]).index_add_(0, place, pull).square().sum()
+    return pull.new_zeros(len(distinct), pull.shape[-1]).index_add_(0, place, pull)
 
 
 def watch_gradients(encoder: PreTrainedModel, tasks: tuple[str, ...]) -> TaskGradientNorms | GradientNormsByAutograd:
     """The fastest way to exact per-task gradient norms that ``encoder`` allows."""
-    fast = isinstance(encoder, RobertaModel | XLMRobertaModel)
-    return TaskGradientNorms(encoder, tasks) if fast else GradientNormsByAutograd(encoder, tasks)
+    return TaskGradientNorms(encoder, tasks) if runs_unpadded(encoder) else GradientNormsByAutograd(encoder, tasks)

