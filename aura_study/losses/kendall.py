@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aura_study.losses.fused import weighted_sum
 from aura_study.losses.parameterisation import LogSigma, Parameterization
 
 
@@ -87,39 +88,47 @@ class KendallLoss(nn.Module, ABC):
         return self.theta
 
     @abstractmethod
-    def _total(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Sum of the terms, ``losses`` being 0 wherever ``present`` is False."""
+    def _total(self, losses: Tensor, present: Tensor | None) -> Tensor:
+        """Sum of the terms; all tasks are present if ``present`` is None."""
 
     def forward(self, losses: Mapping[str, Tensor] | Tensor, present: Tensor | None = None) -> Tensor:
         """Total loss; see the class."""
-        if isinstance(losses, Mapping):
-            if present is not None:
-                raise ValueError("a mapping's keys are the presence: give either a mapping or losses with `present`")
-            return self._total(*self._from_mapping(losses))
-        self._check_vectors(losses, present)
-        if present is None:
-            return self._total(losses, torch.ones_like(losses, dtype=torch.bool))
-        # An absent loss must not reach the term: 0 * NaN is NaN, and so is the gradient of where(mask, NaN term, 0).
-        return self._total(torch.where(present, losses, torch.zeros_like(losses)), present)
+        # In this order: isinstance of an abstract class takes as long as an operation on the losses.
+        if isinstance(losses, Tensor):
+            self._check_vectors(losses, present)
+            return self._total(losses, present)
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"losses must be a mapping or a tensor, got {type(losses).__name__}")
+        if present is not None:
+            raise ValueError("a mapping's keys are the presence: give either a mapping or losses with `present`")
+        return self._total(*self._from_mapping(losses))
 
-    def _from_mapping(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _from_mapping(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         if unknown := [task for task in losses if task not in self.tasks]:
             raise ValueError(f"unknown tasks {unknown}; this loss knows {list(self.tasks)}")
+        theta = next(self.parameters())
         for task, loss in losses.items():
-            self._check_floating(loss, f"the loss of {task!r}")
+            if not isinstance(loss, Tensor):
+                raise TypeError(f"the loss of {task!r} must be a tensor, got {type(loss).__name__}")
+            if not loss.is_floating_point():
+                raise TypeError(f"the loss of {task!r} must be floating point, got {loss.dtype}")
+            if loss.device != theta.device:
+                raise ValueError(
+                    f"the loss of {task!r} is on {loss.device}, the uncertainty parameters are on {theta.device}"
+                )
             if loss.ndim:
                 raise ValueError(
                     f"the loss of {task!r} must be a scalar, got shape {tuple(loss.shape)}: reduce it first"
                 )
-        theta = self.thetas()
         zero = theta.new_zeros(())
-        return (
-            torch.stack([losses.get(task, zero) for task in self.tasks]),
-            torch.tensor([task in losses for task in self.tasks], device=theta.device),
-        )
+        vector = torch.stack([losses.get(task, zero) for task in self.tasks])
+        if len(losses) == len(self.tasks):
+            return vector, None
+        return vector, torch.tensor([task in losses for task in self.tasks], device=theta.device)
 
     def _check_vectors(self, losses: Tensor, present: Tensor | None) -> None:
-        self._check_floating(losses, "losses")
+        if not losses.is_floating_point():
+            raise TypeError(f"losses must be floating point, got {losses.dtype}")
         if losses.shape != (len(self.tasks),):
             raise ValueError(
                 f"losses must have shape ({len(self.tasks)},), one per task of {self.tasks}, got {tuple(losses.shape)}"
@@ -131,14 +140,6 @@ class KendallLoss(nn.Module, ABC):
             raise TypeError(f"present must be a boolean tensor, got {kind}")
         if present.shape != losses.shape:
             raise ValueError(f"present must have the shape of losses {tuple(losses.shape)}, got {tuple(present.shape)}")
-
-    def _check_floating(self, loss: Any, what: str) -> None:
-        if not isinstance(loss, Tensor):
-            raise TypeError(f"{what} must be a tensor, got {type(loss).__name__}")
-        if not loss.is_floating_point():
-            raise TypeError(f"{what} must be floating point, got {loss.dtype}")
-        if loss.device != (device := next(self.parameters()).device):
-            raise ValueError(f"{what} is on {loss.device}, the uncertainty parameters are on {device}")
 
     @torch.no_grad()
     def sigma(self) -> Tensor:
@@ -162,8 +163,8 @@ class UnmaskedKendallLoss(KendallLoss):
     towards 0 for as long as the task stays away.
     """
 
-    def _total(self, losses: Tensor, present: Tensor) -> Tensor:
-        return self.parameterization.term(self.thetas(), losses).sum()
+    def _total(self, losses: Tensor, present: Tensor | None) -> Tensor:
+        return weighted_sum(self.parameterization, self.thetas(), losses, present, masked=False)
 
 
 class MaskedKendallLoss(KendallLoss):
@@ -174,21 +175,22 @@ class MaskedKendallLoss(KendallLoss):
     loss is exactly 0; openpifpaf skips losses that are ``None``.
     """
 
-    def _total(self, losses: Tensor, present: Tensor) -> Tensor:
-        terms = self.parameterization.term(self.thetas(), losses)
-        return torch.where(present, terms, torch.zeros_like(terms)).sum()
+    def _total(self, losses: Tensor, present: Tensor | None) -> Tensor:
+        return weighted_sum(self.parameterization, self.thetas(), losses, present)
 
 
-class _WithholdGradient(torch.autograd.Function):
-    """Identity whose backward sends nothing, so that a leaf behind it keeps ``grad = None``."""
-
-    @staticmethod
-    def forward(ctx: Any, theta: Tensor) -> Tensor:
-        return theta.view_as(theta)
+class _StackPresent(torch.autograd.Function):
+    """``torch.stack`` whose backward sends nothing to the absent, so that a leaf there keeps ``grad = None``."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> None:
-        return None
+    def forward(ctx: Any, present: list[bool], *thetas: Tensor) -> Tensor:
+        ctx.present = present
+        return torch.stack(thetas)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        slopes = zip(gradients[0].unbind(), ctx.present, strict=True)
+        return None, *(slope if here else None for slope, here in slopes)
 
 
 class FrozenKendallLoss(KendallLoss):
@@ -210,17 +212,9 @@ class FrozenKendallLoss(KendallLoss):
         """Learned parameters as one ``(tasks,)`` tensor, attached to the graph."""
         return torch.stack(tuple(self.theta))
 
-    def _total(self, losses: Tensor, present: Tensor) -> Tensor:
-        terms = self.parameterization.term(self._gate(present), losses)
-        return torch.where(present, terms, torch.zeros_like(terms)).sum()
-
-    def _gate(self, present: Tensor) -> Tensor:
-        """``thetas()`` with the way back to every absent task's parameter cut."""
+    def _total(self, losses: Tensor, present: Tensor | None) -> Tensor:
         try:
-            here = present.tolist()
+            theta = self.thetas() if present is None else _StackPresent.apply(present.tolist(), *self.theta)
         except RuntimeError:  # torch.func forbids reading a transformed tensor
-            return self.thetas()
-        gated = [
-            theta if seen else _WithholdGradient.apply(theta) for theta, seen in zip(self.theta, here, strict=True)
-        ]
-        return torch.stack(gated)
+            theta = self.thetas()
+        return weighted_sum(self.parameterization, theta, losses, present)

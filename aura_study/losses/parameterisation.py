@@ -6,7 +6,8 @@ A parameterisation is a pair of functions of the learned parameter :math:`\theta
 
 and :math:`\sigma` is, for every one of them, the number for which
 :math:`\text{weight} = 1/(2\sigma^2)` (Kendall et al., 2018, eq. 7, with the 1/2 kept). All are element-wise: a
-:math:`\theta` of any shape gives results of that shape, in its dtype and on its device.
+:math:`\theta` of any shape gives results of that shape, in its dtype and on its device (a single number in half
+precision, of shape ``()``, in float32).
 """
 
 import math
@@ -17,6 +18,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus as torch_softplus
+
+# As tensors of shape () these act as numbers on any device; a Python number would be made one anew at every use, which
+# costs more than the operation on a few tasks' values. All are exact in every precision.
+ZERO, HALF, ONE, TWO, MINUS_TWO = (torch.tensor(value) for value in (0.0, 0.5, 1.0, 2.0, -2.0))
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -64,7 +69,7 @@ class Sigma(Parameterization):
 
     def weight(self, theta: Tensor) -> Tensor:
         """1 / (2 sigma^2)."""
-        return 0.5 / theta.square()
+        return HALF / theta.square()
 
     def regularizer(self, theta: Tensor) -> Tensor:
         """Log sigma, NaN for sigma < 0."""
@@ -88,7 +93,7 @@ class LogSigma(Parameterization):
 
     def weight(self, theta: Tensor) -> Tensor:
         """exp(-2s) / 2."""
-        return 0.5 * torch.exp(-2 * theta)
+        return HALF * torch.exp(MINUS_TWO * theta)
 
     def regularizer(self, theta: Tensor) -> Tensor:
         """The parameter s."""
@@ -116,11 +121,11 @@ class LogVariance(Parameterization):
 
     def weight(self, theta: Tensor) -> Tensor:
         """exp(-u) / 2."""
-        return 0.5 * torch.exp(-theta)
+        return HALF * torch.exp(-theta)
 
     def regularizer(self, theta: Tensor) -> Tensor:
         """u / 2."""
-        return 0.5 * theta
+        return HALF * theta
 
     def theta(self, sigma: float) -> float:
         """Twice the log of ``sigma``."""
@@ -150,7 +155,7 @@ class AuraSoftplus(Parameterization):
 
     def regularizer(self, theta: Tensor) -> Tensor:
         """softplus(x) / 2."""
-        return 0.5 * softplus(theta)
+        return HALF * softplus(theta)
 
     def theta(self, sigma: float) -> float:
         """Inverse softplus of 2 sigma^2 - 1e-8."""
@@ -173,7 +178,7 @@ class LogOnePlusSquare(Parameterization):
 
     def weight(self, theta: Tensor) -> Tensor:
         """1 / (2 sigma^2)."""
-        return 0.5 / theta.square()
+        return HALF / theta.square()
 
     def regularizer(self, theta: Tensor) -> Tensor:
         """log(1 + sigma^2)."""
