@@ -132,6 +132,11 @@ class Keeper:
             return 1.0 if self.shares[path] else 1.0 / count
         return self.blank.get(path, 0.0)
 
+    def call(self, values: Sequence[Tensor]) -> Tensor:
+        """The balancer's answer to the present tasks' values."""
+        answer: Tensor = self.balancer(*values)
+        return answer
+
     def after_call(self, places: Tensor, values: Tensor) -> None:
         """What has to be noted once the balancer has answered; nothing, for most."""
 

@@ -1,7 +1,7 @@
 """Keepers of the balancers whose state is more than tensors: DWA, FAMO, Nash-MTL, ExcessMTL."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -151,7 +151,12 @@ class _Spread:
 
 
 class NashKeeper(Keeper):
-    """Weights are kept per task; the convex programme, which has a fixed size, is kept per number of present tasks."""
+    r"""Weights are kept per task; the convex programme, which has a fixed size, is kept per number of present tasks.
+
+    A single present task has nobody to bargain with, and TorchJD's code raises for it. Its equation
+    :math:`G\alpha = 1/\alpha` on the Gramian divided by its norm reads :math:`\alpha = 1/\alpha`: it gets a weight of 1,
+    and the clip to ``max_norm`` as always.
+    """
 
     PROGRAMME = ("alpha_param", "prvs_alpha_param", "G_param", "normalization_factor_param", "phi_alpha", "prob")
 
@@ -170,18 +175,33 @@ class NashKeeper(Keeper):
         full = solver.prvs_alpha
         solver.n_tasks, solver.prvs_alpha = len(places), full[places.numpy()]
         solver.init_gtg = np.eye(len(places))
-        if len(places) in self.programmes:
+        if len(places) == 1:
+            pass  # no programme: see `call`
+        elif len(places) in self.programmes:
             vars(solver).update(self.programmes[len(places)])
         elif solver.step:
             solver._init_optim_problem()
         try:
             yield
-            self.programmes[len(places)] = {name: getattr(solver, name) for name in self.PROGRAMME}
+            if len(places) > 1:
+                self.programmes[len(places)] = {name: getattr(solver, name) for name in self.PROGRAMME}
             merged = full.astype(solver.prvs_alpha.dtype)
             merged[places.numpy()] = solver.prvs_alpha
             full = merged
         finally:
             solver.n_tasks, solver.prvs_alpha = count, full
+
+    def call(self, values: Sequence[Tensor]) -> Tensor:
+        """TorchJD's answer, or the closed form for a single task."""
+        (jacobian,) = values
+        solver = self.balancer.weighting
+        if len(jacobian) > 1:
+            return super().call(values)
+        solver.step += 1
+        solver.prvs_alpha = np.ones(1)
+        norm = float(jacobian.norm())
+        clip = solver.max_norm / norm if 0 < solver.max_norm < norm else 1.0
+        return jacobian[0] * clip
 
     def reset(self) -> None:
         """All weights back to 1."""

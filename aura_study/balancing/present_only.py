@@ -18,8 +18,8 @@ class PresentOnly(nn.Module):
 
     Args:
         balancer: takes losses ``(tasks,)`` and returns a total (a TorchJD scalarizer, any such module or function), or
-            takes a Jacobian ``(tasks, params)`` and returns an update (a TorchJD aggregator), or takes both (`GradNorm`,
-            `DBMTL`). It is held, not copied, and belongs to this module from now on.
+            takes a Jacobian ``(tasks, params)`` and returns an update (a TorchJD aggregator), or takes both
+            (`GradNorm`, `DBMTL`). It is held, not copied, and belongs to this module from now on.
         tasks: names in order, needed where losses come by name.
         state: for a balancer that this project does not know: its attributes that hold per-task numbers, and the axes
             that run over tasks, such as ``{"history": (0,)}``. A class may say so itself, as ``task_state``.
@@ -28,21 +28,21 @@ class PresentOnly(nn.Module):
 
     What becomes of the state:
 
-    ================================  ===================================================================================
-    parameters learned by gradient    one parameter per task, stacked for the call: an absent one has no gradient at all,
-    (UW, IMTL-L)                      so momentum and weight decay leave it alone too. Train ``parameters()`` of this
-                                      module, not the balancer's
+    ================================  ================================================================================
+    parameters learned by gradient    one parameter per task, stacked for the call: an absent one has no gradient at
+    (UW, IMTL-L)                      all, so momentum and weight decay leave it alone too. Train ``parameters()`` of
+                                      this module, not the balancer's
     FAMO                              one logit per task under one Adam with a clock per task; softmax over the present
-    DWA                               a history per task: epochs in which it was there, averaged over its own presences
+    DWA                               a history per task: epochs in which it was there, over its own presences
     GradVac                           the block of the target matrix between present tasks
-    ExcessMTL                         squared gradients and baseline per task; weights are shares of 1: the present tasks
-                                      divide among them what they held before, the absent ones keep theirs
+    ExcessMTL                         squared gradients and baseline per task; weights are shares of 1: the present
+                                      tasks divide among them what they held before, the absent ones keep theirs
     GradNorm                          first loss per task; weights are shares, as above, of the number of tasks
     DB-MTL                            running gradient and number of calls per task
     Nash-MTL                          last weights per task; one convex programme per number of present tasks
     Constant, STCH, preferences,      the present tasks' entries, as they are (nothing is renormalised)
     leaks, references
-    ================================  ===================================================================================
+    ================================  ================================================================================
 
     Raises:
         TypeError: a balancer with state of which nobody says what belongs to a task.
@@ -97,7 +97,7 @@ class PresentOnly(nn.Module):
             if self._keeper.learned:
                 result: Tensor = functional_call(self.balancer, dict(self._stacked(places)), (chosen, *more))
             else:
-                result = self.balancer(chosen, *more)
+                result = self._keeper.call((chosen, *more))
         self._keeper.after_call(places, chosen)
         return result
 
@@ -116,18 +116,37 @@ class PresentOnly(nn.Module):
     def reset(self) -> None:
         """Back to the start, by the balancer's own ``reset``."""
         self._keeper.reset()
-        for rows, path in zip(self.learned, self._keeper.learned, strict=True):
+        for path, rows in self._rows():
             for row, value in zip(rows, read(self.balancer, path), strict=True):
                 row.copy_(value)
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the state that belongs to single tasks, by name."""
-        learned = zip(self._keeper.learned, self.learned, strict=True)
-        rows = {path: torch.stack([row.detach() for row in parts]) for path, parts in learned}
+        rows = {path: torch.stack([row.detach() for row in parts]) for path, parts in self._rows()}
         return {**rows, **self._keeper.state()}
 
-    def _stacked(self, places: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def state_of(self, chosen: Tensor) -> dict[str, Tensor]:
+        """The part of `state` that belongs to the tasks where boolean ``chosen`` ``(tasks,)`` is True, flattened.
+
+        An entry that belongs to two tasks, such as GradVac's targets, counts if either is chosen.
+        """
+        found = {}
+        for name, held in self.state().items():
+            mask = torch.zeros(held.shape, dtype=torch.bool)
+            for axis in self._keeper.axes.get(name, (0,)):
+                shape = [-1 if other == axis else 1 for other in range(held.ndim)]
+                mask = mask | chosen.reshape(shape)
+            found[name] = held[mask.to(held.device)]
+        return found
+
+    def _rows(self) -> Iterator[tuple[str, nn.ParameterList]]:
+        """Learned parameters: the balancer's name for them, and one parameter per task."""
         for path, rows in zip(self._keeper.learned, self.learned, strict=True):
+            assert isinstance(rows, nn.ParameterList)
+            yield path, rows
+
+    def _stacked(self, places: Tensor) -> Iterator[tuple[str, Tensor]]:
+        for path, rows in self._rows():
             yield path, torch.stack([rows[place] for place in places.tolist()])
 
     def _chosen(self, values: Tensor | ByName, present: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,7 @@ class Effect(StrEnum):
     NAN = "NaN"
     STRONG = "returns too strong"
     WEAK = "returns too weak"
+    ERROR = "raises an error"
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ BALANCERS: tuple[Balancer, ...] = (
         _sized("FAMO"),
         "Liu et al., NeurIPS 2023",
         "torchjd",
-        "$\\log(L + 10^{-8})$ has slope $10^8$ at 0: the normaliser $c = (\\sum_i z_i/L_i)^{-1}$ divides everyone by it; "
-        "a loss that never changes also gains weight against those that fall.",
+        "$\\log(L + 10^{-8})$ has slope $10^8$ at 0, and the normaliser $c = (\\sum_i z_i/L_i)^{-1}$ divides everyone "
+        "by it; a loss that never falls also gains weight against those that do.",
         Effect.STOPPED,
         Effect.STRONG,
     ),
@@ -198,8 +199,8 @@ BALANCERS: tuple[Balancer, ...] = (
         _scalarizer("STCH", mu=0.5),
         "Lin et al., ICML 2024",
         "torchjd",
-        "$\\mu\\log\\sum_i e^{L_i/(m\\mu)}$: the absent task takes its $e^0$ of the softmax, and $1/m$ in the exponents "
-        "flattens the rest.",
+        "Weights $\\frac1m\\,\\mathrm{softmax}(L/(m\\mu))$ divide by m twice: nearly $(k/m)^2$ where losses are small "
+        "against $m\\mu$; beyond, a softer softmax turns the update as well.",
         Effect.CHANGED,
     ),
     Balancer(
@@ -208,8 +209,9 @@ BALANCERS: tuple[Balancer, ...] = (
         GradNorm,
         "Chen et al., ICML 2018",
         "aura-study",
-        "Its gradient norm and rate of 0 enter both means: the present tasks' targets change by $(m/k)^{\\alpha-1}$, "
-        "and rescaling to a sum of $m$ makes the absent weight pay for it.",
+        "Its gradient norm and rate of 0 enter both means, so the present tasks' targets change by "
+        "$(m/k)^{\\alpha-1}$; it feels no pull itself, and rescaling to a sum of $m$ moves its weight against theirs, "
+        "up while large norms are brought down, down once all strive for targets out of reach.",
         Effect.CHANGED,
         Effect.WEAK,
     ),
@@ -325,8 +327,8 @@ BALANCERS: tuple[Balancer, ...] = (
         _aggregator("FairGrad", alpha=2.0),
         "Ban and Ji, ICML 2024",
         "torchjd",
-        "$G w = w^{-1/\\alpha}$ reads $0 = w_a^{-1/\\alpha}$: $w_a$ runs off to infinity; the other equations do not hold "
-        "$w_a$, so the rest is untouched as far as the solver still solves them.",
+        "$G w = w^{-1/\\alpha}$ reads $0 = w_a^{-1/\\alpha}$: $w_a$ runs off towards infinity; the other equations do "
+        "not hold $w_a$ and are solved as before.",
         Effect.UNTOUCHED,
     ),
     Balancer(

@@ -1,0 +1,169 @@
+"""Figures of the family: balancers by effect, shrinkage on its formula, stretches step by step, before and after."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from aura_study.figures.style import ABSENT_COLOUR, COLOURS, THEORY_COLOUR, Plate, style
+
+EFFECT_COLOURS = {
+    "untouched": "#cfe8f7",
+    "shrunk": "#f7e6a2",
+    "changed": "#f0b48a",
+    "returns too weak": "#d9c8ee",
+    "returns too strong": "#b18fd6",
+    "stops everyone": "#D55E00",
+    "NaN": "#333333",
+    "raises an error": "#bdbdbd",
+}
+DARK = ("stops everyone", "NaN")
+GROUPS = {
+    "loss or gradient 0": ("zero, away", "zero, back"),
+    "NaN": ("NaN, away", "NaN, back"),
+    "left out by hand": ("left out, away", "left out, back"),
+}
+
+
+def effects(table: pd.DataFrame) -> Plate:
+    """Balancers by what an absent task does to the others' update and leaves behind, for three fills and the cure."""
+    columns = [column for group in GROUPS.values() for column in group]
+    with style():
+        figure = Figure(figsize=(11.5, 0.31 * len(table) + 1.7))
+        axes = figure.subplots()
+        for place, row in enumerate(table.to_dict("records")):
+            for column, name in enumerate(columns):
+                _cell(axes, (column + 0.25 * (column // 2), place), row[name], _number(row, name))
+            _cell(axes, (6.75, place), "untouched", "")
+        ends = [0.5, 2.75, 5.0]
+        for middle, title in zip(ends, GROUPS, strict=True):
+            axes.text(middle, -1.75, title, ha="center", fontweight="bold")
+        axes.text(6.75, -1.75, "PresentOnly", ha="center", fontweight="bold")
+        axes.set(xlim=(-0.55, 7.3), ylim=(len(table) - 0.4, -2.1))
+        places = [column + 0.25 * (column // 2) for column in range(6)]
+        axes.set_xticks([*places, 6.75], [*["while away", "on return"] * 3, "both"])
+        axes.xaxis.tick_top()
+        axes.set_yticks(range(len(table)), table["balancer"])
+        axes.tick_params(length=0, pad=1)
+        for label in axes.get_xticklabels():
+            label.set_y(0.945 + 0.0012 * len(table))
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        found = [effect for effect in EFFECT_COLOURS if effect in set(table[columns].to_numpy().ravel())]
+        handles = [Patch(color=EFFECT_COLOURS[effect], label=effect) for effect in found]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return Plate(
+        figure,
+        "What one absent task does to each balancer. While away: the update of the present tasks against the same "
+        "balancer on them alone, at the worst step. On return: what the absence left behind. Three ways to fill the "
+        "gap, and the cure. Numbers: the factor on the update's length, or on the returning task's share of the weights.",
+        "A table of balancers by effects. For a zero the upper rows are untouched; below them updates are shrunk or "
+        "changed, tasks return too strong or too weak, four balancers stop everyone and one is NaN. With NaN most break "
+        "or raise; left out by hand, those with a fixed size raise. The PresentOnly column is untouched throughout.",
+    )
+
+
+def _number(row: dict[Any, Any], column: str) -> str:
+    effect = row[column]
+    if column == "zero, away" and effect == "shrunk":
+        return f"shrunk × {row['length']:.2g}"
+    if column == "zero, back" and effect.startswith("returns"):
+        return f"too {effect.split()[-1]} × {row['growth']:.2g}"
+    return ""
+
+
+def _cell(axes: Axes, place: tuple[float, float], effect: str, text: str) -> None:
+    x, y = place
+    axes.add_patch(Rectangle((x - 0.49, y - 0.44), 0.98, 0.88, color=EFFECT_COLOURS[effect], linewidth=0))
+    words = text or effect.replace("returns ", "").replace("raises an error", "error")
+    axes.text(x, y, words, ha="center", va="center", fontsize=8.5, color="white" if effect in DARK else "black")
+
+
+def shrinkage(random: pd.DataFrame) -> Plate:
+    """Length of the zero-filled update against the share of tasks that are present, with k/m and its square."""
+    marks = {"Mean": "o", "UPGrad": "s", "DualProj": "^", "Aligned-MTL": "D", "Random": "x", "STCH": "v"}
+    with style():
+        figure = Figure(figsize=(6.4, 4.2))
+        axes = figure.subplots()
+        share = np.linspace(0.01, 1, 200)
+        axes.plot(share, share, ":", color=THEORY_COLOUR, label="k/m")
+        axes.plot(share, share**2, "--", color=THEORY_COLOUR, linewidth=1, label="(k/m)²")
+        for colour, (name, mark) in zip(COLOURS, marks.items(), strict=True):
+            rows = random[random["balancer"] == name]
+            present = 1 - rows["absent"] / rows["tasks"]
+            axes.plot(present, rows["median_ratio"], mark, color=colour, fillstyle="none", markersize=7, label=name)
+        axes.set(
+            xscale="log", yscale="log", xlabel="share of tasks present, k/m", ylabel="length over present-only length"
+        )
+        axes.legend()
+    return Plate(
+        figure,
+        "How far a zero shrinks the update, on random gradients of 2 to 64 tasks: by the share of tasks present, "
+        "whatever the gradients; STCH, which divides by the number of tasks twice, by nearly its square. Lines: formula.",
+        "Marks of four balancers lie on the dotted diagonal; Random scatters around it; STCH lies near the dashed square.",
+    )
+
+
+def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
+    """Update length and weight share of the absent task, zero-filled over cured, through a stretch."""
+    with style():
+        figure = Figure(figsize=(10.5, 2.3 * math.ceil(len(names) / 4)))
+        grid = figure.subplots(math.ceil(len(names) / 4), 4, sharex=True, sharey=True, squeeze=False)
+        for axes, name in zip(grid.ravel(), names, strict=False):
+            zero = steps[(steps["balancer"] == name) & (steps["fill"] == "zero")]
+            away = zero[zero["phase"] == "away"]["step"]
+            axes.axvspan(away.min() - 0.5, away.max() + 0.5, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
+            axes.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+            for seed, part in zero.groupby("seed"):
+                growth = part["share"] / part["share_cured"]
+                label = seed == zero["seed"].min()
+                axes.plot(part["step"], part["ratio"].clip(1e-4), color=COLOURS[0], label="length" if label else None)
+                back = part["phase"] != "away"
+                axes.plot(part["step"][back], growth[back], ".", color=COLOURS[1], label="share" if label else None)
+            axes.set(yscale="log", title=name, ylim=(0.7e-4, 30))
+        for axes in grid[-1]:
+            axes.set_xlabel("step")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("zero-filled / cured")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return Plate(
+        figure,
+        "One stretch on a shared layer that is really trained (yellow: one task of four is away). Blue: length of the "
+        "zero-filled update over that of the same balancer on the present tasks alone. Orange: the returning task's "
+        "share of the weights over what it would have been. At 1 nothing is disturbed; a line that ends is NaN; lengths "
+        "below 1e-4 are drawn there.",
+        "Panels, one per balancer: Mean steps down during the absence, UW's orange share jumps at the return, the "
+        "geometric mean, FAMO and MGDA fall to the bottom for the whole absence, DWA's line breaks off.",
+    )
+
+
+def cure(table: pd.DataFrame) -> Plate:
+    """Largest difference from the balancer on the present tasks alone: zero-filled and cured; exact zeros at the left."""
+    exact, endless = 1e-18, 1e3
+    places = np.arange(len(table))
+    with style():
+        figure = Figure(figsize=(7.6, 0.26 * len(table) + 1.2))
+        axes = figure.subplots()
+        for name, colour, mark in (("zero-filled", COLOURS[1], "s"), ("PresentOnly", COLOURS[0], "o")):
+            shown = table[name].replace(0.0, exact).clip(upper=endless)
+            axes.plot(shown, places, mark, color=colour, label=name, markersize=6)
+        axes.axvspan(2e-17, 1e-12, color="#888888", alpha=0.15, linewidth=0, label="rounding")
+        axes.set(xscale="log", xlim=(exact / 5, endless * 5), ylim=(len(table) - 0.4, -0.6))
+        axes.set_xlabel("largest |difference| / |update| from the balancer on the present tasks alone")
+        axes.set_xticks(
+            [exact, 1e-15, 1e-12, 1e-8, 1e-4, 1, endless], ["0", *(f"1e-{n}" for n in (15, 12, 8, 4)), "1", "NaN"]
+        )
+        axes.set_yticks(places, table["balancer"])
+        figure.legend(loc="outside upper center", ncols=3)
+    return Plate(
+        figure,
+        "Before and after the cure. Squares: the zero-filled balancer's worst difference from the same balancer on the "
+        "present tasks alone. Dots: the cured balancer's, against twins that never knew the absent tasks; exact 0 stands "
+        "at the left edge, NaN at the right.",
+        "A row per balancer. Blue dots lie at exactly 0, a few at rounding. Orange squares lie between one percent and "
+        "NaN for most balancers, and at 0 or rounding for those that are untouched.",
+    )
