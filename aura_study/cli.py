@@ -178,6 +178,38 @@ def sweep(
     typer.echo(f"Summary: {outcome.folder / 'summary.csv'}")
 
 
+@app.command()
+def verify(
+    run: Annotated[str, typer.Argument(help="Run name or results folder.")],
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Only these notebooks; all if none.")] = None,
+    budget: Annotated[float, typer.Option(min=0, help="Minutes to spend, by the durations the run recorded.")] = 3.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run again what is affordable of a run, and say claim by claim what was reproduced.
+
+    Exit code 1 if a claim was not reproduced or nothing could be run again, 2 if there is no such run.
+    """
+    from rich.console import Console
+
+    from aura_study.study import registry, verify_display
+    from aura_study.study import verify as verification
+
+    signal.signal(signal.SIGTERM, _terminated)
+    folders = _folders(run)
+    try:
+        found = verification.verify(folders, registry.parameter_classes(), 60 * budget, notebooks or [])
+    except verification.UnknownRun as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+    else:
+        Console().print(verify_display.table(found))
+        typer.echo(verify_display.summary(found))
+    if not found.passed:
+        raise typer.Exit(1)
+
+
 @data_app.command()
 def fetch() -> None:
     """Download what is missing; every file is verified by its digest."""

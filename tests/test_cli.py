@@ -52,7 +52,7 @@ def test_help_comes_without_loading_the_study() -> None:
     first = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     second = subprocess.run([sys.executable, "-m", "aura_study", "--help"], capture_output=True, text=True)
-    for name in ("run", "params", "claims", "report", "compare", "audit", "data"):
+    for name in ("run", "params", "claims", "report", "compare", "audit", "sweep", "verify", "data"):
         assert f"\n  {name} " in first.stdout
         assert f"\n  {name} " in second.stdout
 

@@ -1,0 +1,62 @@
+"""Whether a run's record agrees with itself: ledger, evidence, digests and rules."""
+
+import math
+from collections.abc import Iterator
+
+from aura_study.claims import CLAIMS, Measurement
+from aura_study.fingerprint import digest_file
+from aura_study.ledger import Ledger, Row, read_one
+from aura_study.manifest import Manifest
+from aura_study.paths import RunFolders
+
+
+def contradictions(folders: RunFolders, ledger: Ledger, held: Manifest) -> Iterator[tuple[str, str]]:
+    """Claims whose record contradicts itself, and where: evidence, its digest in the manifest, or the rule.
+
+    Raises:
+        StudyError: an evidence file is damaged.
+    """
+    evidence: dict[str, Row] = {}
+    for name, entry in held.notebooks.items():
+        key = f"evidence/{name}.json"
+        path = folders.results / key
+        if not path.is_file():
+            continue
+        rows = {row.claim: row for row in read_one(path).claims}
+        evidence.update(rows)
+        if entry.outputs.get(key, digest_file(path)) != digest_file(path):
+            yield from ((claim, f"{key} is not the file whose digest the manifest holds") for claim in rows)
+    for claim in evidence.keys() - ledger.rows.keys():
+        yield claim, "the ledger leaves it out, and a notebook decided it"
+    for row in ledger.claims:
+        if row.claim not in evidence:
+            yield row.claim, "no notebook of the run left evidence of it"
+        elif evidence[row.claim] != row:
+            names = [name for name in Row.model_fields if getattr(row, name) != getattr(evidence[row.claim], name)]
+            yield row.claim, f"claims.json and its notebook's evidence differ in {', '.join(names)}"
+        elif (ruled := _ruled(row)) not in (None, row.verdict):
+            yield row.claim, f"the record says {row.verdict}; for its numbers the rule gives {ruled}"
+
+
+def _ruled(row: Row) -> str | None:
+    """The verdict of today's rule for the recorded numbers; ``None`` where the rule is another one by now."""
+    claim = CLAIMS.get(row.claim)
+    if claim is None or claim.rule.text() != row.rule:
+        return None
+    try:
+        return str(claim.rule.judge(_measurement(row)))
+    except (ValueError, KeyError) as error:  # numbers that no notebook can have measured
+        return f"no verdict ({error})"
+
+
+def _measurement(row: Row) -> Measurement:
+    low, high = row.interval
+    return Measurement(
+        measured=math.nan if row.measured is None else row.measured,
+        low=-math.inf if low is None else low,
+        high=math.inf if high is None else high,
+        unit=row.unit,
+        predicted=row.predicted,
+        seeds=row.seeds,
+        limits={name: math.inf if value is None else value for name, value in row.limits.items()},
+    )
