@@ -154,8 +154,8 @@ class NashKeeper(Keeper):
     r"""Weights are kept per task; the convex programme, which has a fixed size, is kept per number of present tasks.
 
     A single present task has nobody to bargain with, and TorchJD's code raises for it. Its equation
-    :math:`G\alpha = 1/\alpha` on the Gramian divided by its norm reads :math:`\alpha = 1/\alpha`: it gets a weight of 1,
-    and the clip to ``max_norm`` as always.
+    :math:`G\alpha = 1/\alpha` on the Gramian divided by its norm reads :math:`\alpha = 1/\alpha`: it gets a weight
+    of 1, and the clip to ``max_norm`` as always.
     """
 
     PROGRAMME = ("alpha_param", "prvs_alpha_param", "G_param", "normalization_factor_param", "phi_alpha", "prob")

@@ -232,7 +232,8 @@ BALANCERS: tuple[Balancer, ...] = (
         _aggregator("MGDA"),
         "Désidéri, 2012; Sener and Koltun, NeurIPS 2018",
         "torchjd",
-        "The shortest vector in a convex hull that holds 0 is 0.",
+        "The shortest vector in a convex hull that holds 0 is 0. The code's search gets there exactly, unless a small "
+        "gradient in slight conflict makes it stop early.",
         Effect.STOPPED,
     ),
     Balancer(

@@ -39,11 +39,6 @@ class Answer:
     update: Tensor
     weights: Tensor
 
-    @property
-    def finite(self) -> bool:
-        """Whether the update is."""
-        return bool(self.update.isfinite().all())
-
 
 @contextmanager
 def same_draws(seed: int) -> Iterator[None]:
@@ -65,7 +60,7 @@ def same_draws(seed: int) -> Iterator[None]:
 
 
 def learner(balancer: Any, made: Any, lr: float = 0.05) -> torch.optim.Optimizer | None:
-    """Adam on what ``balancer`` learns by gradient; None if that is nothing. FAMO (``update``) has an Adam of its own."""
+    """Adam on what ``balancer`` learns by gradient; None if that is nothing. FAMO (``update``) has its own."""
     own = [] if hasattr(made, "update") else list(balancer.parameters())
     return torch.optim.Adam(own, lr=lr) if own else None
 

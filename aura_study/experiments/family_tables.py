@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from aura_study.balancing import BALANCERS, Effect
+from aura_study.experiments.family import UNTOUCHED_WITHIN
 from aura_study.experiments.family_sessions import Fill
 from aura_study.statistics import mean_interval
 
@@ -28,17 +29,23 @@ COLUMNS = {
 }
 
 
+def joined(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
+    """The zero-filled rows of both kinds of problems."""
+    both = pd.concat([random, layer], ignore_index=True)
+    return both[both["fill"] == Fill.ZERO].reset_index(drop=True)
+
+
 def commonest(effects: Sequence[str]) -> str:
     """The effect in most problems; of equals the gravest."""
     counts = pd.Series(list(effects)).value_counts()
     return max(counts.index, key=lambda effect: (counts[effect], SEVERITY.index(Effect(effect))))
 
 
-def overview(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
+def overview(random: pd.DataFrame, layer: pd.DataFrame, cured: pd.DataFrame) -> pd.DataFrame:
     """One row per balancer, gravest last: its effect in each column of ``COLUMNS``, and the numbers beside a zero.
 
     What a zero does while the task is away is read off all problems; the return, NaN and left out off the trained
-    layer, whose stretch is long enough to leave something behind.
+    layer, whose stretch is long enough to leave something behind; `PresentOnly` off its trials against twins.
     """
     everything = pd.concat([random, layer], ignore_index=True)
     rows = []
@@ -48,12 +55,20 @@ def overview(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
             source = everything if column == "zero, away" else layer
             chosen = source[(source["balancer"] == entry.name) & (source["fill"] == fill)]
             row[column] = commonest(chosen[stage].tolist())
+        row["PresentOnly"] = _of_the_cure(cured[cured["balancer"] == entry.name])
         zero = layer[(layer["balancer"] == entry.name) & (layer["fill"] == Fill.ZERO)]
         row["length"], row["growth"] = zero["ratio"].astype(float).mean(), zero["share_growth"].astype(float).mean()
         rows.append({**row, "foretold": _foretold(row, entry.during, entry.after), "why": entry.why})
     table = pd.DataFrame(rows)
     rank = table["zero, away"].map(_severity) * 10 + table["zero, back"].map(_severity)
     return table.iloc[rank.argsort(kind="stable")].reset_index(drop=True)
+
+
+def _of_the_cure(trials: pd.DataFrame) -> str:
+    if trials.empty:
+        return "-"
+    within = bool((trials["difference"] < UNTOUCHED_WITHIN).all() and (trials["moved"] == 0).all())
+    return str(Effect.UNTOUCHED if within else Effect.CHANGED)
 
 
 def _severity(effect: str) -> int:
@@ -83,6 +98,7 @@ def numbers(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
                 "problems": len(both),
                 "length while away": _interval(both["ratio"]),
                 "cosine while away": _interval(both["cosine"]),
+                "steps stopped": _interval(both["stopped"]),
                 "share on return": _interval(zero[1]["share_growth"]),
                 "update on return differs by": _interval(zero[1]["return_difference"]),
                 "steps to recover": _interval(zero[1]["recovery"]),

@@ -20,7 +20,9 @@ EFFECT_COLOURS = {
     "stops everyone": "#D55E00",
     "NaN": "#333333",
     "raises an error": "#bdbdbd",
+    "-": "#ffffff",
 }
+FLOOR = 0.05
 DARK = ("stops everyone", "NaN")
 GROUPS = {
     "loss or gradient 0": ("zero, away", "zero, back"),
@@ -38,19 +40,17 @@ def effects(table: pd.DataFrame) -> Plate:
         for place, row in enumerate(table.to_dict("records")):
             for column, name in enumerate(columns):
                 _cell(axes, (column + 0.25 * (column // 2), place), row[name], _number(row, name))
-            _cell(axes, (6.75, place), "untouched", "")
-        ends = [0.5, 2.75, 5.0]
-        for middle, title in zip(ends, GROUPS, strict=True):
-            axes.text(middle, -1.75, title, ha="center", fontweight="bold")
-        axes.text(6.75, -1.75, "PresentOnly", ha="center", fontweight="bold")
-        axes.set(xlim=(-0.55, 7.3), ylim=(len(table) - 0.4, -2.1))
-        places = [column + 0.25 * (column // 2) for column in range(6)]
-        axes.set_xticks([*places, 6.75], [*["while away", "on return"] * 3, "both"])
-        axes.xaxis.tick_top()
+            _cell(axes, (6.75, place), row["PresentOnly"], "")
+        for middle, title in zip((0.5, 2.75, 5.0, 6.75), (*GROUPS, "PresentOnly"), strict=True):
+            axes.text(middle, -1.6, title, ha="center", fontweight="bold")
+        for column in range(6):
+            words = "on return" if column % 2 else "while away"
+            axes.text(column + 0.25 * (column // 2), -0.75, words, ha="center")
+        axes.text(6.75, -0.75, "both", ha="center")
+        axes.set(xlim=(-0.55, 7.3), ylim=(len(table) - 0.4, -2.2))
+        axes.set_xticks([])
         axes.set_yticks(range(len(table)), table["balancer"])
-        axes.tick_params(length=0, pad=1)
-        for label in axes.get_xticklabels():
-            label.set_y(0.945 + 0.0012 * len(table))
+        axes.tick_params(length=0)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         found = [effect for effect in EFFECT_COLOURS if effect in set(table[columns].to_numpy().ravel())]
@@ -60,10 +60,10 @@ def effects(table: pd.DataFrame) -> Plate:
         figure,
         "What one absent task does to each balancer. While away: the update of the present tasks against the same "
         "balancer on them alone, at the worst step. On return: what the absence left behind. Three ways to fill the "
-        "gap, and the cure. Numbers: the factor on the update's length, or on the returning task's share of the weights.",
+        "gap, and the cure. Numbers: the factor on the update's length, or on the returning task's share of weights.",
         "A table of balancers by effects. For a zero the upper rows are untouched; below them updates are shrunk or "
-        "changed, tasks return too strong or too weak, four balancers stop everyone and one is NaN. With NaN most break "
-        "or raise; left out by hand, those with a fixed size raise. The PresentOnly column is untouched throughout.",
+        "changed, tasks return too strong or too weak, some stop everyone and one is NaN. With NaN most break or "
+        "raise; left out by hand, those with a fixed size raise. The PresentOnly column is untouched throughout.",
     )
 
 
@@ -89,7 +89,7 @@ def shrinkage(random: pd.DataFrame) -> Plate:
     with style():
         figure = Figure(figsize=(6.4, 4.2))
         axes = figure.subplots()
-        share = np.linspace(0.01, 1, 200)
+        share = np.linspace(0.8 * (1 - random["absent"] / random["tasks"]).min(), 1, 200)
         axes.plot(share, share, ":", color=THEORY_COLOUR, label="k/m")
         axes.plot(share, share**2, "--", color=THEORY_COLOUR, linewidth=1, label="(k/m)²")
         for colour, (name, mark) in zip(COLOURS, marks.items(), strict=True):
@@ -102,9 +102,9 @@ def shrinkage(random: pd.DataFrame) -> Plate:
         axes.legend()
     return Plate(
         figure,
-        "How far a zero shrinks the update, on random gradients of 2 to 64 tasks: by the share of tasks present, "
-        "whatever the gradients; STCH, which divides by the number of tasks twice, by nearly its square. Lines: formula.",
-        "Marks of four balancers lie on the dotted diagonal; Random scatters around it; STCH lies near the dashed square.",
+        "How far a zero shrinks the update, on random gradients of many sizes: by the share of tasks present, "
+        "whatever they are; STCH, which divides by the number of tasks twice, by nearly its square. Lines: formulas.",
+        "Marks of four balancers lie on the dotted diagonal, Random scatters around it, STCH is near the dashed line.",
     )
 
 
@@ -121,10 +121,10 @@ def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
             for seed, part in zero.groupby("seed"):
                 growth = part["share"] / part["share_cured"]
                 label = seed == zero["seed"].min()
-                axes.plot(part["step"], part["ratio"].clip(1e-4), color=COLOURS[0], label="length" if label else None)
+                axes.plot(part["step"], part["ratio"].clip(FLOOR), color=COLOURS[0], label="length" if label else None)
                 back = part["phase"] != "away"
                 axes.plot(part["step"][back], growth[back], ".", color=COLOURS[1], label="share" if label else None)
-            axes.set(yscale="log", title=name, ylim=(0.7e-4, 30))
+            axes.set(yscale="log", title=name, ylim=(0.8 * FLOOR, 12))
         for axes in grid[-1]:
             axes.set_xlabel("step")
         for axes in grid[:, 0]:
@@ -134,15 +134,15 @@ def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
         figure,
         "One stretch on a shared layer that is really trained (yellow: one task of four is away). Blue: length of the "
         "zero-filled update over that of the same balancer on the present tasks alone. Orange: the returning task's "
-        "share of the weights over what it would have been. At 1 nothing is disturbed; a line that ends is NaN; lengths "
-        "below 1e-4 are drawn there.",
+        "share of the weights over what it would have been. At 1 nothing is disturbed; a line that ends is NaN; the "
+        "lower edge stands for everything below it.",
         "Panels, one per balancer: Mean steps down during the absence, UW's orange share jumps at the return, the "
         "geometric mean, FAMO and MGDA fall to the bottom for the whole absence, DWA's line breaks off.",
     )
 
 
 def cure(table: pd.DataFrame) -> Plate:
-    """Largest difference from the balancer on the present tasks alone: zero-filled and cured; exact zeros at the left."""
+    """Largest difference from the balancer on the present tasks alone, zero-filled and cured; 0 at the left edge."""
     exact, endless = 1e-18, 1e3
     places = np.arange(len(table))
     with style():
@@ -162,8 +162,8 @@ def cure(table: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Before and after the cure. Squares: the zero-filled balancer's worst difference from the same balancer on the "
-        "present tasks alone. Dots: the cured balancer's, against twins that never knew the absent tasks; exact 0 stands "
-        "at the left edge, NaN at the right.",
+        "present tasks alone. Dots: the cured balancer's, against twins that never knew the absent tasks; 0 stands at "
+        "the left edge, NaN at the right.",
         "A row per balancer. Blue dots lie at exactly 0, a few at rounding. Orange squares lie between one percent and "
         "NaN for most balancers, and at 0 or rounding for those that are untouched.",
     )
