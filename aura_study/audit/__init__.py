@@ -4,6 +4,7 @@ The callback for ``transformers.Trainer`` is ``aura_study.audit.trainer.PhantomM
 """
 
 from aura_study.audit.api import assert_no_phantom_gradient, audit
+from aura_study.audit.balancers import BalancerFinding, BalancerReport, audit_balancer
 from aura_study.audit.build import CannotAudit
 from aura_study.audit.conventions import Absence
 from aura_study.audit.focal import FocalReport, audit_focal
@@ -14,6 +15,8 @@ from aura_study.audit.verdicts import Finding, Verdict
 
 __all__ = [
     "Absence",
+    "BalancerFinding",
+    "BalancerReport",
     "CannotAudit",
     "Finding",
     "FocalReport",
@@ -24,5 +27,6 @@ __all__ = [
     "Verdict",
     "assert_no_phantom_gradient",
     "audit",
+    "audit_balancer",
     "audit_focal",
 ]

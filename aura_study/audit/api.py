@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from aura_study.audit.balancers import BalancerReport, audit_balancer, balancer_kind
 from aura_study.audit.build import CannotAudit, Construction, constructions, task_guesses, task_names
 from aura_study.audit.conventions import Absence, Convention, adapter, candidates, named
 from aura_study.audit.evidence import OPTIMISERS, Bench
@@ -32,7 +33,7 @@ def audit(
     args: Mapping[str, Any] | Sequence[Any] | None = None,
     absence: str | None = None,
     settings: Settings | None = None,
-) -> Report:
+) -> Report | BalancerReport:
     """Measure whether a loss weighting moves the weight of a task that is absent.
 
     Args:
@@ -47,7 +48,8 @@ def audit(
 
     Returns:
         A report with one finding per mark. A module that takes a presence mask is told of an absence by that mask:
-        its findings are those with the mask, and what a bare 0 would do is a note.
+        its findings are those with the mask, and what a bare 0 would do is a note. A balancer that combines gradients
+        or learns nothing from its total (see `aura_study.audit.balancers`) is audited by its update.
 
     Raises:
         CannotAudit: no way to make or call the module was found, or it accepts no mark; says why and how to adapt.
@@ -56,13 +58,15 @@ def audit(
     if absence is not None and absence not in set(Absence):
         raise ValueError(f"unknown absence {absence!r}; one of {[str(mark) for mark in Absence]}")
     settings = settings or Settings()
+    if call is None and (report := _as_balancer(make_module, tasks, args, absence)) is not None:
+        return report
     with _laboratory():
         construction, names, conventions = _find(make_module, tasks, call, args)
         wanted = tuple(Absence) if absence is None else (Absence(absence),)
         return _report(construction, names, conventions, wanted, settings, asked=absence is not None)
 
 
-def assert_no_phantom_gradient(make_module: Any, *arguments: Any, **options: Any) -> Report:
+def assert_no_phantom_gradient(make_module: Any, *arguments: Any, **options: Any) -> Report | BalancerReport:
     """`audit`, for a test: returns the report if every way of marking a task absent is safe.
 
     Raises:
@@ -94,6 +98,27 @@ def _seeded(make: Callable[[], Any]) -> Callable[[], Any]:
         return make()
 
     return make_alike
+
+
+def _as_balancer(
+    target: Any, tasks: int | Sequence[str] | None, args: Mapping[str, Any] | Sequence[Any] | None, absence: str | None
+) -> BalancerReport | None:
+    """The report on a balancer that is audited by its update; None for anything else."""
+    names = task_names(tasks)
+    try:
+        found = list(constructions(target, names, args))
+    except CannotAudit:
+        return None
+    for construction in found:
+        with _laboratory():
+            try:
+                make = _seeded(construction.make)
+                kind = balancer_kind(make())
+            except (Exception, SystemExit):  # not made this way; the audit of weightings says why if no way is found
+                continue
+            if kind is not None:
+                return audit_balancer(make, kind, len(names), absence, construction.text)
+    return None
 
 
 def _find(

@@ -9,6 +9,7 @@ inert           a task's loss no longer moves any parameter, at the start, at re
                 cannot move is still, not safe
 unregularised   with every task present and constant losses a weight falls and does not stop: nothing holds it up
 phantom         the absent task's weight moved although the task was not there
+disturbed       (balancers, see `aura_study.audit.balancers`) the present tasks' update is not theirs alone
 safe            none of these
 ==============  =====================================================================================================
 """
@@ -36,6 +37,7 @@ class Verdict(StrEnum):
     UNSTABLE = "unstable"
     INERT = "inert"
     UNREGULARISED = "unregularised"
+    DISTURBED = "disturbed"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pandas as pd
 from pydantic import Field
 
-from aura_study.audit import Absence, CannotAudit, Finding, Settings, Verdict, audit, audit_focal
+from aura_study.audit import Absence, BalancerFinding, CannotAudit, Finding, Settings, Verdict, audit, audit_focal
 from aura_study.experiments.published import SURVEY, TASKS
 from aura_study.losses import focal_loss
 from aura_study.parameters import Parameters
@@ -45,7 +45,7 @@ def survey(phantom_number: float, steps: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _finding(finding: Finding) -> dict[str, object]:
+def _finding(finding: Finding | BalancerFinding) -> dict[str, object]:
     return {
         "absence": str(finding.absence),
         "verdict": str(finding.verdict),

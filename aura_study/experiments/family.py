@@ -9,13 +9,13 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from aura_study.balancing import BALANCERS, Balancer, Effect
+from aura_study.balancing.asking import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.claims import Measurement
 from aura_study.experiments.family_problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.experiments.family_sessions import Answer, Fill, Session
 from aura_study.parameters import Parameters
 from aura_study.statistics import mean_interval, seeds
 
-UNTOUCHED_WITHIN, SAME_DIRECTION, STOPPED_BELOW, SHARE_MOVED = 0.01, 0.9999, 1e-3, 1.05
 RETURNED_WITHIN = 0.1
 LARGE = 16
 CORRELATIONS = (0.3, 0.0, -0.3)
@@ -96,27 +96,10 @@ def _compared(answer: Answer | str, reference: Answer, present: Tensor) -> dict[
     if isinstance(answer, str):
         return {"error": answer, "finite": False}
     return {
-        **_distance(answer.update, reference.update),
+        **distance(answer.update, reference.update),
         "share": _share(answer.weights, ~present),
         "share_cured": _share(reference.weights, ~present),
     }
-
-
-def _distance(update: Tensor, reference: Tensor) -> dict[str, object]:
-    """Length, direction and difference of an update against the reference; NaN where that is 0."""
-    length, other = float(reference.norm()), float(update.norm())
-    comparable = length > 0
-    return {
-        "finite": bool(update.isfinite().all()),
-        "ratio": other / length if comparable else np.nan,
-        "cosine": float(update @ reference) / (length * other) if comparable and other > 0 else np.nan,
-        "difference": float((update - reference).norm()) / length if comparable else np.nan,
-    }
-
-
-def effect_of(update: Tensor, reference: Tensor) -> Effect:
-    """One update against the one that it should be, in plain words."""
-    return _effect(pd.Series(_distance(update, reference)))
 
 
 def _share(weights: Tensor, chosen: Tensor) -> float:
@@ -152,23 +135,11 @@ def _worst(away: pd.DataFrame) -> pd.Series:
 
 
 def _effect(row: pd.Series) -> Effect:
-    if isinstance(row.get("error"), str):
-        return Effect.ERROR
-    if not row["finite"]:
-        return Effect.NAN
-    if row["ratio"] < STOPPED_BELOW:
-        return Effect.STOPPED
-    if not row["difference"] >= UNTOUCHED_WITHIN:  # NaN where the cured update is 0 as well
-        return Effect.UNTOUCHED
-    return Effect.SHRUNK if row["cosine"] > SAME_DIRECTION and row["ratio"] < 1 else Effect.CHANGED
+    return Effect.ERROR if isinstance(row.get("error"), str) else in_words(row.to_dict())
 
 
 def _return(row: pd.Series) -> Effect:
-    effect = _effect(row)
-    if effect in (Effect.ERROR, Effect.NAN, Effect.UNTOUCHED):
-        return effect
-    growth = _growth(row)
-    return Effect.STRONG if growth > SHARE_MOVED else Effect.WEAK if growth < 1 / SHARE_MOVED else Effect.CHANGED
+    return Effect.ERROR if isinstance(row.get("error"), str) else return_in_words(row.to_dict(), _growth(row))
 
 
 def _growth(row: pd.Series) -> float:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from aura_study.balancing import BALANCERS, Balancer, Kind, PresentOnly
+from aura_study.balancing.asking import ask, learner
 from aura_study.claims import Measurement
 from aura_study.experiments.family import CORRELATIONS, FamilyParameters
 from aura_study.experiments.family_problems import RandomGradients, present_mask, sizes
-from aura_study.experiments.family_sessions import ask, learner
 from aura_study.statistics import seeds
 
 EPOCH = 3
@@ -27,7 +27,7 @@ class _Player:
 
     def answer(self, kind: Kind, losses: Tensor, gradients: Tensor, present: Tensor | None, seed: int) -> Tensor:
         torch.manual_seed(seed)
-        update = ask(self.balancer, kind, losses, gradients, present)[0]
+        update = ask(self.balancer, kind, losses, gradients, present).update
         if self.adam is not None:
             self.adam.step()
             self.adam.zero_grad()

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from aura_study.balancing import BALANCERS, Balancer, Effect, Kind, PresentOnly
-from aura_study.experiments.family import effect_of
-from aura_study.experiments.family_sessions import ask, same_draws
+from aura_study.balancing.asking import ask, distance, in_words, same_draws
 
 TASKS, PARAMS = 4, 24
 
@@ -58,9 +57,9 @@ def _answers(entry: Balancer, rows: Tensor) -> tuple[Tensor | str, Tensor | str,
     zero[-1], worst[-1] = 0.0, torch.nan
     made = [entry.make(count).to(rows.dtype) for count in (len(rows), len(rows) - 1, len(rows))]
     calls = (
-        lambda: ask(made[0], entry.kind, losses * present, zero, rows=present)[0],
-        lambda: ask(made[1], entry.kind, losses[present], rows[present])[0],
-        lambda: ask(PresentOnly(made[2]), entry.kind, losses, worst, present)[0],
+        lambda: ask(made[0], entry.kind, losses * present, zero, rows=present).update,
+        lambda: ask(made[1], entry.kind, losses[present], rows[present]).update,
+        lambda: ask(PresentOnly(made[2]), entry.kind, losses, worst, present).update,
     )
     told: list[Tensor | str] = []
     for call in calls:
@@ -93,7 +92,7 @@ def _judged(entry: Balancer, rows: Tensor) -> dict[str, object]:
     apart = float("inf") if isinstance(cured, str) else float((cured - alone).norm())
     cure = apart / length if length > 0 else apart
     return {
-        "effect": str(Effect.ERROR if isinstance(zero, str) else effect_of(zero, alone)),
+        "effect": str(Effect.ERROR if isinstance(zero, str) else in_words(distance(zero, alone))),
         "cure": cure,
         "error": None,
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from aura_study.balancing import BALANCERS, Effect
-from aura_study.experiments.family import UNTOUCHED_WITHIN
+from aura_study.balancing.asking import UNTOUCHED_WITHIN
 from aura_study.experiments.family_sessions import Fill
 from aura_study.statistics import mean_interval
 

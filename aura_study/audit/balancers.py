@@ -1,0 +1,315 @@
+"""The audit of balancers: what an absent task does to the others' update, and what it leaves behind.
+
+A loss weighting is audited by the motion of its weights (`aura_study.audit.api`). A balancer may have no weights to
+follow: it may combine gradients, keep a history, or need an epoch to end. It is audited by its answer instead, against
+the same balancer on the present tasks alone (`PresentOnly`), on a few steps of random losses and gradients:
+
+==========  ===========================================================================================================
+unstable    the update is NaN, or 0 or next to nothing, while the task is away or on its return
+phantom     the update of the step on which the task returns is not what it would have been: the state moved
+disturbed   the update of the present tasks is shorter or points elsewhere while the task is away
+safe        none of these
+==========  ===========================================================================================================
+"""
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aura_study.audit.build import CannotAudit
+from aura_study.audit.conventions import MARK_TEXT, Absence
+from aura_study.audit.verdicts import Verdict
+from aura_study.balancing import Effect, Kind, PresentOnly
+from aura_study.balancing.asking import ask, distance, in_words, learner, return_in_words, same_draws
+
+PARAMS, WARM, AWAY, EPOCH = 24, 6, 6, 2
+GRADIENT_NAMES = ("jacobian", "gradients", "grads", "jac", "matrix")
+FIX = "Hand over the present tasks only and keep the others' state still: aura_study.balancing.PresentOnly(balancer)."
+VALUES = {Absence.ZERO: 0.0, Absence.TINY: 1e-8, Absence.NAN: torch.nan}
+
+
+@dataclass(frozen=True)
+class BalancerFinding:
+    """The verdict on one way of marking a task absent.
+
+    Attributes:
+        absence: the mark.
+        verdict: by the rules of this module.
+        reason: in one sentence.
+        during, after: effects on the update while the task is away, at the worst step, and on its return.
+        length, cosine: of the worst step's update, over and against the present-only one.
+        growth: of the returning task's share of the weights; NaN where the balancer has none.
+        call: how it was called, as Python.
+        notes: further findings, one sentence each.
+    """
+
+    absence: Absence
+    verdict: Verdict
+    reason: str
+    during: Effect
+    after: Effect
+    length: float
+    cosine: float
+    growth: float
+    call: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BalancerReport:
+    """What the audit of a balancer found. Has the verdict, exit code and form of a weighting's report.
+
+    Attributes:
+        target: class of the balancer.
+        tasks: number of tasks.
+        kind: what it takes.
+        findings: one per mark that it accepts.
+        not_accepted: marks at which it raises, with the error.
+    """
+
+    target: str
+    tasks: int
+    kind: Kind
+    findings: tuple[BalancerFinding, ...]
+    not_accepted: Mapping[Absence, str]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Safe if all findings are; else the first that is not."""
+        unsafe = [finding.verdict for finding in self.findings if finding.verdict != Verdict.SAFE]
+        return unsafe[0] if unsafe else Verdict.SAFE
+
+    @property
+    def safe(self) -> bool:
+        """Whether every way of marking a task absent is safe."""
+        return self.verdict == Verdict.SAFE
+
+    @property
+    def exit_code(self) -> int:
+        """0 if safe, 1 if not."""
+        return 0 if self.safe else 1
+
+    def __getitem__(self, absence: str) -> BalancerFinding:
+        """The finding on one mark, by name."""
+        for finding in self.findings:
+            if finding.absence == absence:
+                return finding
+        raise KeyError(f"{absence!r} was not measured; findings: {[str(finding.absence) for finding in self.findings]}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; numbers that are not finite become None."""
+        return {
+            "target": self.target,
+            "tasks": self.tasks,
+            "takes": str(self.kind),
+            "verdict": str(self.verdict),
+            "safe": self.safe,
+            "exit_code": self.exit_code,
+            "findings": [{name: _plain(value) for name, value in vars(finding).items()} for finding in self.findings],
+            "not_accepted": {str(mark): reason for mark, reason in self.not_accepted.items()},
+            "fix": [] if self.safe else [FIX],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.target}: {'SAFE' if self.safe else 'NOT SAFE'}: {self.verdict}"]
+        lines += [f"a balancer of {self.kind}; {self.tasks} tasks, the last one away for {AWAY} steps", ""]
+        for finding in self.findings:
+            lines += [
+                f"  {finding.absence!s:<5} {finding.verdict.upper():<13} {_mark_text(finding.absence, self.kind)}"
+            ]
+            lines += [f"        {finding.reason}"]
+        lines += [f"  {mark!s:<5} not accepted  {reason}" for mark, reason in self.not_accepted.items()]
+        return "\n".join(lines if self.safe else [*lines, "", f"Fix: {FIX}"])
+
+
+def balancer_kind(module: Any) -> Kind | None:
+    """What ``module`` takes if it is a balancer to be audited by its answer, else None.
+
+    TorchJD's aggregators, its scalarizers that learn nothing from their total, modules whose second argument is named
+    as gradients are, and `PresentOnly` around any of these.
+    """
+    if isinstance(module, PresentOnly):
+        return balancer_kind(module.balancer) or Kind.LOSSES
+    packages = [base.__module__ for base in type(module).__mro__]
+    if any(package.startswith("torchjd.aggregation") for package in packages):
+        return Kind.GRADIENTS
+    if any(package.startswith("torchjd.scalarization") for package in packages):
+        learned = any(True for _ in module.parameters()) and not hasattr(module, "update")
+        return None if learned else Kind.LOSSES
+    try:
+        names = list(inspect.signature(getattr(module, "forward", module)).parameters)
+    except (TypeError, ValueError):
+        return None
+    return Kind.BOTH if len(names) > 1 and names[1] in GRADIENT_NAMES else None
+
+
+def audit_balancer(
+    make: Callable[[], Any], kind: Kind, tasks: int, absence: str | None = None, title: str | None = None
+) -> BalancerReport:
+    """Audit a balancer by its answers.
+
+    Args:
+        make: gives a new one each time.
+        kind: what it takes.
+        tasks: how many.
+        absence: the one mark to ask about; zero, 1e-8, NaN and a task left out if not given. `PresentOnly` is asked
+            about its mask, with NaN in the absent task's place.
+        title: for the report.
+
+    Raises:
+        CannotAudit: a balancer whose state nobody describes, one that needs other arguments, or a mark it cannot take.
+    """
+    made = make()
+    masked = isinstance(made, PresentOnly)
+    marks = [Absence.MASK] if masked else [Absence.ZERO, Absence.TINY, Absence.NAN, Absence.OMIT]
+    if absence is not None:
+        if absence not in marks:
+            raise CannotAudit(f"a balancer is not told of an absence by {absence!r}", f"It can be by {_names(marks)}.")
+        marks = [Absence(absence)]
+    try:
+        PresentOnly(copy.deepcopy(made.balancer if masked else made))
+    except (TypeError, ValueError) as error:
+        raise CannotAudit(str(error), "Declare its state as a class attribute task_state.") from error
+    findings, refused = [], {}
+    for mark in marks:
+        try:
+            findings.append(_finding(make, kind, tasks, mark))
+        except Exception as error:  # whatever a balancer raises on a mark, it does not accept it
+            refused[mark] = f"{type(error).__name__}: {' '.join(str(error).split())[:90]}"
+    if not findings:
+        raise CannotAudit("; ".join(f"{mark}: {text}" for mark, text in refused.items()), "Is this what it takes?")
+    return BalancerReport(title or type(made).__name__, tasks, kind, tuple(findings), refused)
+
+
+class _Stream:
+    """Losses and gradients around fixed directions, the same for both sides."""
+
+    def __init__(self, tasks: int) -> None:
+        self.random = torch.Generator().manual_seed(0)
+        self.centre = (self._normal(tasks, PARAMS) + self._normal(1, PARAMS)) / PARAMS**0.5
+        self.draw()
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.random, dtype=torch.float64)
+
+    def draw(self) -> None:
+        self.gradients = self.centre + 0.5 * self._normal(*self.centre.shape) / PARAMS**0.5
+        self.losses = 0.3 + torch.rand(len(self.centre), generator=self.random, dtype=torch.float64)
+
+
+class _Side:
+    """One balancer with what it learns, answering by a mark; a mask where it takes one."""
+
+    def __init__(self, balancer: Any, kind: Kind, mark: Absence) -> None:
+        self.balancer, self.kind, self.mark = balancer.double(), kind, mark
+        inner = balancer.balancer if isinstance(balancer, PresentOnly) else balancer
+        self.inner, self.adam = inner, learner(balancer, inner)
+        self.share, self.sound = math.nan, True
+
+    def step(self, number: int, stream: _Stream, present: Tensor) -> Tensor:
+        losses, gradients = self._filled(stream.losses, stream.gradients, present)
+        mask = present if self.mark == Absence.MASK else None
+        with same_draws(number):
+            update, weights, total = ask(self.balancer, self.kind, losses, gradients, mask, present)
+        self.sound = self.sound and (total is None or math.isfinite(total))
+        if weights is not None and len(weights) == len(present):
+            self.share = float(weights[-1] / weights.abs().sum())
+        if self.adam is not None:
+            self.adam.step()
+            self.adam.zero_grad()
+        if hasattr(self.inner, "update"):
+            after, _ = self._filled(0.95 * stream.losses, stream.gradients, present)
+            self.balancer.update(after, *([] if mask is None else [mask]))
+        if hasattr(self.inner, "step") and number % EPOCH == EPOCH - 1:
+            self.balancer.step()
+        return update
+
+    def _filled(self, losses: Tensor, gradients: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mark == Absence.OMIT:
+            return losses[present], gradients[present]
+        value = VALUES.get(self.mark, torch.nan)
+        slope = torch.nan if self.mark in (Absence.NAN, Absence.MASK) else 0.0  # a tiny constant has no gradient
+        value = value if self.kind != Kind.GRADIENTS else slope
+        return losses.masked_fill(~present, value), gradients.masked_fill(~present.unsqueeze(1), slope)
+
+
+def _finding(make: Callable[[], Any], kind: Kind, tasks: int, mark: Absence) -> BalancerFinding:
+    stream, made = _Stream(tasks), make()
+    inner = made.balancer if isinstance(made, PresentOnly) else made
+    reference = _Side(PresentOnly(copy.deepcopy(inner)), kind, Absence.MASK)
+    side = _Side(made, kind, mark)
+    everyone = torch.ones(tasks, dtype=torch.bool)
+    others = everyone.clone()
+    others[-1] = False
+    away, back = [], {}
+    for number in range(WARM + AWAY + 1):
+        present = others if WARM <= number < WARM + AWAY else everyone
+        found = distance(side.step(number, stream, present), reference.step(number, stream, present))
+        if number == WARM + AWAY:
+            back = found
+        elif number >= WARM:
+            away.append(found)
+        stream.draw()
+    growth = side.share / reference.share if reference.share else math.nan
+    worst = max(away, key=lambda found: (not found["finite"], _or_zero(found["difference"])))
+    during, after = in_words(worst), return_in_words(back, growth)
+    verdict, reason = _judge(during, after, worst, back, growth)
+    if verdict in (Verdict.SAFE, Verdict.DISTURBED) and not side.sound:
+        verdict, reason = Verdict.UNSTABLE, "the total is NaN or infinite, though the update is not"
+    return BalancerFinding(
+        mark, verdict, reason, during, after, worst["ratio"], worst["cosine"], growth, _call(kind, mark)
+    )
+
+
+def _judge(
+    during: Effect, after: Effect, worst: Mapping[str, Any], back: Mapping[str, Any], growth: float
+) -> tuple[Verdict, str]:
+    if Effect.NAN in (during, after):
+        return Verdict.UNSTABLE, f"the update is NaN {'while it is away' if during == Effect.NAN else 'on its return'}"
+    if during == Effect.STOPPED:
+        return Verdict.UNSTABLE, f"nobody learns while it is away: the update's length is x {worst['ratio']:.2g}"
+    if after != Effect.UNTOUCHED:
+        share = f", the task's share of the weights is x {growth:.3g}" if growth == growth else ""
+        return Verdict.PHANTOM, f"on its return the update differs by {back['difference']:.2g} of its length{share}"
+    if during == Effect.SHRUNK:
+        return Verdict.DISTURBED, f"the present tasks' update shrinks to x {worst['ratio']:.3g}"
+    if during == Effect.CHANGED:
+        return Verdict.DISTURBED, (
+            f"the present tasks' update points elsewhere: cosine {worst['cosine']:.3g}, length x {worst['ratio']:.3g}"
+        )
+    return Verdict.SAFE, "the present tasks' update and the state are what they are without it"
+
+
+def _call(kind: Kind, mark: Absence) -> str:
+    names = {Kind.LOSSES: "losses", Kind.GRADIENTS: "jacobian", Kind.BOTH: "losses, jacobian"}[kind]
+    return f"module({names}{', present=mask' if mark == Absence.MASK else ''})"
+
+
+def _or_zero(value: float) -> float:
+    return value if value == value else 0.0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return str(value)
+
+
+def _names(marks: Sequence[Absence]) -> str:
+    return ", ".join(str(mark) for mark in marks)
+
+
+def _mark_text(mark: Absence, kind: Kind) -> str:
+    if mark == Absence.OMIT:
+        return "it is left out: one entry fewer is handed over"
+    if mark == Absence.MASK:
+        return "a presence mask is False for it (NaN in its place)"
+    return MARK_TEXT[mark] if kind != Kind.GRADIENTS else MARK_TEXT[mark].replace("loss", "gradient")
