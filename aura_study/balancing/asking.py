@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from aura_study.balancing.registry import Effect, Kind
+from aura_study.balancing.entry import Effect, Kind
 
 UNTOUCHED_WITHIN, SAME_DIRECTION, STOPPED_BELOW, SHARE_MOVED = 0.01, 0.9999, 1e-3, 1.05
 
@@ -79,7 +79,7 @@ def ask(
         there = mask
     if len(there) != len(leaf):
         there = torch.ones(len(leaf), dtype=torch.bool)  # the others were left out
-    return Told(leaf.grad[there] @ gradients[there], leaf.grad, float(told))
+    return Told(leaf.grad[there] @ gradients[there], leaf.grad, float(told.detach()))
 
 
 def distance(update: Tensor, reference: Tensor) -> dict[str, Any]:

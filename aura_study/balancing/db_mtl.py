@@ -48,3 +48,7 @@ class DBMTL(nn.Module):
         self.running = past * running + (1 - past) * gradients
         norms = self.running.norm(dim=1)
         return (norms.max() / (norms + self.EPSILON)) @ self.running
+
+    def reset(self) -> None:
+        """Running gradients forgotten."""
+        self.running, self.calls = None, torch.zeros_like(self.calls)

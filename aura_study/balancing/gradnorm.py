@@ -60,3 +60,7 @@ class GradNorm(nn.Module):
         targets = pulls.mean() * (rates / rates.mean()) ** self.alpha
         moved = (weights - self.lr * torch.sign(pulls - targets) * norms).clamp_min(1e-6)
         self.weights = moved * len(losses) / moved.sum()
+
+    def reset(self) -> None:
+        """Weights back to 1, first losses forgotten."""
+        self.weights, self.initial = torch.ones_like(self.weights), torch.full_like(self.initial, torch.nan)
