@@ -48,7 +48,8 @@ def execute(
     ``NAME.failed.ipynb``.
 
     Raises:
-        NotebookFailed: a cell raised or the kernel died; the text names notebook, cell and parameters.
+        NotebookFailed: a cell raised, the kernel died, or the result could not be written; the text names notebook,
+            cell and parameters.
     """
     import nbformat
     import papermill
@@ -82,7 +83,7 @@ def execute(
         kept = _keep(partial, failed, source, redact)
         reason = f"{error.ename}: {error.evalue}" if error.evalue else str(error.ename)
         raise NotebookFailed(_failure(source.stem, follow, reason, parameters, failed if kept else None)) from error
-    except (DeadKernelError, CellTimeoutError, RuntimeError, nbformat.ValidationError) as error:
+    except (DeadKernelError, CellTimeoutError, RuntimeError, OSError, nbformat.ValidationError) as error:
         kept = _keep(partial, failed, source, redact)
         reason = "the kernel died" if isinstance(error, DeadKernelError) else f"{type(error).__name__}: {error}"
         raise NotebookFailed(_failure(source.stem, follow, reason, parameters, failed if kept else None)) from error

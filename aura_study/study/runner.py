@@ -75,7 +75,8 @@ def run_study(
                 _write_manifest(request, source, data.files, bool(outcome.executed or outcome.failed))
             outcome.report = _build_report(request.folders)
     except OSError as error:
-        raise StudyError(f"cannot write the run to {request.folders.results}: {error.strerror or error}") from error
+        reason = f"cannot write the run to {request.folders.results}: {error.strerror or error}"
+        raise StudyError("\n".join([*map(str, outcome.failed.values()), reason])) from error
     except KeyboardInterrupt:
         done = len(outcome.executed) + len(outcome.unchanged)
         console.print(

@@ -128,7 +128,9 @@ def verify(
     for name in held.notebooks.keys() - set(chosen):
         plan.skipped[name] = "not among the notebooks asked for"
     found = _run_again(plan, wanted, budget, console or Console(stderr=True))
-    altered = dict(contradictions(folders, ledger, held))
+    altered: dict[str, str] = {}
+    for claim, why in contradictions(folders, ledger, held):
+        altered.setdefault(claim, why)  # the first is the nearest to the cause
     checks = [_check(row, found, plan.skipped, altered.get(row.claim)) for row in ledger.claims]
     checks += [
         Check(claim, "", Status.RECORD_ALTERED, why) for claim, why in altered.items() if claim not in ledger.rows

@@ -122,7 +122,9 @@ class LocalEngine(Engine):
 
     def _workers(self) -> Any:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(max_workers=self.workers)
+            self._pool = ProcessPoolExecutor(
+                max_workers=self.workers, initializer=_end_with_parent, initargs=(os.getpid(),)
+            )
         return self._pool
 
 
@@ -234,6 +236,17 @@ def build_engine(cluster: str | None, workers: int) -> Engine:
         StudyError: an address that is none, or dask is not installed.
     """
     return ClusterEngine(cluster) if cluster else LocalEngine(workers)
+
+
+def _end_with_parent(parent: int) -> None:
+    """In a worker: end when the sweep's process has, for a killed parent tells its children nothing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _checked(ended: Ended, folder: Path) -> Ended:
