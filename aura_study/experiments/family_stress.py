@@ -91,6 +91,8 @@ def _judged(entry: Balancer, rows: Tensor) -> dict[str, object]:
     length = float(alone.norm())
     apart = float("inf") if isinstance(cured, str) else float((cured - alone).norm())
     cure = apart / length if length > 0 else apart
+    if length == 0 and not isinstance(zero, str) and not zero.any():
+        return {"effect": "0 alone too", "cure": cure, "error": None}
     return {
         "effect": str(Effect.ERROR if isinstance(zero, str) else in_words(distance(zero, alone))),
         "cure": cure,
