@@ -179,6 +179,33 @@ def sweep(
 
 
 @app.command()
+def train(
+    parameter: Assignments = None,
+    parameter_file: Annotated[
+        Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p wins over it.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="Run name or results folder.")] = "training",
+    precision: Annotated[str, typer.Option(help="Of the forward pass: no (float32) or bf16.")] = "no",
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Leave GPUs alone.")] = False,
+    list_parameters: Annotated[bool, typer.Option("--list", help="List the parameters, and do nothing.")] = False,
+) -> None:
+    """Train one model, on many devices under `accelerate launch -m aura_study train`; goes on from its checkpoint."""
+    from rich.console import Console
+
+    from aura_study.sweep import tables
+    from aura_study.sweep.grid import Grid, read_grid_file
+
+    if list_parameters:
+        Console().print(tables.parameters("training"))
+        return
+    grid = Grid.of("training", parameter or [], read_grid_file(parameter_file) if parameter_file else None)
+    from aura_study.parallel.command import train_command
+
+    train_command(grid, _folders(out), precision, checkpoint_every, cpu)
+
+
+@app.command()
 def verify(
     run: Annotated[str, typer.Argument(help="Run name or results folder.")],
     notebooks: Annotated[list[str] | None, typer.Argument(help="Only these notebooks; all if none.")] = None,
@@ -261,8 +288,8 @@ def _folders(run: str) -> "RunFolders":
 
     try:
         return RunFolders.of(run)
-    except ValueError as error:
-        raise StudyError(str(error)) from error
+    except (ValueError, RuntimeError) as error:  # RuntimeError: the home of a user who does not exist
+        raise StudyError(f"run {run!r}: {error}") from error
 
 
 def _data_errors() -> tuple[type[Exception], ...]:

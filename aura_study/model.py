@@ -132,6 +132,14 @@ class AuraModel(nn.Module):
                 }
             )
 
+    def set_dropout(self, dropout: float) -> None:
+        """Give every dropout layer, the encoder's too, this probability."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+            elif isinstance(module, nn.MultiheadAttention):
+                module.dropout = dropout
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of the tasks present in ``batch``, each of shape ``(its rows, outputs)``."""
         states, layout = encode(self.encoder, batch)

@@ -52,9 +52,12 @@ class TrajectoryRecorder:
         tasks: names, in the order of every ``(tasks,)`` value.
         policy, seed: constant columns.
         device: where the values live.
+        start: number of the first step recorded.
     """
 
-    def __init__(self, path: Path, tasks: Sequence[str], policy: str, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, tasks: Sequence[str], policy: str, seed: int, device: torch.device, start: int = 0
+    ) -> None:
         self.path = path
         self._tasks = tuple(tasks)
         self._policy = policy
@@ -63,7 +66,7 @@ class TrajectoryRecorder:
         self._present = np.empty((CHUNK, len(tasks)), dtype=bool)
         self._lr = np.empty(CHUNK)
         self._filled = 0
-        self._written = 0
+        self._written = start
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._writer: pq.ParquetWriter | None = None
 

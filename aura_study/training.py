@@ -51,6 +51,7 @@ class TrainingSettings(BaseModel):
     gamma: float = Field(2.0, ge=0, description="focal loss of toxicity and sentiment")
     alpha: float | None = Field(None, ge=0, le=1, description="focal loss's weight of toxicity's class 1; None: none")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="of toxicity and sentiment")
+    dropout: float | None = Field(None, ge=0, lt=1, description="of every dropout layer; None: the model's own")
     seed: int = Field(0, ge=0, description="of dropout")
 
     @model_validator(mode="after")

@@ -54,7 +54,8 @@ class Batches:
         schedule: which rows; its sizes must be those of the splits.
         pad_to_multiple_of: round the longest row up to a multiple of this, for kernels that like it.
 
-    Iterating gives `Batch` after `Batch` without end; ``iterate(start, stop)`` gives a range of steps.
+    Iterating gives `Batch` after `Batch` without end; ``iterate(start, stop)`` gives a range of steps;
+    ``collate(rows)`` makes the `Batch` of any rows by task.
 
     Raises:
         ValueError: tasks or sizes that differ between splits and schedule; an unknown task.
@@ -67,7 +68,7 @@ class Batches:
         if sizes != dict(schedule.sizes):
             raise ValueError(f"the schedule's sizes {dict(schedule.sizes)} are not the splits' {sizes}")
         self.schedule = schedule
-        self._collate = _Collator(splits, pad_to_multiple_of)
+        self.collate = _Collator(splits, pad_to_multiple_of)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,11 +77,11 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """Micro-batch ``step``."""
-        return self._collate(self.schedule.batch(step))
+        return self.collate(self.schedule.batch(step))
 
     def iterate(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Micro-batches ``start`` to ``stop`` (exclusive; endless if not given)."""
-        return map(self._collate, self.schedule.batches(start, stop))
+        return map(self.collate, self.schedule.batches(start, stop))
 
     def __iter__(self) -> Iterator[Batch]:
         return self.iterate()

@@ -94,6 +94,8 @@ def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     encoder = build_encoder(job.encoder, vocabulary, job.max_length, seed, pad)
     attention_dropout = 0.0 if job.encoder == "tiny" else None
     model = AuraModel(encoder, tuple(TASKS.values()), attention_dropout=attention_dropout, seed=seed)
+    if job.settings.dropout is not None:
+        model.set_dropout(job.settings.dropout)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
