@@ -10,6 +10,9 @@ import pooch
 
 from aura_study import paths
 
+SILENCE_SECONDS = 30.0
+"""How long a server may say nothing before a download is given up."""
+
 
 class DataError(ValueError):
     """A data file whose content is not what it should be."""
@@ -155,7 +158,8 @@ def _download(file: DataFile, path: Path) -> None:
     level = logger.level
     logger.setLevel("WARNING")
     try:
-        pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=path.name, path=path.parent)
+        reader = pooch.HTTPDownloader(timeout=SILENCE_SECONDS)
+        pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=path.name, path=path.parent, downloader=reader)
     except (OSError, ValueError) as error:
         raise MissingDataError(f"data file {file.name} could not be downloaded from {file.url}: {error}") from error
     finally:

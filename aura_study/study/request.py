@@ -44,8 +44,8 @@ def read_parameter_file(path: Path) -> Overrides:
         StudyError: the file cannot be read, or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = _plain_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise StudyError(f"cannot read parameters from {path}: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
@@ -93,8 +93,8 @@ class Request:
         name = out or default_name(profile, data, overrides)
         try:
             folders = RunFolders.of(name)
-        except ValueError as error:
-            raise StudyError(str(error)) from error
+        except (ValueError, RuntimeError) as error:  # RuntimeError: the home of a user who does not exist
+            raise StudyError(f"--out {name!r}: {error}") from error
         destination = name if folders.results.name == name else str(folders.results)
         common = {"data": data, "out": destination}
         parameters = {
@@ -124,9 +124,26 @@ def _parse_value(name: str, value: str) -> Any:
     if not value.startswith(("[", "{")):
         return None if value.lower() in ("none", "null") else value
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise StudyError(f"parameter {name!r}: cannot read {value!r} as a list") from error
+        return _plain_yaml(value)
+    except ValueError as error:
+        shown = value if len(value) < 80 else f"{value[:80]}..."
+        raise StudyError(f"parameter {name!r}: cannot read {shown!r} as a list") from error
+
+
+def _plain_yaml(text: str) -> Any:
+    """YAML of plain values; anchors are refused, for a few lines of them unfold into more than a machine can hold.
+
+    Raises:
+        ValueError: whatever is wrong with it; PyYAML has half a dozen other ways to say so.
+    """
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("anchors and aliases are not used here")
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (yaml.YAMLError, AttributeError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _refuse_unknown(overrides: Overrides, chosen: Registry, registry: Registry) -> None:
