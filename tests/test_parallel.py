@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -22,6 +23,13 @@ from aura_study.experiments.training_runs import Presence
 from aura_study.losses import MaskedKendallLoss
 from aura_study.parallel.ranks import ShardedLoss, shard
 from aura_study.recording import read_trajectories
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate():
+    """accelerate keeps its first settings for the whole process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
 
 POINT = {
     "rows": 64,
