@@ -59,16 +59,17 @@ def follow(
     fills: Sequence[Fill],
     lr: float,
     epoch: int,
+    draws: int = 0,
 ) -> Iterator[dict[str, object]]:
     """Train with the cured balancer; ask the same balancer with other fills the same questions, step by step.
 
-    ``steps`` is how long all are there, how long those not ``present`` are away, and how long all are back. One row per
-    fill and step: the update's length over the cured one's, their cosine, their difference over the cured length, and
+    ``steps`` is how long all are there, how long those not ``present`` are away, and how long all are back; ``draws`` seeds
+    what random balancers draw. One row per fill and step: the update's length over the cured one's, their cosine, their difference over the cured length, and
     the share of the summed weights that the tasks that were away have, by both.
     """
     problem = make_problem()
-    cured = Session(entry, problem.tasks, Fill.CURED, lr, epoch)
-    others: dict[Fill, Session | str] = {fill: Session(entry, problem.tasks, fill, lr, epoch) for fill in fills}
+    cured = Session(entry, problem.tasks, Fill.CURED, lr, epoch, draws)
+    others: dict[Fill, Session | str] = {fill: Session(entry, problem.tasks, fill, lr, epoch, draws) for fill in fills}
     warm, away, back = steps
     everyone = torch.ones_like(present)
     for step in range(warm + away + back):
@@ -161,7 +162,7 @@ def random_problems(p: FamilyParameters, fills: Sequence[Fill] = (Fill.ZERO,)) -
         for seed in seeds(p.problems if tasks <= LARGE else 1, p.seed):
             for entry in BALANCERS:
                 make = _random(tasks, seed)
-                rows = follow(entry, make, present_mask(tasks, absent), (3, 3, 1), fills, p.balancer_lr, epoch=1)
+                rows = follow(entry, make, present_mask(tasks, absent), (3, 3, 1), fills, p.balancer_lr, 1, 1000 * seed)
                 where = {"problem": f"random {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
                 found += _run(rows, entry, **where)
     return pd.DataFrame(found)
@@ -182,7 +183,9 @@ def trained_layer(
     for seed in seeds(p.problems, p.seed):
         for entry in BALANCERS:
             make = _layer(tasks, seed)
-            steps = list(follow(entry, make, present_mask(tasks, absent), (p.away,) * 3, fills, p.balancer_lr, epoch=5))
+            steps = list(
+                follow(entry, make, present_mask(tasks, absent), (p.away,) * 3, fills, p.balancer_lr, 5, 1000 * seed)
+            )
             where = {"problem": f"layer {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
             found += _run(iter(steps), entry, **where)
             paths.append(pd.DataFrame(steps).assign(balancer=entry.name, seed=seed))

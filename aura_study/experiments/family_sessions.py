@@ -47,16 +47,19 @@ class Session:
         fill: what stands in for absent tasks.
         lr: of Adam on what the balancer learns by gradient.
         epoch: steps after which DWA's epoch ends.
+        draws: first seed of what random balancers draw, one per step.
     """
 
-    def __init__(self, entry: Balancer, tasks: int, fill: Fill, lr: float = 0.05, epoch: int = 5) -> None:
+    def __init__(
+        self, entry: Balancer, tasks: int, fill: Fill, lr: float = 0.05, epoch: int = 5, draws: int = 0
+    ) -> None:
         self.kind, self.fill, self.tasks, self.epoch = entry.kind, fill, tasks, epoch
         self._cured = fill == Fill.CURED
         made = entry.make(tasks).double()
         self.inner = made
         self.balancer: Any = PresentOnly(made) if self._cured else made
         self.adam = learner(self.balancer, made, lr)
-        self.steps = 0
+        self.steps, self.draws = 0, draws
         self._seen: list[Tensor] = []
         weighting = getattr(made, "weighting", None)
         if isinstance(weighting, nn.Module) and entry.kind == Kind.GRADIENTS:
@@ -66,7 +69,7 @@ class Session:
         """One step on the problem's batch; learns what the balancer learns by gradient."""
         losses, gradients = self._filled(problem.losses(), problem.gradients(), present)
         self._seen.clear()
-        with same_draws(self.steps):
+        with same_draws(self.draws + self.steps):
             update, found, _ = ask(
                 self.balancer, self.kind, losses, gradients, present if self._cured else None, present
             )
