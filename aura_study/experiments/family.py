@@ -63,9 +63,10 @@ def follow(
 ) -> Iterator[dict[str, object]]:
     """Train with the cured balancer; ask the same balancer with other fills the same questions, step by step.
 
-    ``steps`` is how long all are there, how long those not ``present`` are away, and how long all are back; ``draws`` seeds
-    what random balancers draw. One row per fill and step: the update's length over the cured one's, their cosine, their difference over the cured length, and
-    the share of the summed weights that the tasks that were away have, by both.
+    ``steps`` is how long all are there, how long those not ``present`` are away, and how long all are back; ``draws``
+    seeds what random balancers draw. One row per fill and step: the update's length over the cured one's, their
+    cosine, their difference over the cured length, and the share of the summed weights that the tasks that were away
+    have, by both.
     """
     problem = make_problem()
     cured = Session(entry, problem.tasks, Fill.CURED, lr, epoch, draws)
