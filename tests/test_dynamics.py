@@ -8,7 +8,8 @@ import pytest
 from scipy.special import ndtri
 
 from aura_study.dynamics import grid, micro_batches, simulate, trajectories
-from aura_study.dynamics.random import normal, stream_key, uniform
+from aura_study.dynamics.draws import AHEAD
+from aura_study.dynamics.random import normal, quantiles, stream_key, uniform
 from aura_study.theory.forms import FORMS, LOG_SIGMA
 from aura_study.theory.optimizers import SGD, Adam
 
@@ -79,6 +80,29 @@ def test_normal_is_the_quantile_of_the_uniform() -> None:
     z = np.array([normal(key, counter) for counter in counters])
     np.testing.assert_allclose(z, ndtri(u), rtol=1e-12, atol=1e-15)
     assert np.abs(z).max() > 3.5
+
+
+def test_normals_drawn_together_are_those_drawn_one_by_one() -> None:
+    """Bit for bit, in the centre, in both tails and at u = 1."""
+    key = np.uint64(5)
+    u = np.append([uniform(key, counter) for counter in np.arange(5_000, dtype=np.uint64)], 1.0)
+    together, room = np.zeros(u.size), np.zeros(u.size, np.int64)
+    quantiles(u, u.size, together, room)
+    assert together[:-1].tolist() == [normal(key, counter) for counter in np.arange(5_000, dtype=np.uint64)]
+    assert together[-1] == together.max() < 9
+
+
+def test_a_step_sums_its_micro_batches_wherever_the_draws_are_cut() -> None:
+    """More micro-batches a step than are drawn at a time, with an absent stretch: the sums of `micro_batches`."""
+    cells = grid(presence=0.3, noise=0.5, batch=2, accumulation=AHEAD + 7, absent_start=3, absent_steps=4, rate=0.1)
+    present, losses = micro_batches(cells, 3 * AHEAD, seed=2)
+    _, thetas = trajectories(cells, 3 * AHEAD, seed=2)
+    theta, path = 0.0, [0.0]
+    for loss in losses[0].sum(axis=1) / (AHEAD + 7):
+        theta -= 0.1 * (1 - np.exp(-2 * theta) * loss)
+        path.append(theta)
+    np.testing.assert_allclose(thetas[0], path, rtol=1e-12, atol=1e-12)
+    assert not present[0, 3:7].any()
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(1, 1), (16, 4)])

@@ -31,7 +31,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from aura_study.dynamics.kernel import CELL, FORMS, OUTCOME, POLICIES, draw, run
+from aura_study.dynamics.draws import draw
+from aura_study.dynamics.kernel import CELL, FORMS, OUTCOME, POLICIES, run
 from aura_study.theory.forms import FORMS as CLOSED_FORMS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 

@@ -1,24 +1,28 @@
-r"""The grid's inner loop, compiled: one cell's parameter through all its steps, in constant memory.
+r"""The grid's inner loop, compiled: a block of cells' parameters through all their steps, in constant memory.
 
 A step's gradient is the mean over its micro-batches of w'(theta) L + r'(theta), where an absent micro-batch
 contributes r'(theta) (unmasked) or nothing (masked, frozen). Written out independently of ``aura_study.losses``,
 ``aura_study.theory`` and ``torch.optim``, which test it.
+
+One step of one cell is a chain in which each operation waits for the one before. A few cells advance side by side, so
+that the processor works on one's chain while another's waits, and small functions are copied into the loop, because a
+call with a record costs as much as a division. What is drawn does not wait for anything: see
+``aura_study.dynamics.draws``.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from aura_study.dynamics.random import normal, stream_key, uniform
+from aura_study.dynamics.draws import AHEAD, draw_steps, room
+from aura_study.dynamics.random import compiled, copied, stream_key
 
 FORMS = ("sigma", "log_sigma", "log_variance", "aura_softplus", "log_one_plus_square")
 SIGMA, LOG_SIGMA, LOG_VARIANCE, AURA_SOFTPLUS = range(4)
 POLICIES = ("unmasked", "masked", "frozen")
 UNMASKED, MASKED, FROZEN = range(3)
 EPSILON = 1e-8  # of AURA's softplus weight
-DRAWS = np.uint64(2)  # per micro-batch: one for the presence, one for the loss
 
 CELL = np.dtype(
     [
@@ -58,8 +62,28 @@ OUTCOME = np.dtype(
     ]
 )
 
+STATE = np.dtype(
+    [
+        ("key", np.uint64),
+        ("theta", np.float64),
+        ("weight", np.float64),
+        ("slope", np.float64),
+        ("pull", np.float64),
+        ("m", np.float64),
+        ("v", np.float64),
+        ("left1", np.float64),  # beta1^steps, what Adam's first moment still lacks
+        ("left2", np.float64),
+        ("share", np.float64),
+        ("floor", np.float64),  # of the band that counts as settled
+        ("ceiling", np.float64),
+        ("returned", np.int64),
+        ("outside", np.int64),  # last step outside the band
+    ]
+)
+SIDE_BY_SIDE = 8
 
-@njit(nogil=True)
+
+@compiled
 def slopes(form: int, theta: float) -> tuple[float, float, float]:
     """Weight, its slope and the regulariser's slope at ``theta``."""
     if form == LOG_SIGMA:
@@ -82,45 +106,7 @@ def slopes(form: int, theta: float) -> tuple[float, float, float]:
     return weight, slope, 2.0 * theta / (1.0 + theta * theta)
 
 
-@njit(nogil=True)
-def samples_present(u: float, presence: float, batch: int, none: float) -> int:
-    """Number of the task's samples in a micro-batch: the binomial quantile of ``u``; ``none`` = (1 - p)^batch."""
-    if presence >= 1.0:
-        return batch
-    if u <= none:
-        return 0
-    chance, below = none, none
-    count = 0
-    while u > below and count < batch:
-        chance *= (batch - count) / (count + 1.0) * presence / (1.0 - presence)
-        below += chance
-        count += 1
-    return count
-
-
-@njit(nogil=True)
-def log_variance_of_mean(noise: float, count: int) -> float:
-    """Variance of the log of a lognormal whose coefficient of variation is ``noise / sqrt(count)``."""
-    return math.log1p(noise * noise / count)
-
-
-@njit(nogil=True)
-def micro_batch(key: Any, number: Any, cell: Any, none: float, single: float, level: float) -> tuple[bool, float]:
-    """Presence and mean loss of micro-batch ``number`` of a stream.
-
-    ``none`` is the chance that the task has no sample in it, ``single`` the `log_variance_of_mean` of one sample.
-    """
-    first = number * DRAWS
-    count = samples_present(uniform(key, first), cell.presence, cell.batch, none)
-    if count == 0:
-        return False, 0.0
-    if cell.noise == 0.0:
-        return True, level
-    spread = single if count == 1 else log_variance_of_mean(cell.noise, count)
-    return True, level * math.exp(math.sqrt(spread) * normal(key, first + np.uint64(1)) - 0.5 * spread)
-
-
-@njit(nogil=True)
+@compiled
 def run(
     cells: Any,
     outcomes: Any,
@@ -134,94 +120,114 @@ def run(
 ) -> None:
     """Simulate ``cells`` and fill ``outcomes``; every ``every``-th theta goes to ``traces`` unless that is 0."""
     steps = schedule.size
-    for i in range(cells.size):
-        cell = cells[i]
-        out = outcomes[i]
-        key = stream_key(seed, cell.stream)
-        none, single = (1.0 - cell.presence) ** cell.batch, log_variance_of_mean(cell.noise, 1)
-        returned = cell.absent_start + cell.absent_steps
-        theta, m, v = cell.theta0, 0.0, 0.0
-        left1, left2 = 1.0, 1.0
-        sum_theta, sum_weight, sum_present = 0.0, 0.0, 0.0
-        out.max_weight, out.low_weight = 0.0, math.inf
-        out.start_weight, out.return_weight = math.nan, math.nan
-        floor, ceiling = math.nan, math.nan
-        share = 1.0 / cell.accumulation
-        outside, undefined = -1, -1
-        for t in range(steps):
-            weight, weight_slope, pull = slopes(cell.form, theta)
-            if undefined < 0 and (not math.isfinite(weight) or (cell.form == SIGMA and theta <= 0.0)):
-                undefined = t
-            if every > 0 and t % every == 0:
-                traces[i, t // every] = theta
-            if t == cell.absent_start:
-                out.start_weight = weight
-                floor, ceiling = weight / band, weight * band
-            if t == returned:
-                out.return_weight = weight
-            if t >= returned:
-                out.low_weight = min(out.low_weight, weight)
-                if not floor <= weight <= ceiling:
-                    outside = t
-            out.max_weight = max(out.max_weight, weight)
-
-            here, loss = 0, 0.0
-            if t < cell.absent_start or t >= returned:
-                for a in range(cell.accumulation):
-                    present, value = micro_batch(
-                        key, np.uint64(t * cell.accumulation + a), cell, none, single, cell.loss * profile[t]
+    states = np.zeros(SIDE_BY_SIDE, STATE)
+    here, loss = np.zeros((SIDE_BY_SIDE, AHEAD), np.int64), np.zeros((SIDE_BY_SIDE, AHEAD))
+    scratch = room()
+    for first in range(0, cells.size, SIDE_BY_SIDE):
+        last = min(first + SIDE_BY_SIDE, cells.size)
+        for i in range(first, last):
+            begin(cells[i], states[i - first], outcomes[i], seed)
+        for start in range(0, steps, AHEAD):
+            stop = min(start + AHEAD, steps)
+            for j in range(last - first):
+                draw_steps(states[j].key, start, cells[first + j], profile[start:stop], here[j], loss[j], scratch)
+            for t in range(start, stop):
+                for j in range(last - first):
+                    i = first + j
+                    if every > 0 and t % every == 0:
+                        traces[i, t // every] = states[j].theta
+                    watch(cells[i], states[j], outcomes[i], t, band)
+                    step(
+                        cells[i],
+                        states[j],
+                        outcomes[i],
+                        here[j, t - start],
+                        loss[j, t - start],
+                        schedule[t],
+                        t >= burn_in,
                     )
-                    if present:
-                        here += 1
-                        loss += value
-            if t >= burn_in:
-                sum_theta += theta
-                sum_weight += weight
-                sum_present += weight * here * share
-
-            if cell.policy == FROZEN and here == 0:
-                continue
-            terms = cell.accumulation if cell.policy == UNMASKED else here
-            gradient = (weight_slope * loss + pull * terms) * share if terms > 0 else 0.0
-            rate = cell.rate * schedule[t]
-            if cell.decoupled:
-                theta *= 1.0 - rate * cell.weight_decay
-            else:
-                gradient += cell.weight_decay * theta
-            if cell.adam:
-                left1 *= cell.momentum
-                left2 *= cell.beta2
-                m += (1.0 - cell.momentum) * (gradient - m)
-                v = cell.beta2 * v + (1.0 - cell.beta2) * gradient * gradient
-                root = math.sqrt(1.0 - left2)
-                theta -= rate * root / (1.0 - left1) * m / (math.sqrt(v) + cell.epsilon * root)
-            else:
-                m = cell.momentum * m + gradient
-                theta -= rate * m
-        out.theta = theta
-        out.weight = slopes(cell.form, theta)[0]
-        if every > 0:
-            traces[i, (steps - 1) // every + 1] = theta
-        kept = steps - burn_in
-        out.mean_theta, out.mean_weight, out.mean_present_weight = (
-            sum_theta / kept,
-            sum_weight / kept,
-            sum_present / kept,
-        )
-        out.settled_after = -1 if outside == steps - 1 else max(outside + 1 - returned, 0)
-        out.undefined_step = undefined
+        for i in range(first, last):
+            finish(cells[i], states[i - first], outcomes[i], steps, burn_in)
+            if every > 0:
+                traces[i, (steps - 1) // every + 1] = outcomes[i].theta
 
 
-@njit(nogil=True)
-def draw(cells: Any, profile: Any, seed: Any, present: Any, losses: Any) -> None:
-    """Fill ``present`` and ``losses``, shape ``(cells, steps, accumulation)``, with what `run` draws."""
-    for i in range(cells.size):
-        cell = cells[i]
-        key = stream_key(seed, cell.stream)
-        none, single = (1.0 - cell.presence) ** cell.batch, log_variance_of_mean(cell.noise, 1)
-        for t in range(profile.size):
-            if cell.absent_start <= t < cell.absent_start + cell.absent_steps:
-                continue
-            for a in range(cell.accumulation):
-                number = np.uint64(t * cell.accumulation + a)
-                present[i, t, a], losses[i, t, a] = micro_batch(key, number, cell, none, single, cell.loss * profile[t])
+@compiled
+def begin(cell: Any, state: Any, out: Any, seed: Any) -> None:
+    """Set a cell's state and outcomes before its first step."""
+    state.key = stream_key(seed, cell.stream)
+    state.share = 1.0 / cell.accumulation
+    state.returned = cell.absent_start + cell.absent_steps
+    state.theta, state.m, state.v = cell.theta0, 0.0, 0.0
+    state.left1, state.left2 = 1.0, 1.0
+    state.floor, state.ceiling = math.nan, math.nan
+    state.outside = -1
+    out.mean_theta, out.mean_weight, out.mean_present_weight = 0.0, 0.0, 0.0
+    out.max_weight, out.low_weight = 0.0, math.inf
+    out.start_weight, out.return_weight = math.nan, math.nan
+    out.undefined_step = -1
+
+
+@copied
+def watch(cell: Any, state: Any, out: Any, t: int, band: float) -> None:
+    """Compute weight and slopes at the state's theta and note what the outcomes say of them."""
+    weight, state.slope, state.pull = slopes(cell.form, state.theta)
+    state.weight = weight
+    if out.undefined_step < 0 and (not math.isfinite(weight) or (cell.form == SIGMA and state.theta <= 0.0)):
+        out.undefined_step = t
+    if t == cell.absent_start:
+        out.start_weight = weight
+        state.floor, state.ceiling = weight / band, weight * band
+    if t == state.returned:
+        out.return_weight = weight
+    if t >= state.returned:
+        out.low_weight = min(out.low_weight, weight)
+        if not state.floor <= weight <= state.ceiling:
+            state.outside = t
+    out.max_weight = max(out.max_weight, weight)
+
+
+@copied
+def step(cell: Any, state: Any, out: Any, here: int, loss: float, rate: float, counts: bool) -> None:
+    """Move theta; ``counts`` says whether the step enters the means."""
+    if counts:  # sums until `finish`
+        out.mean_theta += state.theta
+        out.mean_weight += state.weight
+        out.mean_present_weight += state.weight * here * state.share
+    if cell.policy != FROZEN or here > 0:
+        terms = cell.accumulation if cell.policy == UNMASKED else here
+        gradient = (state.slope * loss + state.pull * terms) * state.share if terms > 0 else 0.0
+        move(cell, state, gradient, cell.rate * rate)
+
+
+@copied
+def move(cell: Any, state: Any, gradient: float, rate: float) -> None:
+    """One optimiser step, as ``torch.optim`` takes it."""
+    theta = state.theta
+    if cell.decoupled:
+        theta *= 1.0 - rate * cell.weight_decay
+    else:
+        gradient += cell.weight_decay * theta
+    if cell.adam:
+        state.left1 *= cell.momentum
+        state.left2 *= cell.beta2
+        state.m += (1.0 - cell.momentum) * (gradient - state.m)
+        state.v = cell.beta2 * state.v + (1.0 - cell.beta2) * gradient * gradient
+        root = math.sqrt(1.0 - state.left2)
+        theta -= rate * root / (1.0 - state.left1) * state.m / (math.sqrt(state.v) + cell.epsilon * root)
+    else:
+        state.m = cell.momentum * state.m + gradient
+        theta -= rate * state.m
+    state.theta = theta
+
+
+@compiled
+def finish(cell: Any, state: Any, out: Any, steps: int, burn_in: int) -> None:
+    """Turn sums into means and states into outcomes after the last step."""
+    kept = steps - burn_in
+    out.theta = state.theta
+    out.weight = slopes(cell.form, state.theta)[0]
+    out.mean_theta /= kept
+    out.mean_weight /= kept
+    out.mean_present_weight /= kept
+    out.settled_after = -1 if state.outside == steps - 1 else max(state.outside + 1 - state.returned, 0)

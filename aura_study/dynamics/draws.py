@@ -1,0 +1,128 @@
+r"""Presences and losses of a cell's micro-batches, drawn some way ahead.
+
+They depend on nothing that the parameter does, so that they are drawn many at a time, in loops without branches that
+the compiler turns into vector instructions; one by one they would take most of a cell's time.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from aura_study.dynamics.random import compiled, quantiles, stream_key, uniform
+
+AHEAD = 64
+"""Micro-batches drawn at a time."""
+DRAWS = 2  # per micro-batch: one for the presence, one for the loss
+
+
+@compiled
+def samples_present(u: float, presence: float, batch: int, none: float) -> int:
+    """Number of the task's samples in a micro-batch: the binomial quantile of ``u``; ``none`` = (1 - p)^batch."""
+    if presence >= 1.0:
+        return batch
+    if u <= none:
+        return 0
+    chance, below = none, none
+    count = 0
+    while u > below and count < batch:
+        chance *= (batch - count) / (count + 1.0) * presence / (1.0 - presence)
+        below += chance
+        count += 1
+    return count
+
+
+@compiled
+def log_variance_of_mean(noise: float, count: int) -> float:
+    """Variance of the log of a lognormal whose coefficient of variation is ``noise / sqrt(count)``."""
+    return math.log1p(noise * noise / count)
+
+
+@compiled
+def room() -> Any:
+    """Scratch arrays of `draw_steps`: counts, factors, and those of `draw_ahead`."""
+    rest = np.zeros(AHEAD), np.zeros(AHEAD), np.zeros(AHEAD, np.int64), np.zeros(AHEAD, np.int64)
+    return np.zeros(AHEAD, np.int64), np.zeros(AHEAD), rest
+
+
+@compiled
+def draw_ahead(key: Any, first: int, cell: Any, counts: Any, factors: Any, scratch: Any) -> None:
+    """Draw micro-batches ``first`` to ``first + AHEAD - 1`` of a stream.
+
+    ``counts`` gets the task's samples in each, ``factors`` what the level of the loss is to be multiplied by: 0 where
+    the task is absent, 1 on average where it is present.
+    """
+    u, z, which, tails = scratch
+    for k in range(AHEAD):
+        u[k] = uniform(key, np.uint64((first + k) * DRAWS))
+    none = (1.0 - cell.presence) ** cell.batch
+    if cell.batch == 1:
+        for k in range(AHEAD):
+            counts[k] = u[k] > none
+    else:
+        for k in range(AHEAD):
+            counts[k] = samples_present(u[k], cell.presence, cell.batch, none)
+    for k in range(AHEAD):
+        factors[k] = counts[k] > 0
+    if cell.noise == 0.0:
+        return
+    kept = 0
+    for k in range(AHEAD):
+        which[kept] = k
+        kept += counts[k] > 0
+    for i in range(kept):
+        u[i] = uniform(key, np.uint64((first + which[i]) * DRAWS + 1))
+    quantiles(u, kept, z, tails)
+    single = log_variance_of_mean(cell.noise, 1)
+    for i in range(kept):
+        count = counts[which[i]]
+        spread = single if count == 1 else log_variance_of_mean(cell.noise, count)
+        factors[which[i]] = math.exp(math.sqrt(spread) * z[i] - 0.5 * spread)
+
+
+@compiled
+def draw_steps(key: Any, start: int, cell: Any, profile: Any, here: Any, loss: Any, scratch: Any) -> None:
+    """Sum up steps ``start`` to ``start + profile.size - 1``: ``here`` gets the number of micro-batches in which the
+    task is present, ``loss`` the sum of their losses.
+    """
+    counts, factors, rest = scratch
+    back = cell.absent_start + cell.absent_steps
+    here[:] = 0
+    loss[:] = 0.0
+    certain = cell.presence >= 1.0 and cell.noise == 0.0
+    first = -AHEAD
+    for s in range(profile.size):
+        if cell.absent_start <= start + s < back:
+            continue
+        level = cell.loss * profile[s]
+        if certain:
+            here[s] = cell.accumulation
+            for _ in range(cell.accumulation):
+                loss[s] += level
+            continue
+        for number in range((start + s) * cell.accumulation, (start + s + 1) * cell.accumulation):
+            if number - first >= AHEAD:
+                first = number
+                draw_ahead(key, first, cell, counts, factors, rest)
+            here[s] += counts[number - first] > 0
+            loss[s] += level * factors[number - first]
+
+
+@compiled
+def draw(cells: Any, profile: Any, seed: Any, present: Any, losses: Any) -> None:
+    """Fill ``present`` and ``losses``, shape ``(cells, steps, accumulation)``, with what the simulation draws."""
+    counts, factors, rest = room()
+    for i in range(cells.size):
+        cell = cells[i]
+        key = stream_key(seed, cell.stream)
+        first = -AHEAD
+        for t in range(profile.size):
+            if cell.absent_start <= t < cell.absent_start + cell.absent_steps:
+                continue
+            for a in range(cell.accumulation):
+                number = t * cell.accumulation + a
+                if number - first >= AHEAD:
+                    first = number
+                    draw_ahead(key, first, cell, counts, factors, rest)
+                present[i, t, a] = counts[number - first] > 0
+                losses[i, t, a] = cell.loss * profile[t] * factors[number - first]
