@@ -26,9 +26,14 @@ from aura_study.recording import read_trajectories
 
 
 @pytest.fixture(autouse=True)
-def _fresh_accelerate():
-    """accelerate keeps its first settings for the whole process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+def fresh_accelerate():
+    """Forget accelerate's settings, which it keeps for the whole process; may be called again within a test."""
+
+    def forget():
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+    forget()
+    return forget
 
 
 POINT = {
@@ -188,10 +193,11 @@ def test_what_cannot_be_trained_is_said_before_anything_is(extra, message, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_bfloat16_trains_and_sigma_stays_in_float32(tmp_path):
+def test_bfloat16_trains_and_sigma_stays_in_float32(tmp_path, fresh_accelerate):
     """Mixed precision moves the losses by its own rounding only."""
     few = {"steps": 3, "dropout": 0, "presence": "mixed", "absent_start": 0, "absent_stop": 0}
     for precision in ("no", "bf16"):
+        fresh_accelerate()
         result = CliRunner().invoke(app, [*arguments(tmp_path / precision, **few), "--precision", precision])
         assert result.exit_code == 0, result.exception
     full, half = (read_trajectories([tmp_path / name / "training.parquet"]) for name in ("no", "bf16"))
