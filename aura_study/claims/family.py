@@ -20,7 +20,7 @@ CLAIMS = (
                 "of zeros takes no part in, are untouched",
             ),
         ),
-        notebook="14_balancers",
+        notebook="15_balancers",
         figure="balancers",
     ),
     Claim(
@@ -37,7 +37,7 @@ CLAIMS = (
                 text="not in every problem: see the rows where the measured effect is not the foretold one",
             ),
         ),
-        notebook="14_balancers",
+        notebook="15_balancers",
         figure="balancers",
     ),
     Claim(
@@ -47,7 +47,7 @@ CLAIMS = (
         "balancer does what it does on the present tasks alone.",
         prediction="equal to a balancer that never knew the absent tasks, to float64 rounding",
         rule=AtMost(bound=1e-12),
-        notebook="14_balancers",
+        notebook="15_balancers",
         figure="cure",
     ),
     Claim(
@@ -56,6 +56,6 @@ CLAIMS = (
         statement="Under the cure an absence leaves the absent tasks' state exactly where it was.",
         prediction="every entry of the absent tasks' state is unchanged bit for bit",
         rule=AtMost(bound=0.0),
-        notebook="14_balancers",
+        notebook="15_balancers",
     ),
 )

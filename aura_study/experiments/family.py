@@ -22,9 +22,9 @@ CORRELATIONS = (0.3, 0.0, -0.3)
 
 
 class FamilyParameters(Parameters):
-    """Parameters of notebook ``14_balancers``."""
+    """Parameters of notebook ``15_balancers``."""
 
-    notebook = "14_balancers"
+    notebook = "15_balancers"
     profiles = {
         "smoke": {"problem_sizes": "3/1", "problems": 1, "away": 6, "cure_sizes": "4/2", "cure_steps": 3},
         "full": {
