@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.study: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[balancers]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
@@ -25,7 +25,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/.study $@
 
 $(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[jupyter]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[jupyter,balancers]'
 	@touch $(VENV)/.study $@
 
 study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and print the ledger and the report's path

@@ -35,13 +35,13 @@ def environment() -> dict[str, Any]:
 
 
 def test_the_conda_environment_installs_this_project_with_these_pins() -> None:
-    """environment.yml adds nothing of its own: Python, pip, and an editable install under constraints.txt."""
+    """environment.yml adds nothing of its own: Python, pip, and what `make study` installs, under constraints.txt."""
     *conda, pip = environment()["dependencies"]
     assert [Requirement(line).name for line in conda] == ["python", "pip"]
     python = Requirement(conda[0])
     wanted = metadata.metadata("aura-study")["Requires-Python"]
     assert python.specifier == SpecifierSet(wanted)
-    assert pip == {"pip": ["--constraint constraints.txt", "--editable ."]}
+    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[balancers]"]}
     assert (ROOT / "constraints.txt").is_file()
     assert (ROOT / "pyproject.toml").is_file()
 
