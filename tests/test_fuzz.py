@@ -69,16 +69,11 @@ def command(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return call
 
 
-WORDS = st.one_of(
-    st.sampled_from(
-        (
-            "run params claims report compare sweep verify data status fetch training dynamics 01 03 --profile smoke "
-            "--data aura --out -p steps=3 rate=-1 -f --run --budget 0 --json --cluster local:2 --workers -1 -- "
-            "~nobody/x ./no/run"
-        ).split()
-    ),
-    st.text(st.characters(exclude_characters="\0"), max_size=12),
-)
+COMMANDS = """
+    run params claims report compare sweep verify data status fetch training dynamics 01 03 --profile smoke --data aura
+    --out -p steps=3 rate=-1 -f --run --budget 0 --json --cluster local:2 --workers -1 -- ~nobody/x ./no/run
+"""
+WORDS = st.sampled_from(COMMANDS.split()) | st.text(st.characters(exclude_characters="\0"), max_size=12)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
