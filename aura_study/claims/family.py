@@ -41,6 +41,25 @@ CLAIMS = (
         figure="balancers",
     ),
     Claim(
+        key="N1b",
+        section="theory",
+        statement="On the AURA model a zero costs the present tasks their training: with the balancers that it stops or "
+        "breaks (DWA, geometric mean, FAMO, MGDA) most of what they would have learnt while a task is away is lost.",
+        prediction="all of it, but for what Adam's momentum still does after the last gradient, about $1/(1-\\beta_1)$ "
+        "steps, and what DWA learns before its second epoch of zeros ends",
+        rule=AtLeast(
+            bound=0.5,
+            min_seeds=3,
+            limit=Limit(
+                quantity="share lost with the least disturbed of the four",
+                at_least=0.5,
+                text="not with every one of the four",
+            ),
+        ),
+        notebook="15_balancers",
+        figure="balancers_on_model",
+    ),
+    Claim(
         key="N2",
         section="theory",
         statement="One cure fits all: given the present tasks only, with the absent tasks' state kept still, every "
@@ -56,6 +75,15 @@ CLAIMS = (
         statement="Under the cure an absence leaves the absent tasks' state exactly where it was.",
         prediction="every entry of the absent tasks' state is unchanged bit for bit",
         rule=AtMost(bound=0.0),
+        notebook="15_balancers",
+    ),
+    Claim(
+        key="N2b",
+        section="theory",
+        statement="On the AURA model too, the cured balancer trains the encoder as if the absent task had never been "
+        "there.",
+        prediction="the encoder ends where that of a balancer of the present tasks alone ends, to float32 rounding",
+        rule=AtMost(bound=1e-4),
         notebook="15_balancers",
     ),
 )
