@@ -81,11 +81,11 @@ class AfterTheReturnParameters(Parameters):
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
-    before: int = Field(25, ge=2, description="steps before the absence")
-    absent_steps: int = Field(40, ge=1, description="steps of the long absence")
-    after: int = Field(50, ge=4, description="steps after the return from the long absence")
+    before: int = Field(20, ge=2, description="steps before the absence")
+    absent_steps: int = Field(48, ge=1, description="steps of the long absence")
+    after: int = Field(56, ge=4, description="steps after the return from the long absence")
     short_steps: int = Field(8, ge=1, description="steps of the short absence")
-    short_after: int = Field(25, ge=4, description="steps after the return from the short absence")
+    short_after: int = Field(20, ge=4, description="steps after the return from the short absence")
     lr_sigma: float = Field(0.075, gt=0, le=1, description="learning rate of sigma")
     lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
@@ -100,7 +100,7 @@ class AfterTheReturnParameters(Parameters):
     def checkpoints(self) -> dict[str, int]:
         """Steps after which a run through the long absence is scored, by name."""
         back = self.before + self.absent_steps
-        return {"before the return": back - 1, "soon after": back + self.after // 10, "end": back + self.after - 1}
+        return {"soon after": back + self.after // 10, "end": back + self.after - 1}
 
     def length(self, stretch: str) -> tuple[int, int]:
         """Absent steps and steps after the return, of the ``long`` or the ``short`` absence."""

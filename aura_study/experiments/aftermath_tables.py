@@ -18,6 +18,12 @@ OFF = 0.1
 """A task whose weight is below this share of its weight before the absence is switched off."""
 
 
+def by_arm(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Means over seeds of some columns, by arm and, where the table has both, by absence."""
+    keys = [key for key in ("absence", "arm") if key in table]
+    return table.groupby(keys, sort=False)[list(columns)].mean().reset_index()
+
+
 def unmasked(runs: pd.DataFrame, stretch: str = "long") -> list[tuple[str, int, pd.DataFrame]]:
     """Arm, seed and rows of every run of V10.1 through that absence."""
     chosen = runs[(runs["policy"] == "unmasked") & (runs["stretch"] == stretch)]
@@ -236,7 +242,6 @@ def damages(runs: pd.DataFrame, scores: pd.DataFrame, p: AfterTheReturnParameter
     told += [
         (str(arm), f"macro-F1 of {task}", str(when), pair)
         for (arm, task, when), pair in wide.groupby(["arm", "task", "checkpoint"], sort=False)
-        if when != "before the return"
     ]
     rows = []
     for arm, quantity, when, pair in told:
