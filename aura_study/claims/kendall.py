@@ -1,6 +1,7 @@
 """Claims on Kendall's weighting (section 2 of the guide, and its question 1)."""
 
 from aura_study.claims.model import AtLeast, Claim, Limit, RatioWithin
+from aura_study.claims.scores import Gains
 
 CLAIMS = (
     Claim(
@@ -48,6 +49,18 @@ CLAIMS = (
         ),
         notebook="02_kendall_weighting",
         figure="kendall_without_log",
+    ),
+    Claim(
+        key="K3a",
+        section="Q1",
+        statement='Without log sigma the model "evades the task": its mean development macro-F1 ends lower by more '
+        "than a point than with it.",
+        prediction=r"no sign foretold: the ratio of the weights stays near Kendall's, their common scale dies; Adam "
+        r"divides a scale out that falls more slowly than its $v$ forgets, by $(1-b_2)/2$ a step, and what falls "
+        "faster acts like a decayed learning rate",
+        rule=Gains(),
+        notebook="02_kendall_weighting",
+        figure="without_log_scores",
     ),
     Claim(
         key="K4",
