@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ VOCABULARY = 4096
 # RoBERTa's ids for the first four, which RobertaConfig assumes; a trained vocabulary's size varies, so its mask is 4.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _SMALLEST = len(SPECIAL_TOKENS) + 256  # every byte has a token, so that no text is unknown
+_BLOCK = 10_000  # texts tokenised at a time: as lists of numbers their tokens take ten times the final array
 _VERSION = 1  # of the training recipe below: part of the cache key
 
 
@@ -96,17 +98,19 @@ def tokenize(split: TaskSplit, tokenizer: PreTrainedTokenizerBase, max_length: i
     """
     if max_length < (least := tokenizer.num_special_tokens_to_add() + 1):
         raise ValueError(f"max_length must be at least {least}, got {max_length}")
-    rows = tokenizer(
-        split.texts,
-        truncation=True,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )["input_ids"]
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = np.fromiter((token for row in rows for token in row), np.int32, int(offsets[-1]))
-    return TokenizedSplit(ids, offsets, split.labels, tokenizer.pad_token_id)
+    lengths, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    for start in range(0, len(split.texts), _BLOCK):
+        rows = tokenizer(
+            split.texts[start : start + _BLOCK],
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        lengths.append(np.fromiter(map(len, rows), np.int64, len(rows)))
+        ids.append(np.fromiter(chain.from_iterable(rows), np.int32, int(lengths[-1].sum())))
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return TokenizedSplit(np.concatenate(ids), offsets, split.labels, tokenizer.pad_token_id)
 
 
 def tokenize_splits(
