@@ -1,0 +1,145 @@
+"""Focal loss on AURA's toxicity task (F2, F3, F4): the parameters, and the trainings that they ask for."""
+
+from typing import Annotated
+
+import pandas as pd
+from pydantic import Field, field_validator
+
+from aura_study.data.corpus import Corpus, load_corpus
+from aura_study.experiments.toxicity_runs import TASK, ToxicityJob
+from aura_study.parameters import Data, Parameters
+from aura_study.statistics import seeds
+from aura_study.training import TrainingSettings
+
+NOISY = 0.2
+"""From this share of wrong labels on, the claims call labels noisy."""
+
+
+class FocalOnToxicityParameters(Parameters):
+    """Parameters of notebook ``11_focal_on_toxicity``."""
+
+    notebook = "11_focal_on_toxicity"
+    profiles = {
+        "smoke": {
+            "seed_count": 1,
+            "steps": 8,
+            "rows": 300,
+            "dev_rows": 40,
+            "probe_rows": 60,
+            "encoder_rows": 20,
+            "noise_rates": [0.4],
+            "noise_comments": 60,
+            "noise_steps": 8,
+            "workers": 1,
+        },
+        "full": {
+            "seed_count": 5,
+            "alpha_seeds": 3,
+            "steps": 400,
+            "whole_grid": True,
+            "dev_rows": None,
+            "probe_rows": 1000,
+            "noise_rates": [0.0, 0.1, 0.2, 0.4],
+            "noise_comments": 600,
+            "noise_steps": 300,
+        },
+    }
+
+    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of cross-entropy against focal loss")
+    gamma: float = Field(2.0, gt=0, le=10, description="focusing parameter of focal loss; cross-entropy has 0")
+    alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [0.25, 0.5, 0.75], min_length=2, description="weights of the toxic class to compare"
+    )
+    gammas: list[Annotated[float, Field(ge=0, le=10)]] = Field(
+        [0.0, 1.0, 2.0, 5.0], min_length=2, description="focusing parameters to compare"
+    )
+    alpha_seeds: int = Field(1, ge=1, le=100, description="seeds of the models trained with an alpha")
+    whole_grid: bool = Field(False, description="train every alpha with every gamma, not only with `gamma`")
+    toxic_share: float = Field(0.05, gt=0, lt=0.5, description="toxic comments in the setting that the guide supposes")
+    steps: int = Field(60, ge=8, description="optimiser steps")
+    batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
+    lr: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    rows: int | None = Field(None, ge=100, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
+    probe_rows: int = Field(400, ge=20, description="training comments whose shares are measured")
+    encoder_rows: int = Field(60, ge=1, description="easy comments whose gradient on the encoder is taken")
+    noise_rates: list[Annotated[float, Field(ge=0, le=0.5)]] = Field(
+        [0.0, 0.4], min_length=1, description="shares of flipped training labels"
+    )
+    noise_comments: int = Field(160, ge=20, description="training comments under label noise, few enough to memorise")
+    noise_steps: int = Field(60, ge=8, description="optimiser steps under label noise")
+    workers: int = Field(0, ge=0, description="trainings side by side; 0 means one per core")
+
+    @field_validator("noise_rates")
+    @classmethod
+    def _some_rate_is_noisy(cls, rates: list[float]) -> list[float]:
+        if max(rates) < NOISY:
+            raise ValueError(f"the claims on noise need a rate of {NOISY} or more, got {rates}")
+        return rates
+
+    @property
+    def losses(self) -> tuple[float, float]:
+        """Gammas of the two losses that are compared: cross-entropy and focal loss."""
+        return 0.0, self.gamma
+
+    def job(self, name: str, seed: int, gamma: float, alpha: float | None = None, **changes: object) -> ToxicityJob:
+        """A training on this notebook's data and model; plain loss: no smoothing, no weights, no clipping.
+
+        Without clipping, AdamW does not see the overall scale of a loss, so that alpha and gamma are compared by what
+        they do to the shares alone.
+        """
+        settings = {"seed": seed, "gamma": gamma, "alpha": alpha, "steps": changes.pop("steps", self.steps)}
+        plain = {"policy": "equal", "schedule": "constant", "accumulation": 1, "label_smoothing": 0, "clip_norm": None}
+        rates = {"lr_encoder": self.lr, "lr_heads": self.lr}
+        shared = self.model_dump(
+            include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size", "probe_rows"}
+        )
+        made = {"name": name, "settings": TrainingSettings.model_validate({**settings, **plain, **rates}), **shared}
+        return ToxicityJob.model_validate({**made, **changes})
+
+
+def effort_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
+    """Cross-entropy and focal loss on the comments as they are, and on a set with the guide's share of toxic ones."""
+    settings = {"plain": {}, "rare": {"toxic_share": p.toxic_share}}
+    return [
+        p.job(f"toxicity-{name}-gamma{gamma:g}-seed{seed}", seed, gamma, encoder_rows=p.encoder_rows, **changes)
+        for seed in seeds(p.seed_count)
+        for name, changes in settings.items()
+        for gamma in p.losses
+    ]
+
+
+def alpha_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
+    """Models trained with alpha and gamma; alpha = 1/2 with the two compared losses is in `effort_jobs` already."""
+    gammas = sorted({*p.gammas, p.gamma}) if p.whole_grid else [p.gamma]
+    return [
+        p.job(f"toxicity-alpha{alpha:g}-gamma{gamma:g}-seed{seed}", seed, gamma, alpha, encoder_rows=p.encoder_rows)
+        for seed in seeds(p.alpha_seeds)
+        for alpha in p.alphas
+        for gamma in gammas
+        if alpha != 0.5 or gamma not in p.losses
+    ]
+
+
+def noise_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
+    """Cross-entropy and focal loss on few comments for many epochs, with a share of their labels flipped."""
+    few = {"comments": p.noise_comments, "probe_rows": max(p.noise_comments, 20), "steps": p.noise_steps}
+    return [
+        p.job(f"toxicity-noise{rate:g}-gamma{gamma:g}-seed{seed}", seed, gamma, noise=rate, **few)
+        for seed in seeds(p.seed_count)
+        for rate in p.noise_rates
+        for gamma in p.losses
+    ]
+
+
+def class_shares(p: FocalOnToxicityParameters) -> pd.DataFrame:
+    """How many comments there are, and what share is toxic: the guide supposes 5 %."""
+    corpus: Corpus = load_corpus(p.data, rows=p.rows, dev_rows=p.dev_rows)
+    splits = {"training": corpus.train[TASK], "development": corpus.dev[TASK]}
+    return pd.DataFrame(
+        {"comments": which, "count": len(split), "share that is toxic": float(split.labels.mean())}
+        for which, split in splits.items()
+    )

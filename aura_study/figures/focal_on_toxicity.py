@@ -1,0 +1,148 @@
+"""Figures of focal loss on the toxicity task: who gets the effort, what alpha and gamma do, wrong labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
+
+LOSS_STYLES: tuple[Any, Any] = ("--", "-")
+MARKERS = ("o", "s", "^", "D", "v")
+PROGRESS = "training done (share of the steps)"
+
+
+def effort(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
+    """Shares over training: the hardest 5 % in the loss and in the encoder's gradient, the toxic ones on the logits.
+
+    Args:
+        bands: condition, group, measure, gamma, progress, mean, low, high (interval over seeds), predicted.
+        losses: gammas of cross-entropy and focal loss.
+    """
+    with style():
+        figure = Figure(figsize=(10, 4))
+        panels = figure.subplots(1, 3)
+        wanted = (("hardest 5 %", "loss"), ("hardest 5 %", "encoder"), ("toxic", "logits"))
+        titles = ("Hardest 5 %: share of the loss", "…of the encoder's gradient", "Toxic: gradient on logits")
+        conditions = list(dict.fromkeys(bands["condition"]))
+        for axes, (group, measure), title in zip(panels, wanted, titles, strict=True):
+            chosen = _group(bands, group, measure)
+            for colour, condition in zip(COLOURS, conditions, strict=False):
+                for line, gamma in zip(LOSS_STYLES, losses, strict=True):
+                    curve = chosen[(chosen["condition"] == condition) & (chosen["gamma"] == gamma)]
+                    _band(axes, curve.sort_values("progress"), colour, line, f"{_loss_name(gamma)}, {condition}")
+                    axes.plot(curve["progress"], curve["predicted"], ".", color=THEORY_COLOUR, markersize=3, zorder=3)
+            axes.set(xlabel=PROGRESS, ylim=(-0.02, 1.02), title=title)
+        for axes in panels[:2]:
+            axes.axhline(0.9, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+        panels[0].text(0.02, 0.915, "the guide: 90 %", fontsize=8)
+        panels[2].axhline(0.5, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+        panels[2].text(0.02, 0.515, "output bias at rest: 1/2", fontsize=8)
+        panels[0].set_ylabel("share of the whole")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return Plate(
+        figure,
+        "Share of the effort, mean and 95 % interval over seeds; dashed: cross-entropy, solid: focal loss; black dots: "
+        "closed form on the measured probabilities. Left and middle: the hardest 5 % of the comments. Right: the toxic "
+        "comments.",
+        "Three panels over the progress of training. Left: the hardest comments' share of the loss starts near five "
+        "per cent and rises, under both losses. Middle: the same for the encoder's gradient. Right: the toxic "
+        "comments' share of the gradient on the logits, with a dotted line at one half.",
+    )
+
+
+def alpha_gamma(given: pd.DataFrame, trained: pd.DataFrame) -> Plate:
+    """Toxic comments' share over alpha, and the hardest 5 %'s over gamma: one given model, and models trained so.
+
+    Args:
+        given: group, measure, alpha, gamma, share, predicted; means over seeds.
+        trained: group, measure, alpha, gamma, share; means over seeds.
+    """
+    with style():
+        figure = Figure(figsize=(9, 4))
+        left, right = figure.subplots(1, 2)
+        panels = (
+            (left, "toxic", "logits", "alpha", "gamma", r"\gamma"),
+            (right, "hardest 5 %", "loss", "gamma", "alpha", r"\alpha"),
+        )
+        for axes, group, measure, over, by, symbol in panels:
+            chosen, points = _group(given, group, measure), _group(trained, group, measure)
+            for place, (value, curve) in enumerate(chosen.groupby(by)):
+                curve, colour = curve.sort_values(over), COLOURS[place % len(COLOURS)]
+                axes.plot(curve[over], curve["share"], "-", color=colour, label=rf"given model, ${symbol}$ = {value:g}")
+                axes.plot(curve[over], curve["predicted"], ".", color=THEORY_COLOUR, markersize=4)
+                ends = points[points[by] == value]
+                marker = MARKERS[place % len(MARKERS)]
+                axes.plot(ends[over], ends["share"], marker, color=colour, markerfacecolor="white", markersize=7)
+            axes.set(ylim=(-0.02, 1.02))
+            axes.legend()
+        left.axhline(0.5, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+        left.set(xlabel=r"$\alpha$ (weight of the toxic class)", ylabel="share of the gradient on the logits")
+        left.set_title("Toxic comments")
+        right.set(xlabel=r"$\gamma$", ylabel="share of the loss", title="Hardest 5 % of the comments")
+    return Plate(
+        figure,
+        "Lines: shares in one given model, trained half-way with cross-entropy; dots: predicted. Open marks: models at "
+        "the end of a training with that alpha and gamma. Dotted: one half, where an "
+        "output bias at rest puts both classes.",
+        "Two panels. Left: the toxic comments' share rises with alpha along predicted curves, open marks stand for "
+        "trained models. Right: the hardest comments' share of the loss rises with gamma, one curve for each alpha.",
+    )
+
+
+def noise(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
+    """Wrong labels: memorised and pulling over training at the largest noise; memorised and macro-F1 over the noise.
+
+    Args:
+        bands: noise, gamma, progress, measure, mean, low, high; intervals over seeds.
+        losses: gammas of cross-entropy and focal loss.
+    """
+    with style():
+        figure = Figure(figsize=(8.5, 6.4))
+        grid = figure.subplots(2, 2)
+        most = bands["noise"].max()
+        panels: tuple[tuple[Axes, str, str, str], ...] = (
+            (grid[0, 0], "memorised", "progress", f"Wrong labels memorised, noise {100 * most:g} %"),
+            (grid[0, 1], "memorised", "noise", "Wrong labels memorised, end of training"),
+            (
+                grid[1, 0],
+                "wrong labels' gradient",
+                "progress",
+                f"Wrong labels' share of the gradient, {100 * most:g} %",
+            ),
+            (grid[1, 1], "macro_f1", "noise", "Clean development macro-F1, end of training"),
+        )
+        for axes, measure, over, title in panels:
+            chosen = bands[bands["measure"] == measure]
+            chosen = chosen[chosen["noise"] == most] if over == "progress" else chosen[chosen["progress"] == 1]
+            for colour, line, gamma in zip(COLOURS, LOSS_STYLES, losses, strict=False):
+                curve = chosen[chosen["gamma"] == gamma].sort_values(over)
+                _band(axes, curve, colour, line, _loss_name(gamma), over)
+            label = PROGRESS if over == "progress" else "training labels flipped (share)"
+            axes.set(xlabel=label, ylabel="share" if measure != "macro_f1" else "macro-F1", title=title)
+            axes.set_ylim(-0.02, 1.02)
+        grid[1, 0].axhline(most, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+        grid[1, 0].text(0.02, most + 0.02, "their share of the comments", fontsize=8)
+        grid[0, 0].legend()
+    return Plate(
+        figure,
+        "Cross-entropy (dashed) against focal loss (solid) on few comments for many epochs, some labels flipped; mean "
+        "and 95 % interval over seeds. Memorised: the model predicts the wrong label that it was given.",
+        "Four panels with two curves each. Memorised wrong labels over training and over the noise, the wrong labels' "
+        "share of the gradient over training, and the clean macro-F1 over the noise.",
+    )
+
+
+def _group(table: pd.DataFrame, group: str, measure: str) -> pd.DataFrame:
+    return table[(table["group"] == group) & (table["measure"] == measure)]
+
+
+def _loss_name(gamma: float) -> str:
+    return "cross-entropy" if gamma == 0 else rf"focal loss, $\gamma$ = {gamma:g}"
+
+
+def _band(axes: Axes, curve: pd.DataFrame, colour: str, line: Any, label: str, over: str = "progress") -> None:
+    axes.plot(curve[over], curve["mean"], linestyle=line, color=colour, label=label, marker=".")
+    axes.fill_between(curve[over], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
