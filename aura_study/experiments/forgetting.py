@@ -8,7 +8,7 @@ loss that it adds to the control's, over what the control's fine-tuning added to
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from aura_study.claims import Measurement
 from aura_study.experiments.forgetting_runs import ForgettingJob
-from aura_study.experiments.pretraining import PretrainingJob, checkpoint_identity, load_checkpoint, pretrain
+from aura_study.experiments.pretraining import PretrainingJob, checkpoint_identity, learning_curve, pretrain, tested
 from aura_study.experiments.training_runs import Presence, TaskName
 from aura_study.jobs import job_metadata
 from aura_study.parameters import Data, Parameters
@@ -125,16 +125,14 @@ class PretrainingParameters(Parameters):
         return PretrainingJob(steps=self.mlm_steps, batch_size=self.mlm_batch, lr=self.mlm_lr, **shared)
 
 
-def source(p: PretrainingParameters) -> Path | None:
-    """Make sure that there is a checkpoint: the folder of the one pre-trained here, none for another's.
+def checkpoint_curve(p: PretrainingParameters) -> pd.DataFrame:
+    """Pre-train, unless it is done or another's checkpoint is given: the learning curve, of the latter its one point.
 
     Raises:
         ValueError: ``p.checkpoint`` is no masked language model that this study can read.
     """
-    if p.checkpoint is None:
-        return pretrain(p.pretraining())
-    load_checkpoint(p.checkpoint, p.max_length)
-    return None
+    job = p.pretraining()
+    return learning_curve(pretrain(job), job) if p.checkpoint is None else tested(p.checkpoint, job)
 
 
 def settings(p: PretrainingParameters, regime: RegimeName, policy: str, seed: int) -> TrainingSettings:
@@ -244,34 +242,6 @@ def effect_table(table: pd.DataFrame) -> pd.DataFrame:
                 estimate = mean_interval(group[name])
                 row |= {name: estimate.mean, f"{name} low": estimate.low, f"{name} high": estimate.high}
         rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def spikes(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
-    """What the first steps back are like, unmasked over control, mean over seeds, by regime.
-
-    Columns: regime; weight (of the returning task) and gradient (norm of the encoder's whole gradient, unclipped) at
-    the first step back; first_update and longest_update, norms of the encoder's update at that step and at the longest
-    of the ten from it on; share_clipped, of the control's steps whose encoder gradient alone exceeds the bound.
-    """
-    rows = []
-    for regime, run in runs.groupby("regime", sort=False):
-        back = run[run["step"].between(p.stop, p.stop + ADAM_MEMORY - 1)]
-        first = back[back["step"] == p.stop].groupby("policy")[["weight", "gradient_norm", "update_norm"]].mean()
-        longest = back.groupby(["policy", "seed"])["update_norm"].max().groupby("policy").mean()
-        bound = settings(p, cast(RegimeName, regime), "control", 0).clip_norm
-        gradients = run.loc[(run["policy"] == "control") & (run["step"] < p.steps), "gradient_norm"]
-        ratio = first.loc["unmasked"] / first.loc["control"]
-        rows.append(
-            {
-                "regime": regime,
-                "weight": ratio["weight"],
-                "gradient": ratio["gradient_norm"],
-                "first_update": ratio["update_norm"],
-                "longest_update": longest["unmasked"] / longest["control"],
-                "share_clipped": float((gradients > bound).mean()) if bound else 0.0,
-            }
-        )
     return pd.DataFrame(rows)
 
 

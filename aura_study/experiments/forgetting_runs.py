@@ -84,7 +84,7 @@ class PretrainingProbe:
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Note how far the encoder moved, and test it if the next step is to be tested before."""
-        self._rows[-1]["update_norm"] = float((_flat(model.encoder) - self._before).norm())
+        self._rows[-1]["update"] = float((_flat(model.encoder) - self._before).square().mean().sqrt())
         self._rows.append({"step": step + 1})
         if step + 1 in self._probes:
             self._test(model)
@@ -93,12 +93,12 @@ class PretrainingProbe:
         """One row per step, and one for the end.
 
         Columns: step; of the encoder before that step, where it was tested, mlm_loss (nats), cka (to the pre-trained
-        states) and distance (norm of the parameters' change over their norm); of the step, weight, gradient_norm and
-        update_norm.
+        states) and distance (norm of the parameters' change over their norm); of the step, weight, gradient_norm (of
+        the encoder, before clipping) and update (root mean square over the encoder's parameters).
         """
         if "mlm_loss" not in self._rows[-1]:
             self._test(model)
-        columns = ["step", "mlm_loss", "cka", "distance", "weight", "gradient_norm", "update_norm"]
+        columns = ["step", "mlm_loss", "cka", "distance", "weight", "gradient_norm", "update"]
         return pd.DataFrame(self._rows).reindex(columns=columns)
 
     def _test(self, model: AuraModel) -> None:

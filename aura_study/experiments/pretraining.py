@@ -118,6 +118,20 @@ def learning_curve(folder: Path, job: PretrainingJob) -> pd.DataFrame:
     return pd.read_parquet(job_path(job, folder))
 
 
+def tested(name: str, job: PretrainingJob) -> pd.DataFrame:
+    """The one row of a `learning_curve` that a checkpoint from elsewhere has: its loss on the job's texts.
+
+    Raises:
+        ValueError: see `load_checkpoint`.
+    """
+    checkpoint = load_checkpoint(name, job.max_length)
+    corpus, tokenizer = job.corpus(), checkpoint.tokenizer
+    dev = masked_texts(tokenize_splits(corpus.dev, tokenizer, job.max_length), Masking(tokenizer, only_mask=True))
+    train = tokenize_splits(corpus.train, tokenizer, job.max_length)
+    loss, _ = mlm_test(checkpoint.encoder, checkpoint.head, dev)
+    return pd.DataFrame([{"step": 0, "tokens": 0, "mlm_loss": loss, **counting_losses(train, dev, len(tokenizer))}])
+
+
 def checkpoint_identity(name: str) -> str:
     """What tells one checkpoint from another of the same name: a digest of a folder's files, a hub id's commit."""
     if (folder := Path(name)).is_dir():
