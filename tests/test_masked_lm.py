@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def hidden(only_mask: bool, seed: int = 0):
 
 
 def test_masking_follows_the_recipe():
-    """15 % of the ordinary tokens; of them 80 % become the mask, 10 % another token, 10 % stay; the rest is untouched."""
+    """15 % of the ordinary tokens; of them 80 % become the mask, 10 % another token, 10 % stay; no other changes."""
     before, after, chosen = hidden(only_mask=False)
     tokenizer = prepared().tokenizer
     special = torch.isin(before, torch.tensor(tokenizer.all_special_ids))
@@ -100,7 +101,7 @@ def test_counting_losses_are_those_of_counting_by_hand():
     for split in train.values():
         for start, stop in zip(split.offsets[:-1], split.offsets[1:], strict=True):
             row = split.ids[start:stop].tolist()
-            for left, token in zip(row[:-2], row[1:-1], strict=True):
+            for left, token in pairwise(row[:-1]):
                 single[token] += 1
                 pairs[left, token] += 1
                 lefts[left] += 1
