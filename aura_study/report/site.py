@@ -7,12 +7,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aura_study import ledger
 from aura_study.fingerprint import code_digest, digest
 from aura_study.paths import RunFolders
+from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
@@ -20,6 +22,7 @@ from aura_study.report.scale import scale
 from aura_study.study.display import duration
 
 HEADLINE_FIGURE = "sigma_trajectories"
+PHASE_FIGURE = "phase_diagram"
 RECORD = "build.json"
 PHANTOM_NUMBERS = (0.01, 0.1, 0.3, 1.0, 3.0)
 VERDICT_CLASSES = {
@@ -67,9 +70,16 @@ def _write_site(content: RunContent, site: Path) -> None:
         shutil.copyfile(mathjax, site / "static" / "mathjax.js")
     else:
         content.problems.append("MathJax is not installed (package sphinx-mathjax-offline): formulas show as LaTeX.")
-    render = _Renderer(content, pictures, site, has_math=mathjax is not None)
+    plotting = explorer.plotting_files()
+    for file in plotting or ():
+        shutil.copyfile(file, site / "static" / file.name)
+    if not plotting:
+        content.problems.append("uPlot is not installed (package uplot-python): the report has no explorer.")
+    render = _Renderer(content, pictures, site, has_math=mathjax is not None, has_explorer=plotting is not None)
     render.page("index.html", "index.html", headline=_headline(content, pictures), growth=_growth())
     render.page("run.html", "run.html")
+    if plotting:
+        render.page("explorer.html", "explorer.html", **_explorer(content))
     for position, entry in enumerate(content.notebooks):
         around = _neighbours([other.name for other in content.notebooks], position)
         render.page(
@@ -85,17 +95,18 @@ def _write_site(content: RunContent, site: Path) -> None:
 class _Renderer:
     """Jinja with the filters of the site; escaping is on for everything."""
 
-    def __init__(self, content: RunContent, pictures: Pictures, site: Path, has_math: bool) -> None:
+    def __init__(self, content: RunContent, pictures: Pictures, site: Path, has_math: bool, has_explorer: bool) -> None:
         self._site = site
         self._environment = Environment(
             loader=PackageLoader("aura_study.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
-        self._environment.filters.update(number=number, interval=interval, duration=duration, compact=_compact)
+        self._environment.filters.update(number=number, interval=interval, duration=duration, compact=_compact, decimal=_decimal)
         self._environment.globals.update(
             content=content,
             pictures=pictures,
             has_math=has_math,
+            has_explorer=has_explorer,
             seeds=ledger.seeds,
             verdict_class=VERDICT_CLASSES,
             titles={entry.name: entry.title for entry in content.notebooks},
@@ -131,6 +142,23 @@ def _compact(value: Any) -> str:
     return (
         json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) or value is None else str(value)
     )
+
+
+def _decimal(value: float) -> str:
+    """A number without an exponent, as an input's bound is written."""
+    return np.format_float_positional(value, trim="-")
+
+
+def _explorer(content: RunContent) -> dict[str, Any]:
+    """What the explorer's page is rendered from."""
+    figure = content.figures.get(PHASE_FIGURE)
+    return {
+        "settings": explorer.settings(),
+        "controls": {control.name: control for control in explorer.controls()},
+        "forms": explorer.FORMS,
+        "regimes": explorer.regimes(),
+        "diagram": f"notebooks/{figure[0]}.html" if figure else "index.html#notebooks",
+    }
 
 
 def _body(entry: NotebookContent, pictures: Pictures, problems: list[str]) -> Body | None:
