@@ -4,10 +4,21 @@ One module per group of claims; `CLAIMS` holds them all in the ledger's order: f
 weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), the family of balancers (N).
 """
 
-from aura_study.claims import aftermath, beyond, dynamics, family, focal, kendall, phantom, pretraining, schedule
+from aura_study.claims import (
+    aftermath,
+    beyond,
+    dynamics,
+    family,
+    focal,
+    kendall,
+    phantom,
+    pretraining,
+    quality,
+    schedule,
+)
 from aura_study.claims.model import AtLeast, AtMost, Claim, Limit, Measurement, RatioWithin, Rule, Verdict
 
-_GROUPS = (focal, kendall, phantom, aftermath, pretraining, dynamics, schedule, beyond, family)
+_GROUPS = (focal, kendall, phantom, aftermath, pretraining, quality, dynamics, schedule, beyond, family)
 _LETTERS = "FKPSBN"
 
 

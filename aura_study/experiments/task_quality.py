@@ -1,0 +1,184 @@
+"""What the phantom gradient costs in task quality (P9): five weightings, three regimes, paired development scores.
+
+Within a regime and seed every weighting starts from the same weights and sees the same batches. The regimes are AURA's
+mixing with 101 rows of reporting, as in its first V10.1 (*mixed*), an absence of reporting and its return (*stretch*),
+and one task per batch (*alternating*); beside them stand mixing with the corpus's own rows of reporting
+(*mixed, all rows*) and *mixed* at AURA's own learning-rate budget (*mixed, AURA's rate*).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field, model_validator
+
+from aura_study.experiments.task_quality_runs import RARE, QualityJob, run_job
+from aura_study.experiments.training_runs import Presence
+from aura_study.jobs import job_metadata, run_jobs
+from aura_study.parameters import Data, Parameters
+from aura_study.statistics import seeds
+from aura_study.theory.schedules import linear_warmup_decay, phantom_number
+from aura_study.training import AURA, TrainingSettings
+
+REGIMES = ("mixed", "stretch", "alternating")
+"""The regimes that P9 is decided over."""
+ALL_ROWS, AURA_RATE = "mixed, all rows", "mixed, AURA's rate"
+KENDALL = ("unmasked", "masked")
+OTHERS = ("frozen", "equal", "analytic")
+
+
+class TaskQualityParameters(Parameters):
+    """Parameters of notebook ``14_task_quality``."""
+
+    notebook = "14_task_quality"
+    profiles = {
+        "smoke": {"seed_count": 1, "steps": 20, "rows": 200, "dev_rows": 40, "reporting_dev": 60},
+        "full": {
+            "seed_count": 8,
+            "other_seeds": 5,
+            "everything": True,
+            "steps": 400,
+            "dev_rows": 1000,
+            "reporting_dev": 1000,
+        },
+    }
+
+    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of unmasked and masked in the three regimes")
+    other_seeds: int = Field(1, ge=1, le=100, description="seeds of the other weightings and the further regimes")
+    everything: bool = Field(False, description="other weightings in all regimes, not only in mixed; further regimes")
+    steps: int = Field(120, ge=20, description="optimiser steps of a run")
+    reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
+    reporting_dev: int = Field(500, ge=2, description="development rows of reporting")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int | None = Field(300, ge=16, description="most development rows of each other task")
+    phantom: float = Field(3.0, gt=0, le=20, description="phantom number of the stretch; sets sigma's rate everywhere")
+    lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's largest rate for encoder and heads")
+    batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+
+    @model_validator(mode="after")
+    def _stretch_has_room(self) -> "TaskQualityParameters":
+        if self.rows is not None and self.reporting_rows > self.rows:
+            raise ValueError(f"reporting_rows = {self.reporting_rows} exceeds rows = {self.rows}")
+        return self
+
+    @property
+    def stretch(self) -> Presence:
+        """Reporting absent from a fifth of the run to its half."""
+        return Presence(schedule="stretch", absent=RARE, start=self.steps // 5, stop=self.steps // 2)
+
+    @property
+    def after_return(self) -> int:
+        """Step before which the model is scored after the return: a fortieth of the run after it."""
+        return self.stretch.stop + max(1, self.steps // 40)
+
+    @property
+    def lr_sigma(self) -> float:
+        """AdamW's largest rate for sigma: such that the stretch has the phantom number asked for."""
+        start, stop = self.stretch.start, self.stretch.stop
+        return self.phantom / phantom_number(linear_warmup_decay(1.0, self.steps, self._warmup)[start:stop])
+
+    @property
+    def lr_sigma_aura(self) -> float:
+        """The rate whose sum over this run is that of AURA's own rate over AURA's own run."""
+        aura = linear_warmup_decay(AURA.lr_sigma, AURA.steps, int(AURA.warmup * AURA.steps))
+        return phantom_number(aura) / phantom_number(linear_warmup_decay(1.0, self.steps, self._warmup))
+
+    @property
+    def _warmup(self) -> int:
+        return int(AURA.warmup * self.steps)
+
+    @property
+    def arms(self) -> list[tuple[str, str, int]]:
+        """Regime, weighting and seed of every run."""
+        every, some = seeds(self.seed_count), seeds(min(self.other_seeds, self.seed_count))
+        arms = [(regime, policy, seed) for regime in REGIMES for seed in every for policy in KENDALL]
+        compared = REGIMES if self.everything else REGIMES[:1]
+        arms += [(regime, policy, seed) for regime in compared for seed in some for policy in OTHERS]
+        further = (ALL_ROWS, AURA_RATE) if self.everything else ()
+        return arms + [(regime, policy, seed) for regime in further for seed in some for policy in KENDALL]
+
+    def job(self, regime: str, policy: str, seed: int) -> QualityJob:
+        """The run of one weighting in one regime."""
+        schedule: Literal["mixed", "alternating"] = "alternating" if regime == "alternating" else "mixed"
+        settings = {
+            "policy": policy,
+            "seed": seed,
+            "steps": self.steps,
+            "accumulation": 1,
+            "lr_encoder": self.lr_model,
+            "lr_heads": self.lr_model,
+            "lr_sigma": self.lr_sigma_aura if regime == AURA_RATE else self.lr_sigma,
+        }
+        shared = ("data", "encoder", "rows", "dev_rows", "reporting_dev", "max_length", "batch_size")
+        return QualityJob(
+            name=f"quality-{regime.replace(', ', '-').replace(' ', '-').replace(chr(39), '')}-{policy}-seed{seed}",
+            settings=TrainingSettings.model_validate(settings),
+            presence=self.stretch if regime == "stretch" else Presence(schedule=schedule),
+            reporting_rows=self.reporting_rows if regime in ("mixed", AURA_RATE) else None,
+            probes=(self.stretch.stop, self.after_return) if regime == "stretch" else (),
+            regime=regime,
+            **self.model_dump(include=set(shared)),
+        )
+
+
+def train_all(p: TaskQualityParameters, folder: Path) -> list[Path]:
+    """Every weighting of every regime with every seed; finished runs are kept. Their files, in that order."""
+    jobs = [p.job(regime, policy, seed) for regime, policy, seed in p.arms]
+    return run_jobs(run_job, jobs, folder, p.workers, "task quality")
+
+
+def all_scores(files: Sequence[Path]) -> pd.DataFrame:
+    """Every score of every run.
+
+    Columns: regime, policy, seed, step (scored before it), last (whether that is the end), task, macro_f1, samples_f1
+    (emotion), majority (macro-F1 of the majority baseline).
+    """
+    frames = []
+    for path in files:
+        stored = job_metadata(path)
+        settings = stored["job"]["settings"]
+        frame = pd.DataFrame(stored["scores"]).astype({"samples_f1": float})
+        frame = frame.assign(majority=frame["task"].map(stored["majority"]), last=frame["step"] == settings["steps"])
+        common = {"regime": stored["job"]["regime"], "policy": settings["policy"], "seed": settings["seed"]}
+        frames.append(frame.assign(**common))
+    columns = ["regime", "policy", "seed", "step", "last", "task", "macro_f1", "samples_f1", "majority"]
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def resolution(files: Sequence[Path]) -> pd.DataFrame:
+    """Rows to learn from and to be judged by, per regime and task, and what one development row is worth.
+
+    ``one row`` is the change of macro-F1 if one more row is right: for two balanced classes, and for emotion's seven
+    labels an average; its rare labels have far fewer rows than ``dev_rows``.
+    """
+    rows = []
+    for regime, path in {job_metadata(path)["job"]["regime"]: path for path in files}.items():
+        stored = job_metadata(path)
+        for task, count in stored["dev_rows"].items():
+            sizes = {"train_rows": stored["train_rows"][task], "dev_rows": count, "one row": 1 / count}
+            rows.append({"regime": regime, "task": task, **sizes})
+    return pd.DataFrame(rows)
+
+
+def all_shares(files: Sequence[Path]) -> pd.DataFrame:
+    """`task_quality_runs.shares` of every run, with regime, policy and seed, and the share of the loss foretold.
+
+    Unmasked, all fixed points have the same mean weighted loss, 1/2 a step, hence equal shares; masked, frozen and
+    analytic have p/2 where the task is present in a share p of the steps. Of equal weights nothing is foretold without
+    the losses.
+    """
+    frames = []
+    for path in files:
+        job = job_metadata(path)["job"]
+        frame = pd.read_parquet(path)
+        policy = job["settings"]["policy"]
+        present = {"unmasked": 1.0, "equal": float("nan")}.get(policy, frame["presence"])
+        foretold = frame["presence"] * 0 + present
+        frame["predicted_share"] = foretold / foretold.sum(skipna=False)
+        frames.append(frame.assign(regime=job["regime"], policy=policy, seed=job["settings"]["seed"]))
+    return pd.concat(frames, ignore_index=True)
