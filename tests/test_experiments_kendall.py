@@ -188,10 +188,10 @@ def test_without_log_no_weight_ever_rises_and_the_arms_start_alike():
     assert (table[table["arm"] == "with log"]["rises"] > 0).any()
 
 
-def test_the_aura_model_without_log_loses_all_weights():
+def test_the_aura_model_without_log_loses_all_weights(tmp_path):
     """Same first loss in both arms; without log sigma no weight ever rises, and all end below their start."""
-    p = kendall.KendallParameters.for_profile("smoke", model_steps=6, rows=64, dev_rows=16)
-    paths, scores = without_log_on_model.train_both(p)
+    p = kendall.KendallParameters.for_profile("smoke", model_steps=6, rows=64, dev_rows=16, workers=1)
+    paths, scores = without_log_on_model.train_both(p, tmp_path)
     first = paths[paths["step"] == 0].pivot(index="task", columns="arm", values="loss")
     pd.testing.assert_series_equal(first["with log"], first["without log"], check_names=False)
     bare = paths[paths["arm"] == "without log"].pivot(index="step", columns="task", values="weight")
@@ -200,3 +200,33 @@ def test_the_aura_model_without_log_loses_all_weights():
     outcome = without_log_on_model.outcome(paths, scores)
     assert len(outcome) == 8
     assert outcome["macro_f1"].between(0, 1).all()
+    evasion = without_log_on_model.measure_evasion(without_log_on_model.score_changes(scores))
+    assert CLAIMS["K3a"].rule.judge(evasion) == Verdict.INCONCLUSIVE, "one seed decides nothing"
+
+
+def made_scores(lost: float, learned: float = 0.3) -> pd.DataFrame:
+    """Scores of 5 seeds, ``learned`` above the majority baseline with log sigma and ``lost`` lower without it."""
+    rows = []
+    for seed in range(5):
+        for task in ("toxicity", "emotion"):
+            full = 0.4 + learned + 0.02 * seed
+            for arm, score in (("with log", full), ("without log", full - lost - 1e-3 * (seed % 2))):
+                rows.append({"task": task, "arm": arm, "seed": seed, "macro_f1": score, "majority": 0.4})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("lost", "learned", "verdict"),
+    [
+        (0.05, 0.3, Verdict.CONFIRMED),
+        (0.0, 0.3, Verdict.REFUTED),
+        (-0.05, 0.3, Verdict.REFUTED),
+        (0.01, 0.3, Verdict.INCONCLUSIVE),
+        (0.0, 0.0, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_evasion_is_a_point_lost_by_a_model_that_has_learned(lost, learned, verdict):
+    """K3a sees 5 points lost; an even score refutes it, unless no arm has learned: then there was nothing to lose."""
+    changes = without_log_on_model.score_changes(made_scores(lost, learned))
+    assert changes["difference"].to_numpy() == pytest.approx(lost + 4e-4)
+    assert CLAIMS["K3a"].rule.judge(without_log_on_model.measure_evasion(changes)) == verdict

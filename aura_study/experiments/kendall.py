@@ -29,6 +29,7 @@ class KendallParameters(Parameters):
             "beta2": 0.99,
             "signal_seeds": 3,
             "signal_steps": 300,
+            "model_seeds": 1,
             "model_steps": 10,
             "rows": 100,
             "dev_rows": 20,
@@ -41,10 +42,9 @@ class KendallParameters(Parameters):
             "noise_steps": 2500,
             "signal_seeds": 10,
             "signal_steps": 4000,
-            "model_seeds": 5,
-            "model_steps": 600,
-            "rows": None,
-            "dev_rows": None,
+            "model_seeds": 6,
+            "model_steps": 800,
+            "dev_rows": 1000,
         },
     }
 
@@ -64,11 +64,13 @@ class KendallParameters(Parameters):
     signal_steps: int = Field(600, ge=50, description="steps of the regressions without log sigma")
     data: Data = Field("embedded", description="corpus of the AURA model: generated sentences, or AURA's public files")
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
-    model_seeds: int = Field(1, ge=1, le=100, description="seeds of the AURA model without log sigma")
-    model_steps: int = Field(50, ge=1, description="steps of the AURA model without log sigma")
+    model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model without log sigma")
+    model_steps: int = Field(160, ge=1, description="steps of the AURA model without log sigma")
     lr_sigma: float = Field(0.02, gt=0, le=1, description="AdamW's rate for sigma in the AURA model")
-    rows: int | None = Field(500, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(100, ge=16, description="most development rows per task")
+    lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads of the AURA model")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int | None = Field(300, ge=16, description="most development rows per task")
+    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
 
 
 def settle(lowest_loss: float, highest_loss: float, levels: int, steps: int, lr: float) -> pd.DataFrame:

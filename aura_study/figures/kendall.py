@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from aura_study.figures.forest import forest
 from aura_study.figures.labels import FORM_LABELS, FORM_MARKERS
 from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
 
@@ -181,4 +182,28 @@ def weights_on_model(paths: pd.DataFrame) -> Plate:
         "The four weights of the AURA model. Solid: the complete formula; dashed: without log sigma, where all "
         "weights fall.",
         "Weight over steps on a logarithmic axis: four solid curves rise or level off, four dashed curves fall.",
+    )
+
+
+def scores_without_log(changes: pd.DataFrame, interest: float) -> Plate:
+    """Development macro-F1 with and without log sigma, and the difference paired over seeds."""
+    colours = [TASK_COLOURS.get(task, THEORY_COLOUR) for task in changes["task"]]
+    with style():
+        figure = Figure(figsize=(8, 3.2))
+        left, right = figure.subplots(1, 2, sharey=True)
+        for place, (row, colour) in enumerate(zip(changes.itertuples(), colours, strict=True)):
+            left.plot([row.majority], [place], "|", color="#777777", markersize=11, label=None if place else "majority")
+            left.plot([row.with_log], [place], "o", color=colour, label=None if place else r"with $\log\sigma$")
+            hollow = {"markerfacecolor": "white", "label": None if place else r"without $\log\sigma$"}
+            left.plot([row.without_log], [place], "o", color=colour, **hollow)
+        left.set(xlabel="development macro-F1", xlim=(0, 1))
+        left.legend(loc="lower left", fontsize=8)
+        forest(right, changes, list(changes["task"]), colours, interest)
+        right.set_xlabel(r"macro-F1 with $\log\sigma$ minus without")
+    return Plate(
+        figure,
+        "What log sigma is worth on the AURA model. Left: macro-F1 at the end, mean over seeds. Right: the difference "
+        "paired over seeds, with its 95 % interval; the grey band is less than a point.",
+        "Left: two dots per task on an axis of macro-F1, and a tick for the majority baseline. Right: one difference "
+        "with its interval per task and for their mean, beside a grey band around zero.",
     )
