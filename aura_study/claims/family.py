@@ -43,8 +43,8 @@ CLAIMS = (
     Claim(
         key="N1b",
         section="theory",
-        statement="On the AURA model a zero costs the present tasks their training: with the balancers that it stops or "
-        "breaks (DWA, geometric mean, FAMO, MGDA) most of what they would have learnt while a task is away is lost.",
+        statement="On the AURA model a zero costs the present tasks their training: with the balancers that it stops "
+        "or breaks (DWA, geometric mean, FAMO, MGDA) most of what they would learn while a task is away is lost.",
         prediction="all of it, but for what Adam's momentum still does after the last gradient, about $1/(1-\\beta_1)$ "
         "steps, and what DWA learns before its second epoch of zeros ends",
         rule=AtLeast(

@@ -13,7 +13,7 @@ from aura_study.balancing.asking import STOPPED_BELOW, distance, in_words, retur
 from aura_study.claims import Measurement
 from aura_study.experiments.family_problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.experiments.family_sessions import Answer, Fill, Session
-from aura_study.parameters import Parameters
+from aura_study.parameters import Data, Parameters
 from aura_study.statistics import mean_interval, seeds
 
 RETURNED_WITHIN = 0.1
@@ -26,23 +26,45 @@ class FamilyParameters(Parameters):
 
     notebook = "15_balancers"
     profiles = {
-        "smoke": {"problem_sizes": "3/1", "problems": 1, "away": 6, "cure_sizes": "4/2", "cure_steps": 3},
+        "smoke": {"problem_sizes": "3/1", "problems": 1, "away": 6, "cure_sizes": "4/2", "cure_steps": 3}
+        | {"model_seeds": 1, "model_before": 2, "model_absent": 5, "model_back": 2, "model_epoch": 2}
+        | {"rows": 200, "dev_rows": 16, "workers": 1},
         "full": {
             "problem_sizes": "2/1, 3/2, 4/1, 8/1, 8/5, 16/4, 16/15, 32/8, 64/8, 64/60",
             "away": 40,
             "problems": 8,
             "cure_steps": 20,
             "cure_sizes": "2/1, 4/2, 8/5, 16/15, 64/8",
+            "model_seeds": 5,
+            "model_before": 30,
+            "model_absent": 100,
+            "model_back": 30,
+            "mixed_steps": 200,
+            "dev_rows": 300,
         },
     }
 
-    problem_sizes: str = Field("2/1, 4/1, 8/5, 64/8", description="tasks/absent of the problems with random gradients")
+    problem_sizes: str = Field("2/1, 4/1, 8/5, 32/8", description="tasks/absent of the problems with random gradients")
     problems: int = Field(3, ge=1, le=100, description="random problems of each kind and size (one above 16 tasks)")
     away: int = Field(12, ge=5, le=1000, description="steps of the stretch on the layer that is trained")
     balancer_lr: float = Field(0.1, gt=0, le=1, description="learning rate of what a balancer learns, Adam")
     cure_sizes: str = Field("4/2, 8/5", description="tasks/absent of the problems that the cure is tried on")
     cure_steps: int = Field(6, ge=2, le=1000, description="steps of each trial of the cure")
     seed: int = Field(0, ge=0, description="first seed")
+    data: Data = Field("embedded", description="corpus of the AURA model's runs")
+    model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model's runs")
+    model_before: int = Field(10, ge=1, description="steps of the AURA model before reporting goes away")
+    model_absent: int = Field(40, ge=5, description="steps that it is away")
+    model_back: int = Field(10, ge=1, description="steps after its return")
+    mixed_steps: int = Field(0, ge=0, description="steps of the runs that leave presence to chance; 0 leaves them out")
+    model_epoch: int = Field(5, ge=1, description="steps of DWA's epoch on the AURA model")
+    lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
+    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    reporting_rows: int = Field(101, ge=16, description="training rows of reporting")
+    dev_rows: int | None = Field(100, ge=16, description="most development rows per task, for losses and scores")
+    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
 
     @field_validator("problem_sizes", "cure_sizes")
     @classmethod

@@ -1,0 +1,81 @@
+"""Figures of the balancers on the AURA model: encoder updates through a stretch, what is learnt, and scores."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from aura_study.figures.style import ABSENT_COLOUR, COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
+
+ARMS = {"PresentOnly": (COLOURS[0], "-"), "zero": (COLOURS[1], "-")}
+FLOOR = 1e-8
+
+
+def updates(steps: pd.DataFrame, away: tuple[int, int]) -> Plate:
+    """Length of the encoder's gradient through the stretch, zero-filled and cured, a line per seed."""
+    stretch = steps[steps["regime"] == "stretch"]
+    each = stretch.drop_duplicates(["balancer", "arm", "seed", "step"])
+    with style():
+        figure = Figure(figsize=(10.5, 5.2))
+        grid = figure.subplots(2, 3, sharex=True, sharey=True)
+        for axes, (name, part) in zip(grid.ravel(), each.groupby("balancer", sort=False), strict=True):
+            axes.axvspan(away[0] - 0.5, away[1] - 0.5, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
+            for arm, (colour, line) in ARMS.items():
+                for place, (_, run) in enumerate(part[part["arm"] == arm].groupby("seed")):
+                    label = arm if place == 0 else None
+                    axes.plot(run["step"], run["update"].clip(FLOOR), line, color=colour, label=label, linewidth=1.1)
+                    if run["step"].max() < each["step"].max():
+                        axes.plot(run["step"].iloc[-1], run["update"].iloc[-1], "x", color=THEORY_COLOUR, markersize=8)
+            axes.set(yscale="log", title=name)
+        for axes in grid[-1]:
+            axes.set_xlabel("step")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("encoder gradient norm")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return Plate(
+        figure,
+        f"Six balancers train the AURA model through an absence of reporting (yellow), a line per seed: norm of the "
+        f"encoder's combined gradient, before clipping. A cross is where the total became NaN and training stopped; "
+        f"the lower edge, {FLOOR:g}, also stands for 0.",
+        "Six panels. In the absence the orange zero-filled lines of the geometric mean, FAMO and MGDA fall by many "
+        "orders of magnitude and come back afterwards, DWA's end in a cross, UPGrad's run a little below the blue "
+        "lines, and UW's coincide with them until the return, where they lie above.",
+    )
+
+
+def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
+    """What is learnt during the absence in both arms, and what the cure gains in every task's score by the end."""
+    regimes = list(dict.fromkeys(scores["regime"]))
+    names = list(dict.fromkeys(scores["balancer"]))
+    places = {name: place for place, name in enumerate(names)}
+    with style():
+        figure = Figure(figsize=(4.2 + 3.2 * len(regimes), 4.2))
+        left, *others = figure.subplots(1, 1 + len(regimes), sharey=True)
+        for column, colour, shift in (
+            ("learnt with PresentOnly", COLOURS[0], -0.14),
+            ("learnt with zero", COLOURS[1], 0.14),
+        ):
+            heights = lost["balancer"].map(places) + shift
+            left.plot(lost[column], heights, "o", color=colour, alpha=0.7, label=column.removeprefix("learnt "))
+        left.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
+        left.set(xlabel="fall of the loss while away", title="learnt by the tasks that stay")
+        left.set_xscale("symlog", linthresh=0.05)
+        left.set_yticks(range(len(names)), names)
+        left.invert_yaxis()
+        left.legend()
+        for axes, regime in zip(others, regimes, strict=True):
+            chosen = scores[scores["regime"] == regime]
+            for shift, (task, part) in enumerate(chosen.groupby("task", sort=False)):
+                heights = part["balancer"].map(places) + 0.18 * (shift - 1.5)
+                errors = [part["gain"] - part["low"], part["high"] - part["gain"]]
+                colour = TASK_COLOURS[str(task)]
+                axes.errorbar(part["gain"], heights, xerr=errors, fmt="o", color=colour, label=task, markersize=4)
+            axes.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
+            axes.set(xlim=(-1, 1), xlabel="macro-F1, PresentOnly - zero", title=f"scores, {regime}")
+        figure.legend(*others[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return Plate(
+        figure,
+        "Left: how far the summed development loss of toxicity, emotion and sentiment falls while reporting is away, a "
+        "dot per seed; left of 0 they got worse. Right: what the cure gains in development macro-F1 by the end of the "
+        "run, paired over seeds, with 95 % intervals; right of 0 the cure is better.",
+        "Rows of balancers. On the left the blue dots of the cured balancers lie right of those of the zero-filled "
+        "ones that stop or break. On the right, differences per task with error bars.",
+    )
