@@ -104,15 +104,16 @@ def test_encoder_norms_are_those_of_one_backward_pass_per_comment(gamma):
 def test_a_look_holds_each_comment_once_and_its_sample_stands_for_all(record):
     """Each look has every watched comment; the encoder's sample holds all hard ones and stands for all comments."""
     looks, about = record
+    assert set(looks.loc[looks["dropout"], "progress"]) == set(toxicity_runs.LONG_LOOKS)
     for (progress, dropout), look in looks.groupby(["progress", "dropout"]):
         assert sorted(look["row"]) == sorted(set(look["row"]))
         assert len(look) == 100
         taken = look["encoder"].notna()
-        assert taken.any() == (progress in toxicity_runs.PULLED and not dropout)
+        assert taken.any() == (progress in toxicity_runs.LONG_LOOKS and not dropout)
         if taken.any():
             assert taken[hardest(look["margin"])].all()
             assert look["stands_for"].sum() == pytest.approx(len(look))
-    assert [score["progress"] for score in about["dev"]] == list(toxicity_runs.LOOKS)
+    assert [score["progress"] for score in about["dev"]] == list(toxicity_runs.LONG_LOOKS)
 
 
 def test_measured_shares_are_the_closed_form_and_start_near_their_rows(record):

@@ -22,27 +22,27 @@ def memory(jobs: Sequence[ToxicityJob], paths: Sequence[Path]) -> pd.DataFrame:
 
     Columns: noise, gamma, seed, progress, epochs; memorised (share of the flipped comments whose wrong label the model
     predicts, NaN without noise); right labels missed (share of the other comments that it gets wrong); wrong labels'
-    gradient (their share of the gradient on the logits); macro_f1 (clean).
+    gradient (their share of the gradient on the logits); macro_f1 (clean; NaN where it was not scored).
     """
     rows: list[dict[str, float]] = []
     for job, path in zip(jobs, paths, strict=True):
-        scores = {score["progress"]: score for score in job_metadata(path)["dev"]}
-        count = job_metadata(path)["comments"]["count"]
-        looks = pd.read_parquet(path)
-        for progress, score in scores.items():
-            look = looks[looks["progress"] == progress]
+        about, looks = job_metadata(path), pd.read_parquet(path)
+        scores = {score["step"]: score["macro_f1"] for score in about["dev"]}
+        epochs = job.batch_size / about["comments"]["count"]
+        for step in looks["step"].unique():
+            look = looks[looks["step"] == step]
             learnt, flipped = look["margin"].to_numpy() > 0, look["flipped"].to_numpy()
             rows.append(
                 {
                     "noise": job.noise,
                     "gamma": job.settings.gamma,
                     "seed": job.settings.seed,
-                    "progress": progress,
-                    "epochs": score["step"] * job.batch_size / count,
+                    "progress": float(look["progress"].iloc[0]),
+                    "epochs": step * epochs,
                     "memorised": float(learnt[flipped].mean()) if flipped.any() else np.nan,
                     "right labels missed": float(1 - learnt[~flipped].mean()),
                     "wrong labels' gradient": share_of(look["pull"], flipped),
-                    "macro_f1": score["macro_f1"],
+                    "macro_f1": scores.get(step, np.nan),
                 }
             )
     return pd.DataFrame(rows)

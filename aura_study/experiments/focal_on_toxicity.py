@@ -34,14 +34,15 @@ class FocalOnToxicityParameters(Parameters):
         },
         "full": {
             "seed_count": 5,
-            "alpha_seeds": 3,
-            "steps": 400,
+            "alpha_seeds": 2,
+            "steps": 350,
             "whole_grid": True,
             "dev_rows": None,
             "probe_rows": 1000,
+            "encoder_rows": 100,
             "noise_rates": [0.0, 0.1, 0.2, 0.4],
-            "noise_comments": 600,
-            "noise_steps": 300,
+            "noise_comments": 500,
+            "noise_steps": 220,
         },
     }
 
@@ -58,19 +59,19 @@ class FocalOnToxicityParameters(Parameters):
     alpha_seeds: int = Field(1, ge=1, le=100, description="seeds of the models trained with an alpha")
     whole_grid: bool = Field(False, description="train every alpha with every gamma, not only with `gamma`")
     toxic_share: float = Field(0.05, gt=0, lt=0.5, description="toxic comments in the setting that the guide supposes")
-    steps: int = Field(60, ge=8, description="optimiser steps")
+    steps: int = Field(50, ge=8, description="optimiser steps")
     batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
     lr: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads")
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=100, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
-    probe_rows: int = Field(400, ge=20, description="training comments whose shares are measured")
-    encoder_rows: int = Field(60, ge=1, description="easy comments whose gradient on the encoder is taken")
+    probe_rows: int = Field(300, ge=20, description="training comments whose shares are measured")
+    encoder_rows: int = Field(40, ge=1, description="easy comments whose gradient on the encoder is taken")
     noise_rates: list[Annotated[float, Field(ge=0, le=0.5)]] = Field(
         [0.0, 0.4], min_length=1, description="shares of flipped training labels"
     )
     noise_comments: int = Field(160, ge=20, description="training comments under label noise, few enough to memorise")
-    noise_steps: int = Field(60, ge=8, description="optimiser steps under label noise")
+    noise_steps: int = Field(50, ge=8, description="optimiser steps under label noise")
     workers: int = Field(0, ge=0, description="trainings side by side; 0 means one per core")
 
     @field_validator("noise_rates")

@@ -26,8 +26,8 @@ from aura_study.training import TrainingSettings, train
 TASK = "toxicity"
 LOOKS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 """When the model is looked into, as shares of the steps."""
-PULLED = (0.0, 0.5, 1.0)
-"""Looks at which gradients on the encoder are taken as well."""
+LONG_LOOKS = (0.0, 0.5, 1.0)
+"""Looks at which development scores, gradients on the encoder and margins under dropout are taken as well."""
 
 
 class ToxicityJob(TrainingJob):
@@ -97,7 +97,7 @@ def run_toxicity(job: ToxicityJob, folder: Path) -> Path:
     the given label less the other), loss, pull (gradient norm on the logits), encoder (gradient norm on all encoder
     parameters, NaN where not taken), stands_for (comments that an encoder norm speaks for). Losses and gradients are
     those of one comment under the job's own focal loss, alpha included. The file's metadata hold the development
-    scores of each look under ``dev``.
+    scores of the long looks under ``dev``.
     """
     comments, dev, settings = training_comments(job), prepare(job).dev[TASK], job.settings
     model = build_model(job, prepare(job))
@@ -147,18 +147,23 @@ class Watcher:
             self.look(step + 1, model)
 
     def look(self, step: int, model: AuraModel) -> None:
-        """Record margins, losses and pulls of the training comments, and the development scores, after ``step``."""
+        """Record margins, losses and pulls of the training comments after ``step``; more at the long looks."""
         self.copy.load_state_dict(model.state_dict())
         self.copy.eval()
         still = self._measured(step, dropout=False)
-        if self.pulls is not None and self.looks[step] in PULLED:
-            still[["encoder", "stands_for"]] = self._encoder_norms(step, still["margin"].to_numpy())
         self.frames.append(still)
-        if self.job.encoder_rows:
-            self.copy.train()
-            with torch.random.fork_rng():
-                torch.manual_seed(step)
-                self.frames.append(self._measured(step, dropout=True))
+        if self.looks[step] not in LONG_LOOKS:
+            return
+        self._score(step)
+        if self.pulls is None:
+            return
+        still[["encoder", "stands_for"]] = self._encoder_norms(step, still["margin"].to_numpy())
+        self.copy.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(step)
+            self.frames.append(self._measured(step, dropout=True))
+
+    def _score(self, step: int) -> None:
         found, true = predictions(self.copy, TASK, self.dev)
         score = {"macro_f1": float(f1_score(true, found, average="macro", zero_division=0))}
         score |= {"called_toxic": float(found.mean()), "found_toxic": float(found[true == 1].mean())}
