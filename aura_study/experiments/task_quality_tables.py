@@ -78,7 +78,7 @@ def margin(scores: pd.DataFrame, policies: Sequence[str], regimes: Sequence[str]
     return float(means.groupby(["regime", "task"]).max().min())
 
 
-def measure_mixed_or_alternating(scores: pd.DataFrame, regime: str) -> Measurement:
+def measure_one_regime(scores: pd.DataFrame, regime: str) -> Measurement:
     """P9a and P9c: what masking is worth in one regime."""
     estimate = mean_interval(gains(scores, "masked", "unmasked", regime))
     return _measurement(estimate, "masked minus unmasked", margin(scores, ("masked", "unmasked"), [regime]))
