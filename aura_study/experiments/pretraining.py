@@ -118,7 +118,7 @@ def learning_curve(folder: Path, job: PretrainingJob) -> pd.DataFrame:
     return pd.read_parquet(job_path(job, folder))
 
 
-def tested(name: str, job: PretrainingJob) -> pd.DataFrame:
+def checkpoint_test(name: str, job: PretrainingJob) -> pd.DataFrame:
     """The one row of a `learning_curve` that a checkpoint from elsewhere has: its loss on the job's texts.
 
     Raises:
