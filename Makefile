@@ -52,8 +52,8 @@ report: $(VENV)/.study ## rebuild the site of the default run from its results a
 notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-bench: $(VENV)/.test ## ratios of speed against honest baselines
-	cd benchmarks && for script in losses dynamics; do ../$(BIN)/python $$script.py; done
+bench: $(VENV)/.test ## ratios of speed against honest baselines; fills benchmarks/README.md
+	cd benchmarks && for script in imports losses dynamics training sweep paper growth table; do ../$(BIN)/python $$script.py; done
 
 clean: ## remove the environment and every run but the reference
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -7,7 +7,7 @@ r"""The sum of weighted terms as one node of the autograd graph, with its gradie
 with :math:`m_i = 1` for a present task and 0 for an absent one, and :math:`n = m` (masked) or :math:`n = 1` (unmasked).
 
 Why not eight plain operations: on a few tasks' values the arithmetic is free, and what costs is every operation's
-dispatch, node and saved tensors, forward and backward. As one node the sum costs about two thirds of that
+dispatch, node and saved tensors, forward and backward. As one node the sum costs about four fifths of that
 (``benchmarks/losses.py``).
 """
 
