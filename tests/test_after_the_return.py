@@ -11,7 +11,8 @@ from aura_study.claims import CLAIMS, Measurement
 from aura_study.experiments import after_the_return as study
 from aura_study.experiments import aftermath_measures as measures
 from aura_study.experiments import aftermath_tables as tables
-from aura_study.experiments.poisoning import ReturnJob, ReturnWatch, SplitWeighting
+from aura_study.experiments.poisoning import ReturnJob, ReturnWatch
+from aura_study.experiments.split_weighting import SplitWeighting, flat
 from aura_study.training import train
 
 
@@ -24,18 +25,14 @@ class Keeper(ReturnWatch):
 
     def gradients(self, step, model, optimizer):
         super().gradients(step, model, optimizer)
-        self.before = flat(model.encoder.parameters())
+        self.before = flat(list(model.encoder.parameters()))
 
     def updated(self, step, model, optimizer):
         super().updated(step, model, optimizer)
         states = [optimizer.state[p] for p in model.encoder.parameters()]
         if states[0]:
             self.moments.append([torch.cat([s[key].flatten() for s in states]) for key in ("exp_avg", "exp_avg_sq")])
-        self.moved.append(flat(model.encoder.parameters()) - self.before)
-
-
-def flat(tensors):
-    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+        self.moved.append(flat(list(model.encoder.parameters())) - self.before)
 
 
 def watched(**changes):
@@ -163,6 +160,8 @@ def test_without_clipping_v_is_poisoned_and_with_it_the_others_are_scaled_down(s
     late = tables.late(tables.shrinkages(runs, study.q_classes(p, paths), p)).set_index("clipped")
     assert late.loc[False, "left_by_v"] < 0.8 < late.loc[True, "left_by_v"]
     assert late.loc[False, "left_by_v"] == pytest.approx(late.loc[False, "predicted"], rel=0.3)
+    assert late.loc[False, "left_in_layers"] < late.loc[False, "left_by_v"]
+    assert late.loc[False, "left_in_layers"] == pytest.approx(late.loc[False, "predicted_in_layers"], rel=0.4)
     assert late.loc[False, "left"] == pytest.approx(late.loc[False, "left_by_v"], rel=1e-5)
     assert late.loc[True, "left"] < 0.8
     clipped = tables.clippings(runs, p)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from aura_study.experiments.after_the_return import FORM, AfterTheReturnParameters, log_weight_ratio
+from aura_study.experiments.after_the_return import FORM, OPTIMIZERS, AfterTheReturnParameters, log_weight_ratio
 from aura_study.statistics import mean_interval
+from aura_study.theory.driven import driven_path
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.optimizers import Adam
 from aura_study.theory.poisoning import clipped_part, shrinkage, spike_in_memory
@@ -65,7 +66,8 @@ def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
 
     ``back`` within a factor 2 and ``back_10`` within 10 %, for the first time; ``seen``, steps that were watched;
     ``over_absence``, ``back`` (or ``seen``, as the least it can be) over the absent steps; ``predicted`` the same, from
-    the twin's losses.
+    the twin's losses. Where the two differ, the return has changed the losses: ``loss_ratio``, the task's mean loss
+    since then over the twin's; ``replay_error``, log sigma less the recursion's on the run's own losses, at most.
     """
     rows = []
     for stretch in ("long", "short"):
@@ -75,6 +77,7 @@ def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
             measured, theory = log_weight_ratio(after), log_weight_ratio(after, "predicted_theta")
             back = _first(np.abs(measured) <= np.log(BAND))
             said = _first(np.abs(theory) <= np.log(BAND))
+            replay = driven_path(FORM, 0.0, run["loss"], p.lr_sigma, OPTIMIZERS[run["optimizer"].iloc[0]])[:-1]
             rows.append(
                 {
                     "absence": stretch,
@@ -87,6 +90,8 @@ def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
                     "seen": seen,
                     "over_absence": min(back, seen) / absent if back == back else seen / absent,
                     "predicted": min(said, seen) / absent if said == said else seen / absent,
+                    "loss_ratio": float(after["loss"].mean() / after["twin_loss"].mean()),
+                    "replay_error": float(np.abs(replay - run["theta"]).max()),
                 }
             )
     return pd.DataFrame(rows)
@@ -138,8 +143,9 @@ def shrinkages(
 
     Columns: ``left_by_v``, their updates' norm over that which the same gradients would have through the v of a
     properly weighted task; ``predicted``, the closed form from the predicted weight ratios (``ratio``) and the twin's
-    gradients, for a spike that is not clipped; ``left``, their updates' norm over the proper one, through v and
-    clipping together; ``share``, of the whole update.
+    gradients, for a spike that is not clipped; ``left_in_layers`` and ``predicted_in_layers``, the same without the
+    embeddings, whose rows of other texts' tokens the returning task never touches; ``left``, their updates' norm over
+    the proper one, through v and clipping together; ``share``, of the whole update.
     """
     frames = []
     for arm, seed, run in unmasked(runs[runs["optimizer"] == "adamw"]):
@@ -147,6 +153,7 @@ def shrinkages(
         ratios = np.exp(log_weight_ratio(after, "predicted_theta"))
         told = classes[arm, seed]
         kappa = spike_in_memory(ratios, p.before + p.absent_steps, Adam())
+        all_, layers = (shrinkage(kappa, told["q"], told[shares]) for shares in ("shares", "layer_shares"))
         frames.append(
             pd.DataFrame(
                 {
@@ -157,7 +164,9 @@ def shrinkages(
                     "ratio": ratios,
                     "kappa": kappa,
                     "left_by_v": after["left_by_v"],
-                    "predicted": np.where(after["clipped"], np.nan, shrinkage(kappa, told["q"], told["shares"])),
+                    "predicted": np.where(after["clipped"], np.nan, all_),
+                    "left_in_layers": after["left_in_layers"],
+                    "predicted_in_layers": np.where(after["clipped"], np.nan, layers),
                     "left": after["others_update"] / after["others_proper"],
                     "share": after["others_share"],
                 }
@@ -169,7 +178,7 @@ def shrinkages(
 def late(table: pd.DataFrame) -> pd.DataFrame:
     """Of `shrinkages`: geometric means over the second half of the steps since the return, by arm and seed."""
     half = table[table["since"] >= table["since"].max() / 2]
-    numbers = ["left_by_v", "predicted", "left", "share"]
+    numbers = ["left_by_v", "predicted", "left_in_layers", "predicted_in_layers", "left", "share"]
     logs = half.assign(**{name: np.log(half[name].clip(lower=1e-12)) for name in numbers})
     means = logs.groupby(["arm", "clipped", "seed"], sort=False)[numbers].mean()
     return np.exp(means).reset_index()
@@ -186,8 +195,10 @@ def fading(
     """
     rows = []
     b2 = Adam().beta2
-    for (arm, seed), run in table[~table["clipped"]].groupby(["arm", "seed"]):
-        told = classes[arm, seed]
+    for (arm, seed), told in classes.items():
+        run = table[(table["arm"] == arm) & (table["seed"] == seed)]
+        if run["clipped"].any():
+            continue
         last = run[run["since"] >= 0.9 * run["since"].max()]
         row = {
             "seed": seed,

@@ -6,25 +6,22 @@ apart. The second moment does not split. What the spike does to it is measured a
 the very same gradients, in which the task came back with its *proper* weight: the one that the mask would have left.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from aura_study.data.tasks import TASK_NAMES
 from aura_study.data.tokenization import TokenizedSplit
 from aura_study.evaluation import macro_f1
+from aura_study.experiments.split_weighting import SplitWeighting, flat
 from aura_study.experiments.training_runs import TrainingJob, build_model, job_batches, prepare
 from aura_study.jobs import keep_table
-from aura_study.losses import KendallLoss
 from aura_study.model import AuraModel
 from aura_study.training import TrainingSettings, train
-from aura_study.weighting import PARAMETERIZATIONS, POLICIES
 
 CLASSES = 80
 """Classes of `Memory.classes`, even in log q."""
@@ -45,120 +42,6 @@ class ReturnJob(TrainingJob):
         return self
 
 
-class SplitWeighting:
-    """Kendall's loss under some policy, with one task's gradient kept apart from its return on.
-
-    Beside it runs its *shadow*: the masked loss, trained on the same losses by the same optimiser. Its weights are
-    those that the mask would have left.
-
-    Args:
-        settings: policy, form and optimiser of sigma.
-        task: the one to keep apart.
-        device: of the parameters.
-
-    Attributes:
-        pull: gradient of the task's bare loss, on all encoder parameters, then on its head's, flat; None until its
-            return.
-        others: gradient of all other weighted terms, on the encoder's parameters, then on their heads'.
-        weight, proper_weight: of the task at this step, and its shadow's.
-        rows: what each step was computed with.
-    """
-
-    def __init__(self, settings: TrainingSettings, task: str, device: torch.device | str | None = None) -> None:
-        form = PARAMETERIZATIONS[settings.parameterization]
-        self.kendall: KendallLoss = POLICIES[settings.policy](TASK_NAMES, form, device=device)
-        self.shadow: KendallLoss = POLICIES["masked"](TASK_NAMES, form, device=device)
-        self.tasks = self.kendall.tasks
-        self.task = task
-        self.pull: Tensor | None = None
-        self.others = torch.empty(0)
-        self.weight = self.proper_weight = float("nan")
-        self.rows: list[dict[str, Any]] = []
-        self._place = self.tasks.index(task)
-        self._shadow_optimizer = _sigma_optimizer(self.shadow, settings)
-        self._was_away = False
-
-    def __call__(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """Total loss."""
-        return self.kendall(losses)
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """The policy's own parameters, without its shadow's."""
-        return self.kendall.parameters()
-
-    def sigma(self) -> Tensor:
-        """Uncertainties, ``(tasks,)``."""
-        return self.kendall.sigma()
-
-    def weights(self) -> Tensor:
-        """Weights, ``(tasks,)``."""
-        return self.kendall.weights()
-
-    def backward(self, losses: Mapping[str, Tensor], model: AuraModel, share: float) -> None:
-        """Every parameter's gradient as the total's backward pass gives it; the task's and the others' apart."""
-        bare = {task: loss.detach() for task, loss in losses.items()}
-        weights = dict(zip(self.tasks, self.kendall.weights(), strict=True))
-        self._record(bare)
-        (share * self.kendall(bare)).backward()
-        self._move_shadow(bare, share)
-        self._was_away = self._was_away or self.task not in losses
-        split = self._was_away and self.task in losses
-        together = [task for task in losses if not (split and task == self.task)]
-        term = torch.stack([weights[task] * losses[task] for task in together]).sum()
-        self.others = _add_gradients(share * term, _reached(model, together), keep_graph=split)
-        if split:
-            # The bare loss, not the weighted: a weight of 0, after a whiplash, would leave no gradient to scale.
-            self.pull = _add_gradients(losses[self.task], _reached(model, [self.task]), share * weights[self.task])
-
-    def _record(self, losses: Mapping[str, Tensor]) -> None:
-        self.weight = self.kendall.weights()[self._place].item()
-        self.proper_weight = self.shadow.weights()[self._place].item()
-        self.rows.append(
-            {
-                "step": len(self.rows),
-                "present": self.task in losses,
-                "loss": losses[self.task].item() if self.task in losses else np.nan,
-                "others_loss": sum(loss.item() for task, loss in losses.items() if task != self.task),
-                "theta": self.kendall.thetas()[self._place].item(),
-                "weight": self.weight,
-                "proper_weight": self.proper_weight,
-            }
-        )
-
-    def _move_shadow(self, losses: Mapping[str, Tensor], share: float) -> None:
-        self._shadow_optimizer.zero_grad()
-        (share * self.shadow(losses)).backward()
-        self._shadow_optimizer.step()
-
-
-def _sigma_optimizer(kendall: KendallLoss, settings: TrainingSettings) -> torch.optim.Optimizer:
-    common: dict[str, Any] = {"lr": settings.lr_sigma, "weight_decay": settings.weight_decay_sigma}
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(kendall.parameters(), **common, fused=True)
-    return torch.optim.SGD(kendall.parameters(), momentum=settings.momentum, **common)
-
-
-def _reached(model: AuraModel, tasks: Sequence[str]) -> list[nn.Parameter]:
-    """Parameters that the losses of ``tasks`` depend on, the encoder's first."""
-    return [*model.encoder.parameters(), *(p for task in tasks for p in model.heads[task].parameters())]
-
-
-def _add_gradients(
-    term: Tensor, parameters: Sequence[nn.Parameter], scale: Tensor | float = 1.0, *, keep_graph: bool = False
-) -> Tensor:
-    """Add ``scale`` times the term's gradient to every ``grad``; returns the bare gradient, flat."""
-    found = torch.autograd.grad(term, parameters, retain_graph=keep_graph, allow_unused=True)
-    gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        scaled = scale * gradient
-        parameter.grad = scaled if parameter.grad is None else parameter.grad + scaled
-    return _flat(gradients)
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
-
-
 class Memory:
     """Adam's moments of the encoder with the returning task apart, and those it would have with its proper weight.
 
@@ -166,12 +49,16 @@ class Memory:
         m, v: the optimiser's moments before the return, ``(parameters,)``.
         steps: that it has made.
         betas, epsilon: its settings.
+        embedded: how many of the parameters, the first ones, are embeddings: rows that one text touches and another
+            does not. The rest, the *layers*, are touched by every text.
 
     The task's part of m is taken as 0 at the return: exact to beta1 to the power of the absence.
     """
 
-    def __init__(self, m: Tensor, v: Tensor, steps: int, betas: tuple[float, float], epsilon: float) -> None:
-        self.betas, self.epsilon = betas, epsilon
+    def __init__(
+        self, m: Tensor, v: Tensor, steps: int, betas: tuple[float, float], epsilon: float, embedded: int = 0
+    ) -> None:
+        self.betas, self.epsilon, self.embedded = betas, epsilon, embedded
         self.steps, self.since_return = steps, 0
         self.m_task = torch.zeros_like(m)
         self.m_others, self.m_others_proper = m.clone(), m.clone()
@@ -187,7 +74,7 @@ class Memory:
 
         Returns ``others_update`` and ``others_proper``, norms of the others' part as it is and as it would be with the
         proper weight; ``others_share``, its projection on the whole update over that update's norm; ``left_by_v``, norm
-        of their part over that of the same m through the proper v.
+        of their part over that of the same m through the proper v; ``left_in_layers``, the same without embeddings.
         """
         b1, b2 = self.betas
         self.steps, self.since_return = self.steps + 1, self.since_return + 1
@@ -198,30 +85,36 @@ class Memory:
         self.v_proper.lerp_((kept_proper * (others + proper)).square(), 1 - b2)
         scale, root, root_proper = 1 / (1 - b1**self.steps), self._root(self.v), self._root(self.v_proper)
         part, whole = scale * self.m_others / root, scale * (self.m_others + self.m_task) / root
-        part_proper = scale * self.m_others_proper / root_proper
+        part_proper, through_proper = scale * self.m_others_proper / root_proper, scale * self.m_others / root_proper
+        layers = slice(self.embedded, None)
         self._pull_squares += (kept_proper * proper).square()
         self._others_squares += part_proper.square()
         return {
             "others_update": part.norm().item(),
             "others_proper": part_proper.norm().item(),
             "others_share": _projection(part, whole),
-            "left_by_v": (part.norm() / (scale * self.m_others / root_proper).norm()).item(),
+            "left_by_v": (part.norm() / through_proper.norm()).item(),
+            "left_in_layers": (part[layers].norm() / through_proper[layers].norm()).item(),
         }
 
     def _root(self, v: Tensor) -> Tensor:
         return (v / (1 - self.betas[1] ** self.steps)).sqrt() + self.epsilon
 
     def classes(self) -> dict[str, list[float]]:
-        """Distribution of q, the task's mean squared proper gradient since its return over v: ``q`` and ``shares``.
+        """Distribution of q, the task's mean squared proper gradient since its return over v.
 
-        A parameter counts by the others' squared proper updates of it.
+        ``q`` of each class, and what it holds: ``shares``, of all parameters, ``layer_shares``, of the layers. A
+        parameter counts by the others' squared proper updates of it.
         """
-        moved = self._others_squares > 0
-        v = self.v_proper[moved] / (1 - self.betas[1] ** self.steps)
-        q = (self._pull_squares[moved] / self.since_return / v).clamp(1e-8, 1e8).double().cpu().numpy()
         edges = np.geomspace(0.99e-8, 1.01e8, CLASSES + 1)
-        held, _ = np.histogram(q, edges, weights=self._others_squares[moved].double().cpu().numpy())
-        return {"q": np.sqrt(edges[1:] * edges[:-1]).tolist(), "shares": (held / held.sum()).tolist()}
+        told = {"q": np.sqrt(edges[1:] * edges[:-1]).tolist()}
+        for name, chosen in (("shares", slice(None)), ("layer_shares", slice(self.embedded, None))):
+            weights = self._others_squares[chosen]
+            v = (self.v_proper[chosen] / (1 - self.betas[1] ** self.steps))[weights > 0]
+            q = (self._pull_squares[chosen][weights > 0] / self.since_return / v).clamp(1e-8, 1e8)
+            held, _ = np.histogram(q.cpu().numpy(), edges, weights=weights[weights > 0].double().cpu().numpy())
+            told[name] = (held / held.sum()).tolist()
+        return told
 
 
 def _projection(part: Tensor, whole: Tensor) -> float:
@@ -274,8 +167,8 @@ class ReturnWatch:
             row |= self.memory.add(others, task, proper, kept, kept_proper)
         else:
             norm = row["others_norm"]
-            row |= {"others_update": kept * norm, "others_proper": kept_proper * norm, "left_by_v": 1.0}
-            row["others_share"] = _projection(others, others + task)
+            row |= {"others_update": kept * norm, "others_proper": kept_proper * norm}
+            row |= {"others_share": _projection(others, others + task), "left_by_v": 1.0, "left_in_layers": 1.0}
         split.rows[-1] |= row
 
     def _kept(self, encoder: Tensor, *heads: float) -> float:
@@ -294,8 +187,10 @@ class ReturnWatch:
 def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:
     states = [optimizer.state[parameter] for parameter in model.encoder.parameters()]
     group = optimizer.param_groups[0]
-    m, v = (_flat([state[name] for state in states]) for name in ("exp_avg", "exp_avg_sq"))
-    return Memory(m, v, int(states[0]["step"]), group["betas"], group["eps"])
+    m, v = (flat([state[name] for state in states]) for name in ("exp_avg", "exp_avg_sq"))
+    named = model.encoder.named_parameters()
+    embedded = sum(parameter.numel() for name, parameter in named if name.startswith("embeddings."))
+    return Memory(m, v, int(states[0]["step"]), group["betas"], group["eps"], embedded)
 
 
 def run_return(job: ReturnJob, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from aura_study.figures.style import ABSENT_COLOUR, POLICY_LABELS, POLICY_STYLES
 POLICY_COLOURS: dict[Any, str] = {"unmasked": "#D55E00", "masked": "#0072B2"}
 ABSENCE_COLOURS = {"long": "#D55E00", "short": "#0072B2"}
 CLIP_COLOURS = {False: "#D55E00", True: "#009E73"}
+LAYERS_COLOUR = "#CC79A7"
 CLIP_LABELS = {False: "without clipping", True: "with clipping"}
 
 
@@ -133,22 +134,30 @@ def _landings(axes: Axes, thrown: pd.DataFrame) -> None:
     axes.legend()
 
 
+def _over_seeds(axes: Axes, rows: pd.DataFrame, column: str, colour: str, label: str) -> None:
+    """Mean and range of a column over seeds, by step since the return."""
+    steps = rows.groupby("since")[column]
+    axes.plot(steps.mean(), color=colour, label=label)
+    axes.fill_between(steps.min().index, steps.min(), steps.max(), color=colour, alpha=0.2, linewidth=0)
+
+
 def poisoning(table: pd.DataFrame, clippings: pd.DataFrame, runs: pd.DataFrame) -> Plate:
     """What is left of the other tasks' encoder updates: through v, in all, of the whole update, and by clipping."""
+    kept = clippings.loc[clippings["arm"] == "AdamW, clipped", "measured"].median()
     with style():
-        figure = Figure(figsize=(10.5, 3.7))
+        figure = Figure(figsize=(10.5, 3.9))
         panels = figure.subplots(1, 3)
         for axes, column in zip(panels, ("left_by_v", "left", "share"), strict=True):
             for clipped, rows in table.groupby("clipped"):
-                steps = rows.groupby("since")[column]
-                colour = CLIP_COLOURS[bool(clipped)]
-                axes.plot(steps.mean(), color=colour, label=CLIP_LABELS[bool(clipped)])
-                axes.fill_between(steps.min().index, steps.min(), steps.max(), color=colour, alpha=0.2, linewidth=0)
+                _over_seeds(axes, rows, column, CLIP_COLOURS[bool(clipped)], CLIP_LABELS[bool(clipped)])
             axes.axhline(1, color="#555555", linewidth=0.8)
             axes.set_xlabel("steps since the return")
-        free = table[~table["clipped"]].groupby("since")["predicted"].mean()
-        panels[0].plot(free, color=THEORY_COLOUR, linestyle=":", label="theory, without clipping")
-        panels[0].set(title="Through v alone", ylabel="others' update over the proper one", ylim=(0, None))
+        free = table[~table["clipped"]]
+        _over_seeds(panels[0], free, "left_in_layers", LAYERS_COLOUR, "without clipping, layers only")
+        for column in ("predicted", "predicted_in_layers"):
+            label = "theory" if column == "predicted" else None
+            panels[0].plot(free.groupby("since")[column].mean(), color=THEORY_COLOUR, linestyle=":", label=label)
+        panels[0].set(title="Through v alone", ylabel="others' update over the proper one", yscale="log")
         panels[1].set(title="Through v and clipping", ylim=(0, None))
         proper = runs[(runs["policy"] == "masked") & (runs["optimizer"] == "adamw") & (runs["stretch"] == "long")]
         panels[2].plot(
@@ -158,21 +167,16 @@ def poisoning(table: pd.DataFrame, clippings: pd.DataFrame, runs: pd.DataFrame) 
             label=POLICY_LABELS["masked"],
         )
         panels[2].set(title="Share of the whole update", ylim=(0, 1.1))
-        panels[2].legend(loc="lower right")
-        panels[0].legend(loc="lower right")
-        kept = clippings[clippings["arm"] == "AdamW, clipped"]["measured"].mean()
-        panels[1].annotate(
-            f"clipping leaves {kept:.2g} of the\nfirst gradient back",
-            (0.97, 0.05),
-            xycoords="axes fraction",
-            ha="right",
-        )
+        lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5)
     return Plate(
         figure,
         "The other tasks' part of AdamW's encoder update after the return, V10.1, mean and range over seeds. Left: "
-        "over what the same gradients would move with the v of a properly weighted return; dotted, the closed form. "
-        "Middle: over their proper update. Right: of the whole update.",
-        "Three panels over steps. Without clipping the part left by v falls to well below one, along the dotted line, "
-        "and stays there; with clipping it stays near one, but the whole falls for as long as the weight is inflated. "
-        "The share of the update drops to a few per cent in both and recovers.",
+        "over what the same gradients would move with the v of a properly weighted return, for the whole encoder and "
+        "without its embeddings; dotted, the closed form. "
+        "Middle: over their proper update. Right: of the whole update. At the first step back clipping leaves "
+        f"{kept:.2g} of what it would leave of a properly weighted gradient (median).",
+        "Three panels over steps. Without clipping the part left by v falls to well below one, near the dotted line, "
+        "and stays there, lower still in the layers; with clipping it stays near one, but the whole falls for as "
+        "long as the weight is inflated. The share of the update drops to a few per cent in both and recovers.",
     )
