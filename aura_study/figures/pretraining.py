@@ -93,7 +93,7 @@ def first_steps(steps: pd.DataFrame) -> Plate:
                 left.plot(arm["since"], arm["gradient"], label=label, **look)
                 right.plot(arm["since"], arm["update"], **look)
         bound = steps.dropna(subset=["bound"]).drop_duplicates("since")
-        right.plot(bound["since"], bound["bound"], color=THEORY_COLOUR, linestyle="--", label="cold Adam")
+        right.plot(bound["since"], bound["bound"], color=THEORY_COLOUR, linestyle="--", label="Adam, after a jump from 0")
         left.set(ylabel="encoder gradient norm, before clipping")
         right.set(ylabel="encoder update, r.m.s. (learning rates)")
         for axes in (left, right):
