@@ -46,7 +46,7 @@ def lasting(run: Path) -> dict[str, object]:
         if path.suffix == ".ipynb":
             cells = nbformat.read(path, as_version=4).cells
             contents[key] = [(cell["id"], cell.source, cell.get("outputs")) for cell in cells]
-        elif path.suffix == ".json" and (path.name == "manifest.json" or path.parent.name == "stamps"):
+        elif path.suffix == ".json" and (path.name in ("manifest.json", "sweep.json") or path.parent.name == "stamps"):
             contents[key] = without_times(json.loads(path.read_text()))
         elif path.parent.name == "report" or path.parent.parent.name == "report":
             contents[key] = path.suffix  # built from the rest, and shows times
@@ -57,7 +57,7 @@ def lasting(run: Path) -> dict[str, object]:
 
 def without_times(value: object) -> object:
     if isinstance(value, dict):
-        timed = ("seconds", "finished")
+        timed = ("seconds", "finished", "commit")  # somebody may commit between the two runs that are compared
         kept = {key: without_times(entry) for key, entry in value.items() if key not in timed}
         return {key: entry for key, entry in kept.items() if not str(key).endswith(".ipynb")}
     return value

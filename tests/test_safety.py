@@ -170,26 +170,18 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_two_threads_say_the_same_as_one(refused: tuple[Path, str], tmp_path: Path) -> None:
-    """The same command with two threads: trajectories, tables and figures are equal byte for byte."""
-    done = command(tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "2"})
-    assert done.returncode == 0, done.stderr
-    first, second = contents(refused[0]), contents(tmp_path / "run")
-    assert {"parquet", "svg", "png", "csv"} <= {name.rsplit(".", 1)[-1] for name in first}
-    assert [name for name in first.keys() | second.keys() if first.get(name) != second.get(name)] == []
-
-
-@pytest.mark.slow
-def test_the_notebook_alone_says_the_same_as_the_command_line(
+def test_by_hand_and_with_two_threads_a_notebook_says_the_same(
     refused: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Opened and run cell by cell, as in Jupyter, with the same values in its parameters cell."""
+    """Run cell by cell, as in Jupyter, on two threads: trajectories, tables and figures are equal byte for byte."""
     for name, value in kernel_environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     notebook = nbformat.read(notebooks_folder() / f"{NOTEBOOK}.ipynb", as_version=4)
     values = AuraTrainingParameters.for_profile("smoke", **SMALL, out=str(tmp_path / "run")).model_dump()
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     cell.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(notebooks_folder())}}).execute()
     first, second = contents(refused[0]), contents(tmp_path / "run")
+    assert {"parquet", "svg", "png", "csv"} <= {name.rsplit(".", 1)[-1] for name in first}
     assert [name for name in first.keys() | second.keys() if first.get(name) != second.get(name)] == []

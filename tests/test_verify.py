@@ -77,25 +77,25 @@ def test_a_verdict_that_was_tampered_with_fails(copy: Path, project: Path) -> No
 def test_a_tampered_record_is_told_without_running_it(copy: Path, project: Path) -> None:
     """Ledger against evidence, evidence against its digest, numbers against the rule: each is checked for nothing."""
     edit(copy / "claims.json", lambda content: content["claims"][1].update(measured=2e-9))
-    found = verified(copy, project, notebooks=["01"])
-    assert statuses(found) == {"F1": Status.REPRODUCED, "P1": Status.RECORD_ALTERED}
+    found = verified(copy, project, budget=0)
+    assert statuses(found) == {"F1": Status.NOT_RUN, "P1": Status.RECORD_ALTERED}
     assert not found.passed
     assert "differ in measured" in found.checks[1].why
     edit(copy / "evidence" / "03_phantom_gradient.json", lambda content: content["claims"][0].update(measured=2e-9))
-    assert "whose digest the manifest holds" in verified(copy, project, notebooks=["01"]).checks[1].why
+    assert "whose digest the manifest holds" in verified(copy, project, budget=0).checks[1].why
     for name in ("claims.json", "evidence/03_phantom_gradient.json"):
         edit(copy / name, lambda content: content["claims"][-1].update(verdict="refuted"))
     edit(
         copy / "manifest.json",
         lambda content: content["notebooks"]["03_phantom_gradient"]["outputs"].pop("evidence/03_phantom_gradient.json"),
     )
-    assert "for its numbers the rule gives" in verified(copy, project, notebooks=["01"]).checks[1].why
+    assert "for its numbers the rule gives" in verified(copy, project, budget=0).checks[1].why
 
 
 def test_a_claim_left_out_of_the_ledger_is_told(copy: Path, project: Path) -> None:
     """A notebook decided it, and the ledger is silent."""
     edit(copy / "claims.json", lambda content: content["claims"].pop())
-    found = verified(copy, project, notebooks=["01"])
+    found = verified(copy, project, budget=0)
     assert statuses(found)["P1"] == Status.RECORD_ALTERED
     assert not found.passed
 
@@ -131,14 +131,14 @@ def test_the_budget_decides_what_is_run_and_the_rest_is_said(project: Path, copy
 def test_data_that_are_not_at_hand_are_skipped_honestly(
     copy: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A notebook on real data is not run without them, the others are."""
+    """A notebook on real data says so; one without does not."""
     monkeypatch.setenv("AURA_STUDY_DATA", str(tmp_path / "empty"))
     edit(
         copy / "manifest.json",
         lambda content: content["notebooks"]["03_phantom_gradient"]["parameters"].update(data="aura"),
     )
-    found = verified(copy, project)
-    assert statuses(found) == {"F1": Status.REPRODUCED, "P1": Status.NOT_RUN}
+    found = verified(copy, project, budget=0)
+    assert "of the budget are left" in found.checks[0].why
     assert "AURA's data files are not at hand" in found.checks[1].why
 
 
@@ -198,7 +198,7 @@ def test_exit_codes_and_json(project: Path, copy: Path, monkeypatch: pytest.Monk
     assert printed["passed"] is True
     assert [check["status"] for check in printed["checks"]] == ["reproduced", "not run"]
     edit(copy / "claims.json", lambda content: content["claims"][0].update(verdict="refuted"))
-    assert command(str(copy), "01") == 1
-    assert "1 verdict changed" in capsys.readouterr().out
+    assert command(str(copy), "--budget", "0") == 1
+    assert "1 record altered" in capsys.readouterr().out
     assert command("./nowhere") == 2
     assert capsys.readouterr().err.startswith("error: run 'nowhere' cannot be verified")
