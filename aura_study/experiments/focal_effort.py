@@ -127,6 +127,7 @@ def measure_hard_share(table: pd.DataFrame, p: FocalOnToxicityParameters, rare: 
     where = f"{100 * p.toxic_share:g} % toxic" if rare else AS_THEY_ARE
     chosen = table[(table["condition"] == where) & (table["gamma"] == p.gamma) & (table["alpha"] == 0.5)]
     chosen = chosen[(chosen["group"] == HARD) & ~chosen["dropout"]]
+    long = at_end(table, HARD, "loss", p.gamma, LONG)
     later = chosen[chosen["progress"] >= 0.5].groupby(["progress", "measure"])["share"].mean()
     end = chosen[(chosen["progress"] == 1) & (chosen["measure"] == "loss")]
     estimate = mean_interval(end["share"])
@@ -140,6 +141,7 @@ def measure_hard_share(table: pd.DataFrame, p: FocalOnToxicityParameters, rare: 
         limits={
             "least share of loss and gradients from the middle of training on": float(later.min()),
             "the same share under cross-entropy": float(at_end(table, HARD, "loss", 0.0, where).mean()),
+            "the same share on few comments after many epochs": float(long.mean()),
         },
     )
 

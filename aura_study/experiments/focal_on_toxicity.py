@@ -38,7 +38,7 @@ class FocalOnToxicityParameters(Parameters):
             "steps": 350,
             "whole_grid": True,
             "dev_rows": None,
-            "probe_rows": 1000,
+            "probe_rows": 1500,
             "encoder_rows": 100,
             "noise_rates": [0.0, 0.1, 0.2, 0.4],
             "noise_comments": 500,
@@ -65,7 +65,7 @@ class FocalOnToxicityParameters(Parameters):
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=100, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
-    probe_rows: int = Field(300, ge=20, description="training comments whose shares are measured")
+    probe_rows: int = Field(600, ge=20, description="training comments whose shares are measured")
     encoder_rows: int = Field(40, ge=1, description="easy comments whose gradient on the encoder is taken")
     noise_rates: list[Annotated[float, Field(ge=0, le=0.5)]] = Field(
         [0.0, 0.4], min_length=1, description="shares of flipped training labels"
@@ -90,10 +90,11 @@ class FocalOnToxicityParameters(Parameters):
         """A training on this notebook's data and model; plain loss: no smoothing, no weights, no clipping.
 
         Without clipping, AdamW does not see the overall scale of a loss, so that alpha and gamma are compared by what
-        they do to the shares alone.
+        they do to the shares alone. The rate warms up and falls to 0, as AURA's does: at a constant one the output bias
+        swings for ever, and with it the classes' shares at whatever step is looked at.
         """
         settings = {"seed": seed, "gamma": gamma, "alpha": alpha, "steps": changes.pop("steps", self.steps)}
-        plain = {"policy": "equal", "schedule": "constant", "accumulation": 1, "label_smoothing": 0, "clip_norm": None}
+        plain = {"policy": "equal", "schedule": "linear", "accumulation": 1, "label_smoothing": 0, "clip_norm": None}
         rates = {"lr_encoder": self.lr, "lr_heads": self.lr}
         shared = self.model_dump(
             include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size", "probe_rows"}
@@ -117,7 +118,7 @@ def alpha_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
     """Models trained with alpha and gamma; alpha = 1/2 with the two compared losses is in `effort_jobs` already."""
     gammas = sorted({*p.gammas, p.gamma}) if p.whole_grid else [p.gamma]
     return [
-        p.job(f"toxicity-alpha{alpha:g}-gamma{gamma:g}-seed{seed}", seed, gamma, alpha, encoder_rows=p.encoder_rows)
+        p.job(f"toxicity-alpha{alpha:g}-gamma{gamma:g}-seed{seed}", seed, gamma, alpha)
         for seed in seeds(p.alpha_seeds)
         for alpha in p.alphas
         for gamma in gammas
