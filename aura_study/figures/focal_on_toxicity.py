@@ -21,35 +21,38 @@ def effort(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
         bands: condition, group, measure, gamma, progress, mean, low, high (interval over seeds), predicted.
         losses: gammas of cross-entropy and focal loss.
     """
+    wanted = (("hardest 5 %", "loss"), ("hardest 5 %", "encoder"), ("toxic", "logits"))
+    titles = ("Hardest 5 %: loss", "Hardest 5 %: encoder's gradient", "Toxic: gradient on the logits")
+    conditions = list(dict.fromkeys(bands["condition"]))
     with style():
-        figure = Figure(figsize=(10, 4))
-        panels = figure.subplots(1, 3)
-        wanted = (("hardest 5 %", "loss"), ("hardest 5 %", "encoder"), ("toxic", "logits"))
-        titles = ("Hardest 5 %: share of the loss", "…of the encoder's gradient", "Toxic: gradient on logits")
-        conditions = list(dict.fromkeys(bands["condition"]))
-        for axes, (group, measure), title in zip(panels, wanted, titles, strict=True):
-            chosen = _group(bands, group, measure)
-            for colour, condition in zip(COLOURS, conditions, strict=False):
-                for line, gamma in zip(LOSS_STYLES, losses, strict=True):
-                    curve = chosen[(chosen["condition"] == condition) & (chosen["gamma"] == gamma)]
-                    _band(axes, curve.sort_values("progress"), colour, line, f"{_loss_name(gamma)}, {condition}")
+        figure = Figure(figsize=(9.5, 1 + 2.3 * len(conditions)))
+        grid = figure.subplots(len(conditions), 3, sharex=True, sharey=True, squeeze=False)
+        for panels, condition in zip(grid, conditions, strict=True):
+            for axes, (group, measure), title in zip(panels, wanted, titles, strict=True):
+                chosen = _group(bands[bands["condition"] == condition], group, measure)
+                if chosen.empty:
+                    axes.text(0.5, 0.5, "not measured", ha="center", color="#666666", fontsize=9)
+                for colour, line, gamma in zip(COLOURS, LOSS_STYLES, losses, strict=False):
+                    curve = chosen[chosen["gamma"] == gamma].sort_values("progress")
+                    _band(axes, curve, colour, line, _loss_name(gamma))
                     axes.plot(curve["progress"], curve["predicted"], ".", color=THEORY_COLOUR, markersize=3, zorder=3)
-            axes.set(xlabel=PROGRESS, ylim=(-0.02, 1.02), title=title)
-        for axes in panels[:2]:
-            axes.axhline(0.9, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        panels[0].text(0.02, 0.915, "the guide: 90 %", fontsize=8)
-        panels[2].axhline(0.5, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        panels[2].text(0.02, 0.515, "output bias at rest: 1/2", fontsize=8)
-        panels[0].set_ylabel("share of the whole")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+                axes.axhline(0.5 if group == "toxic" else 0.9, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
+                axes.set(ylim=(-0.02, 1.02), xlim=(-0.03, 1.03))
+                if panels is grid[0]:
+                    axes.set_title(title)
+            panels[0].set_ylabel(f"share of the whole\n({condition})")
+        for axes in grid[-1]:
+            axes.set_xlabel(PROGRESS, fontsize=9)
+        grid[0, 0].text(0.0, 0.92, "the guide: 90 %", fontsize=8)
+        grid[0, 2].text(0.0, 0.52, "output bias at rest", fontsize=8)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return Plate(
         figure,
-        "Share of the effort, mean and 95 % interval over seeds; dashed: cross-entropy, solid: focal loss; black dots: "
-        "closed form on the measured probabilities. Left and middle: the hardest 5 % of the comments. Right: the toxic "
-        "comments.",
-        "Three panels over the progress of training. Left: the hardest comments' share of the loss starts near five "
-        "per cent and rises, under both losses. Middle: the same for the encoder's gradient. Right: the toxic "
-        "comments' share of the gradient on the logits, with a dotted line at one half.",
+        "Share of the effort, mean and 95 % interval over seeds; a row for each training set. Dashed: cross-entropy; "
+        "solid: focal loss; black dots: closed form on the measured probabilities.",
+        "A grid of panels over the progress of training, two curves each. The hardest comments' share of the loss and "
+        "of the encoder's gradient starts near five per cent and rises under both losses, against a dotted line at 90 per "
+        "cent; the toxic comments' share of the gradient on the logits has a dotted line at one half.",
     )
 
 
