@@ -24,6 +24,8 @@ from aura_study.report.scale import scale
 from aura_study.report.site import number as spoken
 from aura_study.study.stamps import snapshot
 
+EXPLORER_SCRIPTS = ("uPlot.iife.js", "dynamics.js", "explorer-words.js", "explorer-plots.js", "explorer.js")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolders:
@@ -45,11 +47,11 @@ def pages(folders: RunFolders) -> Iterator[tuple[Path, BeautifulSoup]]:
 
 
 def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> None:
-    """Index, run, one page a claim, one page a notebook, and nothing else."""
+    """Index, run, explorer, one page a claim, one page a notebook, and nothing else."""
     found = {path.relative_to(made.report).as_posix() for path, _ in pages(made)}
     claims = {f"claims/{key}.html" for key in CLAIMS}
     notebooks = {f"notebooks/{claim.notebook}.html" for claim in CLAIMS.values()}
-    assert found == {"index.html", "run.html"} | claims | notebooks
+    assert found == {"index.html", "run.html", "explorer.html"} | claims | notebooks
 
 
 def test_every_link_and_source_resolves_inside_the_site(made: RunFolders) -> None:
@@ -82,10 +84,12 @@ def test_ids_are_unique_and_every_picture_has_alternative_text(made: RunFolders)
 def test_what_comes_from_data_is_shown_and_never_runs(made: RunFolders) -> None:
     """Scripts, handlers and javascript: addresses of outputs are gone; their text, where it is text, is there."""
     for path, soup in pages(made):
-        assert {script.get("src") for script in soup.find_all("script")} == {
-            f"{'../' * (len(path.relative_to(made.report).parts) - 1)}static/{name}"
-            for name in ("site.js", "mathjax.js", "mathjax-config.js")
-        }
+        root = "../" * (len(path.relative_to(made.report).parts) - 1)
+        own = EXPLORER_SCRIPTS if path.name == "explorer.html" else ()
+        runs = [script for script in soup.find_all("script") if script.get("type") != "application/json"]
+        assert sorted(script.get("src") for script in runs) == sorted(
+            f"{root}static/{name}" for name in ("site.js", "mathjax.js", "mathjax-config.js", *own)
+        )
         assert not soup.find_all(lambda tag: any(name.startswith("on") for name in tag.attrs))
         assert not soup.find_all(href=re.compile("^javascript:"))
         assert not soup.find_all("style")

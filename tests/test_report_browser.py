@@ -2,25 +2,19 @@
 
 import http.server
 import itertools
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+from browsing import SIZES, Visit, chromium
 from made_run import make_run
 
 from aura_study.paths import RunFolders
 from aura_study.report import build_report
 
 pytestmark = pytest.mark.browser
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 RAW_MATH = """() => {
   const copy = document.querySelector("main").cloneNode(true);
@@ -41,17 +35,8 @@ PICTURES = """async () => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        if os.environ.get("AURA_STUDY_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"AURA_STUDY_REQUIRE_BROWSER is set, but none of {', '.join(BROWSERS)} is installed")
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -78,42 +63,12 @@ def address(site: RunFolders) -> Iterator[str]:
     server.server_close()
 
 
-class Visit:
-    """One page, opened, its formulas set; remembers what it asked for and what it complained about."""
-
-    def __init__(self, browser: Any, url: str, size: str = "desktop", scheme: str = "light") -> None:
-        width, height = SIZES[size]
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.open(url)
-
-    def open(self, url: str) -> None:
-        """Go to ``url`` and wait until its formulas are set."""
-        self.page.goto(url)
-        self.page.wait_for_function("document.documentElement.dataset.math === 'ready'")
-
-    def unfold(self) -> None:
-        """Open everything that is folded."""
-        self.page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
-
-    def __enter__(self) -> "Visit":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.context.close()
-
-
 def every_page(site: RunFolders) -> list[str]:
     return sorted(path.relative_to(site.report).as_posix() for path in site.report.rglob("*.html"))
 
 
 def one_of_each(site: RunFolders) -> list[str]:
-    return ["index.html", "run.html", "claims/P2.html", "notebooks/03_phantom_gradient.html"]
+    return ["index.html", "run.html", "explorer.html", "claims/P2.html", "notebooks/03_phantom_gradient.html"]
 
 
 def test_pages_from_the_file_system_ask_for_nothing_else_and_set_their_math(browser: Any, site: RunFolders) -> None:
@@ -152,16 +107,10 @@ def test_nothing_is_wider_than_a_phone(browser: Any, site: RunFolders) -> None:
 
 def test_the_accessibility_checker_finds_nothing(browser: Any, site: RunFolders) -> None:
     """axe-core reports no violation, contrast included, at either size, by day and by night."""
-    from axe_playwright_python.sync_playwright import Axe
-
     for size, name in itertools.product(SIZES, one_of_each(site)):
         with Visit(browser, f"{site.report.as_uri()}/{name}", size) as visit:
             visit.unfold()
-            for scheme in ("light", "dark"):
-                visit.page.emulate_media(color_scheme=scheme)
-                violations = Axe().run(visit.page).response["violations"]
-                found = [(entry["id"], node["html"][:200]) for entry in violations for node in entry["nodes"]]
-                assert found == [], f"{name}, {size}, {scheme}"
+            assert visit.violations() == [], f"{name}, {size}"
 
 
 def test_code_unfolds_with_one_button_and_links_lead_on(browser: Any, site: RunFolders) -> None:

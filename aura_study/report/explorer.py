@@ -77,11 +77,11 @@ def controls() -> list[Control]:
 
 def presets() -> list[dict[str, Any]]:
     """Settings worth a look, each with a label and a sentence; the first is what the page opens with."""
-    met = practice().set_index("setting")
+    met = practice().set_index("setting").to_dict("index")
     usual = {"form": "log_sigma", "loss": 1.0, "noise": PhaseParameters().noise, "after": 600, "seed": 0}
 
     def from_practice(name: str, **changes: Any) -> dict[str, Any]:
-        row = met.loc[name]
+        row = met[name]
         taken = {"lr": float(row["rate"]), "absent": int(row["absent_steps"]), "p": float(row["presence"])}
         return usual | {"optimizer": str(row["optimizer"])} | taken | changes
 
@@ -96,7 +96,7 @@ def presets() -> list[dict[str, Any]]:
     rare = from_practice("fine-tuning, a rare task", p=0.03, after=2000)
     found = [
         ("The collapse", "A curriculum leaves a task out for 300 steps.", collapse),
-        ("The same under SGD", "Without a memory, and with steps as large as the gradient.", collapse | {"optimizer": "SGD"}),
+        ("The same under SGD", "No memory, and steps as large as the gradient.", collapse | {"optimizer": "SGD"}),
         ("AURA’s own rates", "Its reporting task stays away for one epoch of the V10.2 run.", usual | aura),
         ("A rare task, p = 0.03", "Most of the harm is done by its rarity, little by the absence.", rare),
         ("Whiplash", "SGD at a high rate, 20 steps without the task.",

@@ -101,7 +101,9 @@ class _Renderer:
             loader=PackageLoader("aura_study.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
-        self._environment.filters.update(number=number, interval=interval, duration=duration, compact=_compact, decimal=_decimal)
+        self._environment.filters.update(
+            number=number, interval=interval, duration=duration, compact=_compact, decimal=_decimal
+        )
         self._environment.globals.update(
             content=content,
             pictures=pictures,
