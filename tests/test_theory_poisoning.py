@@ -7,7 +7,7 @@ import torch
 from aura_study.theory.driven import driven_path
 from aura_study.theory.forms import FORMS, LOG_SIGMA
 from aura_study.theory.optimizers import SGD, Adam
-from aura_study.theory.poisoning import clipped_part, shrinkage, spike_in_memory, steps_shrunk
+from aura_study.theory.poisoning import chance_shrinkage, clipped_part, shrinkage, spike_parts, steps_shrunk
 
 
 def torch_memory(gradients, betas=(0.9, 0.999)):
@@ -34,7 +34,7 @@ def test_kappa_is_what_a_spike_adds_to_torchs_second_moment(b2, before):
     spiked[before:] = np.sqrt(others**2 + ratios[:, None] ** 2 * task**2)
     growth = torch_memory(spiked, (0.9, b2))[before:] / torch_memory(proper, (0.9, b2))[before:]
     q = task**2 / (others**2 + task**2)
-    kappa = spike_in_memory(ratios, before, Adam(beta2=b2))
+    kappa = spike_parts(ratios, before, Adam(beta2=b2)).sum(1)
     np.testing.assert_allclose(growth, 1 + kappa[:, None] * q, rtol=1e-9)
 
 
@@ -49,18 +49,48 @@ def test_others_updates_shrink_by_the_closed_form_in_torchs_adam():
     v_proper, v = torch_memory(others + task), torch_memory(others + ratios[:, None] * task)
     m = 0.9 ** np.arange(before + after)[::-1] @ others
     measured = np.linalg.norm(m / np.sqrt(v[-1])) / np.linalg.norm(m / np.sqrt(v_proper[-1]))
-    kappa = spike_in_memory(ratios[before:], before)
+    kappa = spike_parts(ratios[before:], before).sum(1)
     predicted = shrinkage(kappa, [0.0, 0.05, 0.5], [1.0, 0.95, 0.5])[-1]
     assert predicted < 0.75
     assert measured == pytest.approx(predicted, rel=0.02)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.95])
+def test_chance_spares_some_parameters_as_the_integral_says(decay):
+    """Normal gradients: a spike of one, few or many steps leaves torch's Adam the updates of the form, to 5 %."""
+    rng = np.random.default_rng(3)
+    before, after, count, q = 20, 30, 20_000, 0.2
+    ratios = np.concatenate([np.ones(before), 1 + 500 * decay ** np.arange(after)])
+    others = rng.choice([-1.0, 1.0], (before + after, count)) * np.sqrt(1 - q)
+    task = rng.normal(size=others.shape) * np.sqrt(q)
+    v_proper, v = (torch_memory(others + r * task)[-1] for r in (1.0, ratios[:, None]))
+    m = rng.normal(size=count)
+    measured = np.linalg.norm(m / np.sqrt(v)) / np.linalg.norm(m / np.sqrt(v_proper))
+    parts = spike_parts(ratios[before:], before)[-1]
+    assert measured == pytest.approx(chance_shrinkage(parts, q).item(), rel=0.05)
+    assert measured > 1.03 * shrinkage(parts.sum(), q)
+
+
+def test_chance_averages_out_over_a_long_spike():
+    """Many equal steps: every parameter gets its mean, and the two forms agree; classes add by their shares."""
+    parts = np.full((1, 4000), 30 / 4000)
+    q, shares = np.array([1e-8, 0.3, 5.0]), [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(chance_shrinkage(parts, q, shares), shrinkage([30.0], q, shares), rtol=2e-3)
+    assert chance_shrinkage(np.zeros((1, 3)), [0.5]) == pytest.approx(1, rel=1e-6)
+
+
+def test_sizes_weigh_the_steps():
+    """A spike that meets a gradient of twice its mean square counts twice; a weight below the proper one not at all."""
+    spike = np.array([30.0, 1.0, 0.5])
+    doubled = spike_parts(spike, 5, sizes=[2.0, 0.5, 0.5])
+    np.testing.assert_allclose(doubled, 2 * spike_parts(spike, 5))
+    assert (doubled[:, 1:] == 0).all()
+
+
 @pytest.mark.parametrize(("ratio", "q"), [(100.0, 1.0), (1000.0, 0.03), (40.0, 0.5), (5.0, 1.0)])
 def test_steps_shrunk_is_where_the_shrinkage_crosses(ratio, q):
     """A single spike in a steady memory; below R^2 q = 1/(1-b2) or so nothing is poisoned."""
-    ratios = np.ones(9000)
-    ratios[0] = ratio
-    left = shrinkage(spike_in_memory(ratios, np.inf), q)
+    left = shrinkage(0.001 * 0.999 ** np.arange(9000) * (ratio**2 - 1), q)
     crossed = int((left < 0.9).sum())
     assert crossed == pytest.approx(steps_shrunk(ratio, q) + 1 if crossed else 0, abs=1)
     assert (crossed == 0) == (ratio**2 * q * 0.001 < 0.9**-2 - 1)
@@ -68,9 +98,9 @@ def test_steps_shrunk_is_where_the_shrinkage_crosses(ratio, q):
 
 def test_a_large_spike_fades_by_e_in_twice_the_memory_of_v():
     """The docstring's 2/(1-b2): the shrinkage is a root of v."""
-    ratios = np.ones(4001)
+    ratios = np.ones(2001)
     ratios[0] = 1e4
-    left = shrinkage(spike_in_memory(ratios, np.inf), 1.0)
+    left = shrinkage(spike_parts(ratios, np.inf).sum(1), 1.0)
     assert left[2000] / left[0] == pytest.approx(np.e, rel=0.01)
 
 

@@ -76,8 +76,8 @@ CLAIMS = (
         statement="Second-moment poisoning: the spike inflates Adam's v in the encoder, and the updates that the other "
         "tasks give the encoder shrink.",
         prediction=r"by $\sqrt{\sum_i \omega_i / (1 + \kappa q_i)}$, $\kappa = (1-b_2)\sum_j b_2^{n-j}(R_j^2 - 1)$ for "
-        r"weight ratios $R_j$ since the return and $q_i = g_i^2/v_i$ of the task's proper gradient; $\kappa$ fades as "
-        r"$b_2^n$",
+        r"weight ratios $R_j$ since the return and $q_i = g_i^2/v_i$ of the task's proper gradient, if every parameter "
+        r"gets its mean; less for a spike of few steps, which misses some by chance; $\kappa$ fades as $b_2^n$",
         rule=AtMost(
             bound=0.8,
             min_seeds=3,

@@ -10,7 +10,7 @@ from aura_study.statistics import mean_interval
 from aura_study.theory.driven import driven_path
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.optimizers import Adam
-from aura_study.theory.poisoning import clipped_part, shrinkage, spike_in_memory
+from aura_study.theory.poisoning import chance_shrinkage, clipped_part, shrinkage, spike_parts
 from aura_study.theory.recovery import return_step
 
 BAND = 2.0
@@ -141,6 +141,9 @@ def shrinkages(
 ) -> pd.DataFrame:
     """V10.1 under AdamW at every step since the return: what is left of the other tasks' encoder updates.
 
+    Theory takes the size of the task's proper gradient at each step (rho) from the twin, and its mean square on each
+    parameter.
+
     Columns: ``left_by_v``, their updates' norm over that which the same gradients would have through the v of a
     properly weighted task; ``predicted``, the closed form from the predicted weight ratios (``ratio``) and the twin's
     gradients, for a spike that is not clipped; ``left_in_layers`` and ``predicted_in_layers``, the same without the
@@ -148,12 +151,18 @@ def shrinkages(
     the proper one, through v and clipping together; ``share``, of the whole update.
     """
     frames = []
+    masked = runs[(runs["policy"] == "masked") & (runs["stretch"] == "long") & (runs["since"] >= 0)]
     for arm, seed, run in unmasked(runs[runs["optimizer"] == "adamw"]):
         after = run[run["since"] >= 0]
+        twin = masked[(masked["arm"] == arm) & (masked["seed"] == seed)]
+        sizes = (twin["pull_norm"] ** 2 / (twin["pull_norm"] ** 2).mean()).to_numpy()
         ratios = np.exp(log_weight_ratio(after, "predicted_theta"))
         told = classes[arm, seed]
-        kappa = spike_in_memory(ratios, p.before + p.absent_steps, Adam())
-        all_, layers = (shrinkage(kappa, told["q"], told[shares]) for shares in ("shares", "layer_shares"))
+        parts = spike_parts(ratios, p.before + p.absent_steps, Adam(), sizes)
+        all_, layers = (
+            np.full(len(after), np.nan) if after["clipped"].any() else chance_shrinkage(parts, told["q"], told[held])
+            for held in ("shares", "layer_shares")
+        )
         frames.append(
             pd.DataFrame(
                 {
@@ -162,11 +171,11 @@ def shrinkages(
                     "seed": seed,
                     "since": after["since"],
                     "ratio": ratios,
-                    "kappa": kappa,
+                    "kappa": parts.sum(1),
                     "left_by_v": after["left_by_v"],
-                    "predicted": np.where(after["clipped"], np.nan, all_),
+                    "predicted": all_,
                     "left_in_layers": after["left_in_layers"],
-                    "predicted_in_layers": np.where(after["clipped"], np.nan, layers),
+                    "predicted_in_layers": layers,
                     "left": after["others_update"] / after["others_proper"],
                     "share": after["others_share"],
                 }
@@ -187,30 +196,30 @@ def late(table: pd.DataFrame) -> pd.DataFrame:
 def fading(
     table: pd.DataFrame, classes: Mapping[tuple[str, int], pd.DataFrame], p: AfterTheReturnParameters
 ) -> pd.DataFrame:
-    """How long the poisoning lasts, by seed, without clipping: at the end of the run, and beyond it by theory.
+    """How long the poisoning of the layers lasts, by seed, without clipping: at the run's end, and beyond by theory.
 
     ``left_at_end`` over the last tenth of the steps, measured and predicted; ``steps_to_half``, ``steps_to_90``: since
-    the return, until the others' updates have that size again if the weight is proper from the run's end on, from the
-    closed form; ``memory``, 1/(1-b2).
+    the return, until the others' updates of the layers have that size again if the weight is proper from the run's end
+    on, from the mean form; ``memory``, 1/(1-b2).
     """
     rows = []
     b2 = Adam().beta2
     for (arm, seed), told in classes.items():
-        run = table[(table["arm"] == arm) & (table["seed"] == seed)]
-        if run["clipped"].any():
+        run = table[(table["arm"] == arm) & (table["seed"] == seed) & ~table["clipped"]]
+        if run.empty:
             continue
         last = run[run["since"] >= 0.9 * run["since"].max()]
         row = {
             "seed": seed,
-            "left_at_end": float(np.exp(np.log(last["left_by_v"]).mean())),
-            "left_at_end_predicted": float(np.exp(np.log(last["predicted"]).mean())),
+            "left_at_end": float(np.exp(np.log(last["left_in_layers"]).mean())),
+            "left_at_end_predicted": float(np.exp(np.log(last["predicted_in_layers"]).mean())),
         }
         end = run.iloc[-1]
-        steps, ahead = p.before + p.absent_steps + end["since"] + 1, np.arange(20_000)
-        kappa = end["kappa"] * b2**ahead * (1 - b2**steps) / (1 - b2 ** (steps + ahead))
-        left = shrinkage(kappa, told["q"], told["shares"])
+        made, ahead = p.before + p.absent_steps + end["since"] + 1, np.arange(0, 20_000, 20)
+        kappa = end["kappa"] * b2**ahead * (1 - b2**made) / (1 - b2 ** (made + ahead))
+        left = shrinkage(kappa, told["q"], told["layer_shares"])
         for name, size in (("steps_to_half", 0.5), ("steps_to_90", 0.9)):
-            row[name] = float(end["since"] + 1 + (left >= size).argmax())
+            row[name] = float(end["since"] + 1 + ahead[(left >= size).argmax()])
         rows.append(row | {"memory": 1 / (1 - b2)})
     return pd.DataFrame(rows)
 
