@@ -223,6 +223,7 @@ def test_the_rule_goes_by_the_worse_moment(effects, verdict):
     """Ruin soon after the return that the end does not show is a ruin within limits; one at the end is a ruin."""
     measurement = forgetting.measure(made(effects), "clipped")
     assert measurement.measured == pytest.approx(max(effects.values()) * 0.5 / 0.6)
+    assert measurement.limits["the same against the mask, on the same batches"] == pytest.approx(0.1 * 0.5 / 0.6)
     assert CLAIMS["P8"].rule.judge(measurement) == verdict
 
 

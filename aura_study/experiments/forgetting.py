@@ -267,6 +267,8 @@ def measure(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked") -
     found = {moment: arm[arm["moment"] == moment] for moment in ("after the return", "at the end")}
     worse = max(found.values(), key=lambda rows: float(rows["effect"].mean()))
     estimate = mean_interval(worse["effect"])
+    spike = worse["spike"].dropna()
+    against_mask = {"the same against the mask, on the same batches": float(spike.mean())} if len(spike) else {}
     return Measurement(
         estimate.mean,
         estimate.low if forgets else -np.inf,
@@ -276,5 +278,6 @@ def measure(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked") -
         limits={
             "effect at the end of training": float(found["at the end"]["effect"].mean()),
             "drift (1 - CKA) added / that of the control": float(worse["drift"].mean()),
+            **against_mask,
         },
     )

@@ -62,8 +62,9 @@ def forgetting(runs: pd.DataFrame, stretch: Sequence[int]) -> Plate:
     return Plate(
         figure,
         "What is left of the pre-training while it is fine-tuned: mean over seeds, bands from the lowest to the "
-        "highest seed. Shaded: a task is absent. Above, the loss of the kept language-model head (higher is more "
-        "forgotten); below, the likeness of the hidden states (1: unchanged). Each column has axes of its own.",
+        "highest seed (frozen: perhaps one seed alone). Shaded: a task is absent. Above, the loss of the kept "
+        "language-model head (higher is more forgotten); below, the likeness of the hidden states (1: unchanged). Each "
+        "column has axes of its own.",
         "Two rows of panels, one column per way of optimising. With AdamW the unmasked curve stays near the control's; "
         "with SGD it jumps at the return of the task.",
     )
@@ -93,7 +94,9 @@ def first_steps(steps: pd.DataFrame) -> Plate:
                 left.plot(arm["since"], arm["gradient"], label=label, **look)
                 right.plot(arm["since"], arm["update"], **look)
         bound = steps.dropna(subset=["bound"]).drop_duplicates("since")
-        right.plot(bound["since"], bound["bound"], color=THEORY_COLOUR, linestyle="--", label="Adam, after a jump from 0")
+        right.plot(
+            bound["since"], bound["bound"], color=THEORY_COLOUR, linestyle="--", label="Adam, after a jump from 0"
+        )
         left.set(ylabel="encoder gradient norm, before clipping")
         right.set(ylabel="encoder update, r.m.s. (learning rates)")
         for axes in (left, right):
