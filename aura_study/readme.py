@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from aura_study import ledger
 from aura_study.errors import StudyError
 from aura_study.manifest import read_manifest
@@ -18,6 +20,7 @@ from aura_study.paths import RunFolders, project_root
 
 RUN = "reference"
 HEADLINE_FIGURE = "sigma_trajectories"
+BALANCERS_TABLE = "balancer_advice"
 
 
 def headline(folders: RunFolders, root: Path) -> str:
@@ -65,10 +68,22 @@ def provenance(folders: RunFolders, root: Path) -> str:
     return f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names})."
 
 
+def balancers(folders: RunFolders, root: Path) -> str:
+    """What a zero-filled absence does to which balancer, as a Markdown table."""
+    path = folders.tables / f"{BALANCERS_TABLE}.csv"
+    if not path.is_file():
+        raise StudyError(f"run {folders.name!r} has no table {BALANCERS_TABLE!r}")
+    table = pd.read_csv(path)
+    lines = [" | ".join(table.columns), " | ".join("---" for _ in table.columns)]
+    lines += [" | ".join(map(str, row)) for row in table.itertuples(index=False)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
 BLOCKS: Mapping[str, Callable[[RunFolders, Path], str]] = {
     "headline": headline,
     "ledger": claims_table,
     "provenance": provenance,
+    "balancers": balancers,
 }
 
 

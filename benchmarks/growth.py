@@ -21,8 +21,9 @@ from growth_figure import draw
 from scipy import stats
 from timing import least, report
 
-TASKS = (4, 8, 16, 32, 64, 128, 256)
-SIZES = {
+POINTS = Path(__file__).parent / "growth_points.json"
+SIZES: dict[str, tuple[int, ...]] = {
+    "tasks": (4, 8, 16, 32, 64, 128, 256),
     "rows": (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000),
     "cells": (1_000, 10_000, 100_000, 1_000_000, 10_000_000),
     "seeds": (1, 2, 4, 8),
@@ -156,27 +157,31 @@ def _status(name: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("axes", nargs="*", choices=[*MEASURES, []], help="measure these anew, keep the others' points")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--point", nargs=2)
+    parser.add_argument("--point", nargs=2, metavar=("AXIS", "SIZE"))
     chosen = parser.parse_args()
     if chosen.point:
         axis, size = chosen.point
         print(json.dumps(MEASURES[axis](int(size))))
         return
-    axes = {"tasks": TASKS, **{axis: sizes[: -1 if chosen.quick else None] for axis, sizes in SIZES.items()}}
-    table: dict[str, str | tuple[str, str]] = {}
-    curves: dict[str, dict[str, Any]] = {}
-    for axis, sizes in axes.items():
-        points = [measured(axis, size, turns=1 if size > 100_000 else 3) for size in sizes]
+    curves: dict[str, Any] = json.loads(POINTS.read_text()) if POINTS.exists() else {}
+    for axis in chosen.axes or MEASURES:
+        sizes = SIZES[axis][: -1 if chosen.quick and axis != "tasks" else None]
+        points = [measured(axis, size, turns=1 if size > 100_000 else 2) for size in sizes]
         curves[axis] = {"sizes": sizes, "series": {name: [point[name] for point in points] for name in points[0]}}
-        for name, values in curves[axis]["series"].items():
-            fits = [slope(np.array(sizes, float), np.array(column)) for column in zip(*values, strict=True)]
+        POINTS.write_text(json.dumps(curves) + "\n")
+    table: dict[str, str | tuple[str, str]] = {}
+    for axis, curve in curves.items():
+        sizes = np.array(curve["sizes"], float)
+        for name, values in curve["series"].items():
+            fits = [slope(sizes, np.array(column)) for column in zip(*values, strict=True)]
             words = [
                 f"{what} {one:.2f} ± {half:.2f}" for what, (one, half) in zip(("time", "memory"), fits, strict=True)
             ]
-            span = f"{sizes[-min(FITTED, len(sizes))]:,} to {sizes[-1]:,}"
-            table[f"{name}, {span} {axis}"] = (", ".join(words), "≤ 1")
-    report("growth: slopes of the logarithms over the largest sizes", table)
+            first, last = sizes[-min(FITTED, len(sizes))], sizes[-1]
+            table[f"{name}, {first:,.0f} to {last:,.0f} {axis}"] = (", ".join(words), "≤ 1")
+    report("growth: slopes of the logarithms over the largest sizes, with 95 % intervals", table)
     draw(curves)
 
 

@@ -1,7 +1,7 @@
 """Samples per second of our training loop against a straightforward one, and what a recorded step is made of.
 
-AURA's real data (``AURA_STUDY_DATA`` or the cache; ``--data embedded`` where they are missing), the tiny preset, batches
-of 16. All ways see the same rows in the same order and take turns within one run; the first turn warms up.
+AURA's real data (``AURA_STUDY_DATA`` or the cache; ``--data embedded`` where they are missing), the tiny preset,
+batches of 16. All ways see the same rows in the same order and take turns within one run; the first turn warms up.
 """
 
 import argparse

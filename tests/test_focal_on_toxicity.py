@@ -118,7 +118,7 @@ def test_a_look_holds_each_comment_once_and_its_sample_stands_for_all(record):
 
 def test_measured_shares_are_the_closed_form_and_start_near_their_rows(record):
     """Loss and logit shares equal the sums over p_t to 1e-9; untrained, the hardest 5 % carry less than 10 %."""
-    looks = record[0].assign(condition=focal_effort.AS_THEY_ARE, gamma=2.0, alpha=0.5, seed=0)
+    looks = record[0].assign(condition=experiment.AS_THEY_ARE, gamma=2.0, alpha=0.5, seed=0)
     table = focal_effort.shares(looks)
     known = table.dropna(subset="predicted")
     np.testing.assert_allclose(known["share"], known["predicted"], rtol=1e-9)
@@ -145,9 +145,9 @@ def crafted_shares(**by_gamma):
             for group in (focal_effort.HARD, focal_effort.TOXIC):
                 for measure in focal_effort.MEASURES:
                     about = {"group": group, "measure": measure, "seed": seed, "dropout": False, "alpha": 0.5}
-                    share = {"share": value + 0.001 * seed, "predicted": value, "gamma": float(gamma[1:])}
-                    where = {"condition": focal_effort.AS_THEY_ARE}
-                    rows += [{**about, **share, **where, "progress": at} for at in (0.5, 1.0)]
+                    share = {"share": value + 0.001 * seed, "predicted": value, "right": 0.9, "gamma": float(gamma[1:])}
+                    sets = (experiment.AS_THEY_ARE, experiment.LONG)
+                    rows += [{**about, **share, "condition": s, "progress": at} for at in (0.5, 1.0) for s in sets]
     return pd.DataFrame(rows)
 
 
@@ -180,7 +180,7 @@ def crafted_looks(seeds=(0, 1, 2)):
         label = (rng.random(400) < 0.33).astype(int)
         margin = rng.normal(2.0 - label, 1.5)
         frames.append(pd.DataFrame({"label": label, "margin": margin, "seed": seed}))
-    about = {"condition": focal_effort.AS_THEY_ARE, "gamma": 0.0, "alpha": 0.5, "progress": 0.5, "dropout": False}
+    about = {"condition": experiment.AS_THEY_ARE, "gamma": 0.0, "alpha": 0.5, "progress": 0.5, "dropout": False}
     return pd.concat(frames, ignore_index=True).assign(**about, stands_for=np.nan)
 
 

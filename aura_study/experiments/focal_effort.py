@@ -9,14 +9,13 @@ import torch
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.experiments.focal_on_toxicity import FocalOnToxicityParameters
+from aura_study.experiments.focal_on_toxicity import AS_THEY_ARE, LONG, FocalOnToxicityParameters
 from aura_study.experiments.toxicity_runs import ToxicityJob, comment_losses
 from aura_study.jobs import job_metadata
 from aura_study.statistics import mean_interval, paired_interval
 from aura_study.theory import focal as theory
 from aura_study.training import TrainingSettings
 
-AS_THEY_ARE, RARE, LONG = "as they are", "5 % toxic", "few, many epochs"
 HARD, TOXIC = "hardest 5 %", "toxic"
 MEASURES = {"loss": "loss", "logits": "pull", "encoder": "encoder"}
 """Name of each kind of effort, and the column of a look that holds it per comment."""
@@ -29,23 +28,16 @@ def load_looks(jobs: Sequence[ToxicityJob], paths: Sequence[Path]) -> pd.DataFra
     for job, path in zip(jobs, paths, strict=True):
         settings = job.settings
         alpha = 0.5 if settings.alpha is None else settings.alpha
-        frame = pd.read_parquet(path).assign(condition=condition(job), alpha=alpha, noise=job.noise)
+        frame = pd.read_parquet(path).assign(condition=job.condition, alpha=alpha, noise=job.noise)
         frames.append(frame.assign(gamma=settings.gamma, seed=settings.seed))
     return pd.concat(frames, ignore_index=True)
-
-
-def condition(job: ToxicityJob) -> str:
-    """Which comments a job trains on, in words."""
-    if job.toxic_share is not None:
-        return f"{100 * job.toxic_share:g} % toxic"
-    return LONG if job.comments is not None else AS_THEY_ARE
 
 
 def shares(looks: pd.DataFrame) -> pd.DataFrame:
     """Share of each kind of effort that each group carries, at every look of every run.
 
-    Columns: those of `KEYS`, group, measure, rows (the group's share of the comments), share (measured) and predicted
-    (closed form on the measured p_t; NaN for the encoder, which has none).
+    Columns: those of `KEYS`, group, measure, rows (the group's share of the comments), share (measured), predicted
+    (closed form on the measured p_t; NaN for the encoder, which has none), right (share of the comments classified so).
     """
     rows = []
     for key, look in looks.groupby(KEYS, sort=False):
@@ -71,7 +63,7 @@ def _shares(look: pd.DataFrame, gamma: float, alpha: float) -> list[dict[str, ob
                 found = theory.share_of(effort, members)
             predicted = theory.share_of(closed[measure], members) if measure in closed else np.nan
             rows.append({"group": group, "measure": measure, "rows": float(members.mean()), "share": found})
-            rows[-1]["predicted"] = predicted
+            rows[-1] |= {"predicted": predicted, "right": float((margin > 0).mean())}
     return rows
 
 
@@ -124,7 +116,7 @@ def at_end(table: pd.DataFrame, group: str, measure: str, gamma: float, where: s
 
 def measure_hard_share(table: pd.DataFrame, p: FocalOnToxicityParameters, rare: bool = False) -> Measurement:
     """F2, and F2a with ``rare``: share of the loss in the hardest 5 % at the end of training with focal loss."""
-    where = f"{100 * p.toxic_share:g} % toxic" if rare else AS_THEY_ARE
+    where = p.rare if rare else AS_THEY_ARE
     chosen = table[(table["condition"] == where) & (table["gamma"] == p.gamma) & (table["alpha"] == 0.5)]
     chosen = chosen[(chosen["group"] == HARD) & ~chosen["dropout"]]
     long = at_end(table, HARD, "loss", p.gamma, LONG)
@@ -141,6 +133,7 @@ def measure_hard_share(table: pd.DataFrame, p: FocalOnToxicityParameters, rare: 
         limits={
             "least share of loss and gradients from the middle of training on": float(later.min()),
             "the same share under cross-entropy": float(at_end(table, HARD, "loss", 0.0, where).mean()),
+            "share of the comments that the model gets right": float(end["right"].mean()),
             "the same share on few comments after many epochs": float(long.mean()),
         },
     )
@@ -181,7 +174,7 @@ def given_model(looks: pd.DataFrame, p: FocalOnToxicityParameters) -> pd.DataFra
                 seen = look.assign(**comment_losses(logits, labels, settings), encoder=np.nan)
                 about = {"seed": seed, "alpha": alpha, "gamma": gamma}
                 rows += [{**about, **row} for row in _shares(seen, gamma, alpha)]
-    table = pd.DataFrame(rows).drop(columns="rows")
+    table = pd.DataFrame(rows).drop(columns=["rows", "right"])
     even = table[table["alpha"] == 0.5].set_index(["seed", "gamma", "group", "measure"])["share"]
     toxic = table["group"] == TOXIC
     keys = pd.MultiIndex.from_frame(table.loc[toxic, ["seed", "gamma", "group", "measure"]])
@@ -212,7 +205,7 @@ def calls(jobs: Sequence[ToxicityJob], paths: Sequence[Path]) -> pd.DataFrame:
     for job, path in zip(jobs, paths, strict=True):
         last = max(job_metadata(path)["dev"], key=lambda score: score["progress"])
         alpha = 0.5 if job.settings.alpha is None else job.settings.alpha
-        if condition(job) == AS_THEY_ARE:
+        if job.condition == AS_THEY_ARE:
             rows.append({"alpha": alpha, "gamma": job.settings.gamma, **last})
     names = {"called_toxic": "share called toxic", "found_toxic": "share of the toxic ones found"}
     grouped = pd.DataFrame(rows).groupby(["gamma", "alpha"])

@@ -1,6 +1,6 @@
 """Focal loss on AURA's toxicity task (F2, F3, F4): the parameters, and the trainings that they ask for."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import Field, field_validator
@@ -11,6 +11,8 @@ from aura_study.parameters import Data, Parameters
 from aura_study.statistics import seeds
 from aura_study.training import TrainingSettings
 
+AS_THEY_ARE, LONG = "as they are", "few, many epochs"
+"""Training sets: comments with the data's own share of toxic ones; so few that they are learnt by heart."""
 NOISY = 0.2
 """From this share of wrong labels on, the claims call labels noisy."""
 
@@ -22,6 +24,7 @@ class FocalOnToxicityParameters(Parameters):
     profiles = {
         "smoke": {
             "seed_count": 1,
+            "comments": 100,
             "steps": 8,
             "rows": 300,
             "dev_rows": 40,
@@ -35,6 +38,7 @@ class FocalOnToxicityParameters(Parameters):
         "full": {
             "seed_count": 5,
             "alpha_seeds": 2,
+            "comments": 2000,
             "steps": 350,
             "whole_grid": True,
             "dev_rows": None,
@@ -59,7 +63,8 @@ class FocalOnToxicityParameters(Parameters):
     alpha_seeds: int = Field(1, ge=1, le=100, description="seeds of the models trained with an alpha")
     whole_grid: bool = Field(False, description="train every alpha with every gamma, not only with `gamma`")
     toxic_share: float = Field(0.05, gt=0, lt=0.5, description="toxic comments in the setting that the guide supposes")
-    steps: int = Field(50, ge=8, description="optimiser steps")
+    comments: int | None = Field(500, ge=100, description="training comments; none takes all, for fewer epochs")
+    steps: int = Field(80, ge=8, description="optimiser steps")
     batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
     lr: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads")
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
@@ -82,11 +87,16 @@ class FocalOnToxicityParameters(Parameters):
         return rates
 
     @property
+    def rare(self) -> str:
+        """Name of the training set with the guide's share of toxic comments."""
+        return f"{100 * self.toxic_share:g} % toxic"
+
+    @property
     def losses(self) -> tuple[float, float]:
         """Gammas of the two losses that are compared: cross-entropy and focal loss."""
         return 0.0, self.gamma
 
-    def job(self, name: str, seed: int, gamma: float, alpha: float | None = None, **changes: object) -> ToxicityJob:
+    def job(self, name: str, seed: int, gamma: float, alpha: float | None = None, **changes: Any) -> ToxicityJob:
         """A training on this notebook's data and model; plain loss: no smoothing, no weights, no clipping.
 
         Without clipping, AdamW does not see the overall scale of a loss, so that alpha and gamma are compared by what
@@ -105,9 +115,11 @@ class FocalOnToxicityParameters(Parameters):
 
 def effort_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
     """Cross-entropy and focal loss on the comments as they are, and on a set with the guide's share of toxic ones."""
-    settings = {"plain": {}, "rare": {"toxic_share": p.toxic_share}}
+    rare = {"toxic_share": p.toxic_share, "condition": p.rare}
+    shared: dict[str, Any] = {"comments": p.comments, "encoder_rows": p.encoder_rows}
+    settings = {"plain": shared, "rare": {**shared, **rare}}
     return [
-        p.job(f"toxicity-{name}-gamma{gamma:g}-seed{seed}", seed, gamma, encoder_rows=p.encoder_rows, **changes)
+        p.job(f"toxicity-{name}-gamma{gamma:g}-seed{seed}", seed, gamma, **changes)
         for seed in seeds(p.seed_count)
         for name, changes in settings.items()
         for gamma in p.losses
@@ -118,7 +130,7 @@ def alpha_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
     """Models trained with alpha and gamma; alpha = 1/2 with the two compared losses is in `effort_jobs` already."""
     gammas = sorted({*p.gammas, p.gamma}) if p.whole_grid else [p.gamma]
     return [
-        p.job(f"toxicity-alpha{alpha:g}-gamma{gamma:g}-seed{seed}", seed, gamma, alpha)
+        p.job(f"toxicity-alpha{alpha:g}-gamma{gamma:g}-seed{seed}", seed, gamma, alpha, comments=p.comments)
         for seed in seeds(p.alpha_seeds)
         for alpha in p.alphas
         for gamma in gammas
@@ -128,7 +140,12 @@ def alpha_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
 
 def noise_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:
     """Cross-entropy and focal loss on few comments for many epochs, with a share of their labels flipped."""
-    few = {"comments": p.noise_comments, "probe_rows": max(p.noise_comments, 20), "steps": p.noise_steps}
+    few: dict[str, Any] = {
+        "comments": p.noise_comments,
+        "probe_rows": max(p.noise_comments, 20),
+        "steps": p.noise_steps,
+        "condition": LONG,
+    }
     return [
         p.job(f"toxicity-noise{rate:g}-gamma{gamma:g}-seed{seed}", seed, gamma, noise=rate, **few)
         for seed in seeds(p.seed_count)

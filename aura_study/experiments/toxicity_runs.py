@@ -35,6 +35,7 @@ class ToxicityJob(TrainingJob):
 
     code = ("import aura_study.experiments.toxicity_runs",)
 
+    condition: str = Field("as they are", description="name of the training set, for tables")
     comments: int | None = Field(None, ge=20, description="training comments; None: all there are")
     toxic_share: float | None = Field(None, gt=0, lt=1, description="share of toxic comments; None: the data's own")
     noise: float = Field(0.0, ge=0, lt=1, description="share of training labels that are flipped")

@@ -7,6 +7,7 @@ from aura_study.figures.style import ABSENT_COLOUR, COLOURS, TASK_COLOURS, THEOR
 
 ARMS = {"PresentOnly": (COLOURS[0], "-"), "zero": (COLOURS[1], "-")}
 FLOOR = 1e-8
+TICKS = (-10, -1, -0.1, 0, 0.1, 1)
 
 
 def updates(steps: pd.DataFrame, away: tuple[int, int]) -> Plate:
@@ -57,9 +58,12 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
             left.plot(lost[column], heights, "o", color=colour, alpha=0.7, label=column.removeprefix("learnt "))
         left.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
         left.set(xlabel="fall of the loss while away", title="learnt by the tasks that stay")
-        left.set_xscale("symlog", linthresh=0.05)
+        left.set_xscale("symlog", linthresh=0.1)
+        left.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        left.margins(x=0.08)
         left.set_yticks(range(len(names)), names)
         left.invert_yaxis()
+        left.set_xlim(max(left.get_xlim()[0], TICKS[0]), min(left.get_xlim()[1], TICKS[-1]))
         left.legend()
         for axes, regime in zip(others, regimes, strict=True):
             chosen = scores[scores["regime"] == regime]
@@ -76,6 +80,7 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
         "Left: how far the summed development loss of toxicity, emotion and sentiment falls while reporting is away, a "
         "dot per seed; left of 0 they got worse. Right: what the cure gains in development macro-F1 by the end of the "
         "run, paired over seeds, with 95 % intervals; right of 0 the cure is better.",
-        "Rows of balancers. On the left the blue dots of the cured balancers lie right of those of the zero-filled "
-        "ones that stop or break. On the right, differences per task with error bars.",
+        "Rows of balancers. On the left most orange dots of the balancers that a zero stops or breaks lie left of "
+        "their blue, cured ones, some far below 0; those of UW coincide. On the right, differences per task with error "
+        "bars.",
     )

@@ -51,8 +51,8 @@ def effort(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
         "Share of the effort, mean and 95 % interval over seeds; a row for each training set. Dashed: cross-entropy; "
         "solid: focal loss; black dots: closed form on the measured probabilities.",
         "A grid of panels over the progress of training, two curves each. The hardest comments' share of the loss and "
-        "of the encoder's gradient starts near five per cent and rises under both losses, against a dotted line at 90 per "
-        "cent; the toxic comments' share of the gradient on the logits has a dotted line at one half.",
+        "of the encoder's gradient starts near five per cent; a dotted line stands at 90 per cent; the "
+        "toxic comments' share of the gradient on the logits has a dotted line at one half.",
     )
 
 
@@ -125,7 +125,7 @@ def noise(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
                 _band(axes, curve, colour, line, _loss_name(gamma), over)
             label = PROGRESS if over == "progress" else "training labels flipped (share)"
             axes.set(xlabel=label, ylabel="share" if measure != "macro_f1" else "macro-F1", title=title)
-            axes.set_ylim(-0.02, 1.02)
+            axes.set(ylim=(-0.02, 1.02), xlim=(-0.03, 1.03 if over == "progress" else most + 0.03))
         grid[1, 0].axhline(most, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
         grid[1, 0].text(0.02, most + 0.02, "their share of the comments", fontsize=8)
         grid[0, 0].legend()
@@ -149,3 +149,4 @@ def _loss_name(gamma: float) -> str:
 def _band(axes: Axes, curve: pd.DataFrame, colour: str, line: Any, label: str, over: str = "progress") -> None:
     axes.plot(curve[over], curve["mean"], linestyle=line, color=colour, label=label, marker=".")
     axes.fill_between(curve[over], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+    axes.vlines(curve[over], curve["low"], curve["high"], color=colour, alpha=0.4, linewidth=0.8)

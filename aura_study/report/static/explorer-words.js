@@ -60,7 +60,8 @@ const explorerWords = (() => {
     const [unmasked, masked] = ["unmasked", "masked"].map((policy) => run.outcomes[policy].inflation);
     const opening = `Before the absence the task is in ${share(p)}.`;
     if (Number.isNaN(unmasked)) return `${opening} Already there its term is not a number: the steps are too large for this form.`;
-    if (p >= 1) return `${opening} There is nothing to mask, and all three policies give it the weight that its loss of ${tell(loss)} asks for, give or take its noise.`;
+    if (p >= 1 && unmasked > 0.5 && unmasked < 2) return `${opening} There is nothing to mask, and all three policies give it the weight that its loss of ${tell(loss)} asks for, give or take its noise.`;
+    if (p >= 1) return `${opening} There is nothing to mask: all three policies give it ${tell(unmasked)} times the weight that its loss asks for. Steps this large do not let it settle.`;
     return `${opening} Unmasked, its regulariser pulls in the others too: its weight stands at ${tell(unmasked)} times `
       + `what its loss asks for. Masked, at ${tell(masked)} times.`;
   }
