@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
+from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
 from aura_study.statistics import mean_interval, paired_interval, seeds
 
 
@@ -111,3 +112,14 @@ def test_one_value_and_bad_values():
     assert list(seeds(3, first=2)) == [2, 3, 4]
     with pytest.raises(ValueError, match="at least one seed"):
         seeds(0)
+
+
+def test_every_statement_of_the_guide_is_answered_and_every_claim_about_it_answers_one() -> None:
+    """Passages name claims that exist; what a claim says of a section of the guide answers a passage."""
+    answering = {key for passage in GUIDE for key in passage.claims}
+    assert answering <= set(CLAIMS)
+    assert {key for key, claim in CLAIMS.items() if claim.section != "theory" and key not in answering} == set()
+    assert {claim.section for claim in CLAIMS.values()} - {"theory"} <= set(SECTIONS)
+    assert all(by_section().values())
+    with pytest.raises(ValueError, match="nothing answers"):
+        Passage("1", "A statement that nobody answers.")

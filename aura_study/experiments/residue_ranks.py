@@ -4,6 +4,7 @@ Run by `two_processes` of `aura_study.experiments.residue_shards`; every process
 """
 
 import datetime
+import gc
 import json
 import os
 import sys
@@ -45,7 +46,9 @@ def work(rank: int, folder: str, cases: list[Case], ways: list[str], steps: int,
         rows = [_train(rank, case, way, steps, lr) for case in cases for way in ways]
         if rank == 0:
             (Path(folder) / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+        dist.barrier()
     finally:
+        gc.collect()  # a model of DDP, kept by a cycle, would hold the group's threads until they abort the process
         dist.destroy_process_group()
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aura_study import ledger
+from aura_study.claims.guide import SECTIONS, by_section
 from aura_study.fingerprint import code_digest, digest
 from aura_study.paths import RunFolders
 from aura_study.report import explorer
@@ -78,6 +79,7 @@ def _write_site(content: RunContent, site: Path) -> None:
     render = _Renderer(content, pictures, site, has_math=mathjax is not None, has_explorer=plotting is not None)
     render.page("index.html", "index.html", headline=_headline(content, pictures), growth=_growth())
     render.page("run.html", "run.html")
+    render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
     if plotting:
         render.page("explorer.html", "explorer.html", **_explorer(content))
     for position, entry in enumerate(content.notebooks):
