@@ -1,0 +1,111 @@
+"""AURA's guide, block 4, statement by statement, and the claims that answer each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One statement of the guide.
+
+    Attributes:
+        section: of the guide; Q1 to Q3 are its questions at the end.
+        says: the statement, in English and in short.
+        claims: keys of the claims that decide it.
+        remark: what a reader has to know beside the verdicts; for a definition, that it is one.
+    """
+
+    section: str
+    says: str
+    claims: tuple[str, ...] = ()
+    remark: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.claims or self.remark):
+            raise ValueError(f"nothing answers {self.says!r} of section {self.section}")
+
+
+SECTIONS = {
+    "1": "Focal loss against class imbalance",
+    "1.1": "Its derivation",
+    "2": "Kendall's uncertainty: automatic balancing",
+    "2.1": "AURA's formula",
+    "3": "The phantom gradient",
+    "3.1": "The proof",
+    "3.2": "The solution of V10.2",
+    "4": "Schedule and stability of training",
+    "Q1": "What if log sigma were removed from Kendall's formula?",
+    "Q2": "Why is the phantom gradient dangerous in multi-task learning?",
+    "Q3": "When could focal loss do harm?",
+}
+
+GUIDE = (
+    Passage(
+        "1",
+        "Focal loss is AURA's weapon against imbalanced data, where 95 % are not toxic.",
+        ("F2a", "F2c"),
+        "In AURA's public toxicity data about a third of the comments is toxic (notebook 11), so the claims are also "
+        "measured on a set thinned out to the guide's 5 %.",
+    ),
+    Passage(
+        "1.1",
+        "Focal loss multiplies cross-entropy by alpha and by the modulating factor (1 - p_t)^gamma.",
+        ("F5",),
+        "The definition of Lin et al. (2017). AURA's code does not quite compute it.",
+    ),
+    Passage(
+        "1.1", "At gamma = 2 a sure sample (p_t = 0.9) loses a factor of 100, a wrong one (0.1) hardly any.", ("F1",)
+    ),
+    Passage("1.1", "Alpha balances the toxic against the other class.", ("F3", "F3a")),
+    Passage("1.1", "AURA spends 90 % of its effort on the difficult 5 % of the comments.", ("F2", "F2b")),
+    Passage("2", "With four tasks the losses cannot simply be added.", ("P9g", "P9f")),
+    Passage(
+        "2.1",
+        "The total is the sum of L / (2 sigma^2) + log sigma.",
+        ("K1",),
+        "The formula of Kendall et al. (2018). AURA's code has a regulariser that is linear in softplus, not a "
+        "logarithm, and so settles elsewhere; both are studied.",
+    ),
+    Passage("2.1", "An uncertain task has a large sigma, and its weight falls.", ("K1", "K2")),
+    Passage("2.1", "log sigma keeps the model from setting sigma to infinity.", ("K3",)),
+    Passage(
+        "3",
+        "In version 10.1 the model learned absurd uncertainties for tasks absent from the batch.",
+        ("P2", "P5", "P11"),
+    ),
+    Passage("3.1", "With a loss of 0, the gradient on sigma is 1 / sigma: not zero.", ("P1", "P3")),
+    Passage("3.1", "The optimiser lowers sigma of the absent task towards zero.", ("P2", "P5", "S3")),
+    Passage("3.2", "V10.2 masks the whole term, and the absent task's gradient is exactly zero.", ("P4", "P10")),
+    Passage(
+        "3.2",
+        "That solves it.",
+        ("B1", "B2", "B3"),
+        "Not said, but suggested. What still moves sigma at a gradient of zero, and what a mask does not keep out.",
+    ),
+    Passage("4", "OneCycleLR starts low, rises until the middle of training and falls at the end.", ("S1",)),
+    Passage(
+        "4",
+        "It starts low so as not to upset RoBERTa; in the middle it explores configurations of the heads.",
+        remark="Motives, not measurements: no experiment here decides them. AURA's V10 code used a linear warm-up "
+        "over 10 % of the steps and no OneCycleLR.",
+    ),
+    Passage("4", "The end refines the uncertainties.", ("S2",)),
+    Passage("Q1", "The training signal would become unstable.", ("K4",)),
+    Passage("Q1", "Sigma would go to infinity, L / sigma^2 to zero.", ("K3",)),
+    Passage("Q1", "The model would evade the task.", ("K3a",)),
+    Passage("Q2", "It distorts the balance between the tasks.", ("P5", "P9", "P9a", "P9b", "P9c", "P9d")),
+    Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11")),
+    Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7")),
+    Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c")),
+    Passage("Q3", "On noisy labels focal loss obsesses over wrong labels.", ("F4b",)),
+    Passage("Q3", "It overfits the noise.", ("F4",)),
+    Passage("Q3", "It does harm there.", ("F4a",)),
+)
+"""Every statement of the guide that can be checked, in the guide's order, and the definitions among them."""
+
+
+def by_section() -> dict[str, list[Passage]]:
+    """Passages by section, in the guide's order."""
+    found: dict[str, list[Passage]] = {section: [] for section in SECTIONS}
+    for passage in GUIDE:
+        found[passage.section].append(passage)
+    return found
