@@ -75,7 +75,11 @@ def train_parallel(
     # A head without rows in the global batch is in no rank's graph: its gradient must stay None, as in one process.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[unused])
-    return _ParallelTraining(job, folder, accelerator, checkpoint_every).run()
+    try:
+        return _ParallelTraining(job, folder, accelerator, checkpoint_every).run()
+    finally:
+        accelerator.free_memory()  # a model wrapped by DDP would hold the group's threads until they abort the process
+        accelerator.end_training()
 
 
 class _ParallelTraining:
