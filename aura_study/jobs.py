@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from aura_study.fingerprint import code_digest
+from aura_study.paths import without_folders
 
 METADATA = b"aura_study.job"
 
@@ -55,7 +56,7 @@ def keep_table(job: Job, frame: pd.DataFrame, folder: Path, **results: Any) -> P
 
 def footer(job: Job, results: dict[str, Any]) -> dict[bytes, bytes]:
     """Key-value metadata of a job's file: the job, its key, and JSON-ready results."""
-    content = {"key": job.key(), "job": job.model_dump(mode="json"), **results}
+    content = {"key": job.key(), "job": without_folders(job.model_dump(mode="json")), **results}
     return {METADATA: json.dumps(content, sort_keys=True).encode()}
 
 

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 DATA_VARIABLE = "AURA_STUDY_DATA"
 
@@ -96,3 +96,12 @@ class RunFolders:
     def manifest(self) -> Path:
         """Parameters, seeds, versions, commit, device and digests."""
         return self.results / "manifest.json"
+
+
+def without_folders(value: Any) -> Any:
+    """``value``, with ``.../NAME`` for every absolute path in it: what a manifest may say of a user's own files."""
+    if isinstance(value, dict):
+        return {key: without_folders(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(held) for held in value]
+    return f".../{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value

@@ -13,6 +13,7 @@ from aura_study.experiments import focal_effort, focal_noise, toxicity_runs
 from aura_study.experiments import focal_on_toxicity as experiment
 from aura_study.experiments.toxicity_runs import TASK, EncoderPulls, Watcher, run_toxicity, training_comments
 from aura_study.experiments.training_runs import build_model, prepare
+from aura_study.figures import focal_on_toxicity as figures
 from aura_study.jobs import job_metadata
 from aura_study.losses import focal_loss
 from aura_study.theory.focal import hardest
@@ -270,3 +271,13 @@ def test_every_job_has_a_name_of_its_own_in_every_profile():
         jobs = [*experiment.effort_jobs(p), *experiment.alpha_jobs(p), *experiment.noise_jobs(p)]
         assert len({work.name for work in jobs}) == len(jobs)
         assert len(experiment.effort_jobs(p)) == 4 * p.seed_count
+
+
+def test_the_figure_of_effort_says_what_each_column_shows():
+    """Three titles above the first row, none below it, and a panel without measurements says so."""
+    about = {"gamma": [0.0, 2.0], "progress": 1.0, "mean": 0.3, "low": 0.2, "high": 0.4, "predicted": 0.3}
+    parts = (("plain", "hardest 5 %", "loss"), ("plain", "toxic", "logits"), ("few", "toxic", "logits"))
+    bands = [pd.DataFrame({**about, "condition": c, "group": g, "measure": m}) for c, g, m in parts]
+    panels = figures.effort(pd.concat(bands), (0.0, 2.0)).figure.axes
+    assert [bool(axes.get_title(loc="left")) for axes in panels] == [True] * 3 + [False] * 3
+    assert sum("not measured" in [text.get_text() for text in axes.texts] for axes in panels) == 3

@@ -79,6 +79,16 @@ def test_no_absolute_path_and_no_progress_bar_is_kept(finished: runner.Outcome) 
     assert "it/s]" not in printed(folders.notebooks / "03_phantom_gradient.ipynb")
 
 
+def test_a_path_that_the_user_gave_is_told_by_its_name_alone(notebooks: Path, tmp_path: Path) -> None:
+    """Of a parameter that is an absolute path, manifest, notebooks and report show no more than the last part."""
+    private = "/private/of-a-user/my-model"
+    held = toy_study.run(tmp_path / "run", f"label={private}", "steps=2", notebooks=notebooks).folders
+    shown = [path for path in held.results.rglob("*") if path.is_file() and path.parent != held.tables]
+    told = [path for path in shown if b"/private/of-a-user" in path.read_bytes()]
+    assert told == []
+    assert ".../my-model" in held.manifest.read_text()
+
+
 def test_nothing_changed_means_nothing_runs_and_no_file_moves(finished: runner.Outcome, notebooks: Path) -> None:
     """A second run executes no notebook and rewrites no file, the report and manifest included."""
     before = snapshot(finished.folders.results)

@@ -64,7 +64,6 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
         left.set_yticks(range(len(names)), names)
         left.invert_yaxis()
         left.set_xlim(max(left.get_xlim()[0], TICKS[0]), min(left.get_xlim()[1], TICKS[-1]))
-        left.legend()
         for axes, regime in zip(others, regimes, strict=True):
             chosen = scores[scores["regime"] == regime]
             for shift, (task, part) in enumerate(chosen.groupby("task", sort=False)):
@@ -74,7 +73,9 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
                 axes.errorbar(part["gain"], heights, xerr=errors, fmt="o", color=colour, label=task, markersize=4)
             axes.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
             axes.set(xlim=(-1, 1), xlabel="macro-F1, PresentOnly - zero", title=f"scores, {regime}")
-        figure.legend(*others[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        entries = [axes.get_legend_handles_labels() for axes in (left, others[0])]
+        handles, labels = ([*one, *other] for one, other in zip(*entries, strict=True))
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return Plate(
         figure,
         "Left: how far the summed development loss of toxicity, emotion and sentiment falls while reporting is away, a "

@@ -38,7 +38,7 @@ def effort(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
                     axes.plot(curve["progress"], curve["predicted"], ".", color=THEORY_COLOUR, markersize=3, zorder=3)
                 axes.axhline(0.5 if group == "toxic" else 0.9, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
                 axes.set(ylim=(-0.02, 1.02), xlim=(-0.03, 1.03))
-                if panels is grid[0]:
+                if condition == conditions[0]:
                     axes.set_title(title)
             panels[0].set_ylabel(f"share of the whole\n({condition})")
         for axes in grid[-1]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from aura_study.errors import StudyError, did_you_mean
 from aura_study.manifest import Identity
 from aura_study.parameters import Data, Parameters, Profile
-from aura_study.paths import RunFolders
+from aura_study.paths import RunFolders, without_folders
 from aura_study.study.registry import Registry, choose_notebooks, describe, parameters_of
 
 Overrides = dict[str, Any]
@@ -108,7 +108,7 @@ class Request:
     @property
     def identity(self) -> Identity:
         """What tells this run from another in the same folder."""
-        return Identity(profile=self.profile, data=self.data, overrides=self.overrides)
+        return Identity(profile=self.profile, data=self.data, overrides=without_folders(self.overrides))
 
 
 def default_name(profile: Profile, data: Data, overrides: Overrides) -> str:

@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from aura_study import manifest
 from aura_study.errors import StudyError
 from aura_study.fingerprint import fingerprint
 from aura_study.ledger import Ledger, write_claims
-from aura_study.paths import RunFolders, notebooks_folder, project_root
+from aura_study.paths import RunFolders, notebooks_folder, project_root, without_folders
 from aura_study.study.display import Display
 from aura_study.study.inputs import data_state
 from aura_study.study.kernel import NotebookFailed, execute
@@ -133,11 +134,11 @@ def _execute(request: Request, source: Path, name: str, current: dict[str, str],
         values,
         cwd=source,
         on_progress=lambda progress: display.progress(name, progress),
-        redact=_redactions(folders),
+        redact=_redactions(folders, values),
     )
     seconds = time.monotonic() - started
     changed = [path for path, state in snapshot(folders.trajectories).items() if before.get(path) != state]
-    shown = {key: value for key, value in values.items() if key != "out"}
+    shown = without_folders({key: value for key, value in values.items() if key != "out"})
     return Stamp(
         fingerprint=current,
         parameters=shown,
@@ -146,9 +147,11 @@ def _execute(request: Request, source: Path, name: str, current: dict[str, str],
     )
 
 
-def _redactions(folders: RunFolders) -> dict[str, str]:
+def _redactions(folders: RunFolders, values: dict[str, Any]) -> dict[str, str]:
     """Absolute paths that could appear in a notebook, longest first, and what is shown in their place."""
-    paths = {str(folders.results): folders.name, str(project_root()): ".", str(Path.home()): "~"}
+    given = {value: without_folders(value) for value in values.values() if isinstance(value, str)}
+    paths = {value: shown for value, shown in given.items() if shown != value}
+    paths |= {str(folders.results): folders.name, str(project_root()): ".", str(Path.home()): "~"}
     return {path: paths[path] for path in sorted(paths, key=len, reverse=True) if len(path) > 1}
 
 
