@@ -91,11 +91,28 @@ def run_jobs(
     return [job_path(job, folder) for job in jobs]
 
 
+def side_by_side(function: Callable[..., Any], items: Sequence[Any], *shared: Any, workers: int = 0) -> list[Any]:
+    """``function(item, *shared)`` for every item, one core each; for work that leaves no file. Results in order.
+
+    Args:
+        function: an importable one.
+        items, shared: picklable arguments.
+        workers: processes; 0 means one per core.
+    """
+    calls = (delayed(_on_one_core)(function, item, *shared) for item in items)
+    return list(Parallel(n_jobs=workers or min(cpu_count(), len(items)))(calls))
+
+
 def run_on_one_core(run: Callable[[Any, Path], Path], job: Job, folder: Path) -> Path:
     """What a worker process does with one job, whichever engine brought it there."""
+    path: Path = _on_one_core(run, job, folder)
+    return path
+
+
+def _on_one_core(function: Callable[..., Any], *arguments: Any) -> Any:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # one job per core is faster, and results do not depend on the number of cores
-    return run(job, folder)
+    return function(*arguments)
 
 
 def job_path(job: Job, folder: Path) -> Path:

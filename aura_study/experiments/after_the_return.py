@@ -81,7 +81,7 @@ class AfterTheReturnParameters(Parameters):
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
-    before: int = Field(16, ge=2, description="steps before the absence")
+    before: int = Field(10, ge=2, description="steps before the absence")
     absent_steps: int = Field(48, ge=1, description="steps of the long absence")
     after: int = Field(52, ge=4, description="steps after the return from the long absence")
     short_steps: int = Field(12, ge=1, description="steps of the short absence")

@@ -8,11 +8,12 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from aura_study.balancing import BALANCERS, Balancer, Effect
+from aura_study.balancing import BALANCERS, Balancer, Effect, balancer
 from aura_study.balancing.asking import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.claims import Measurement
 from aura_study.experiments.family_problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.experiments.family_sessions import Answer, Fill, Session
+from aura_study.jobs import side_by_side
 from aura_study.parameters import Data, Parameters
 from aura_study.statistics import mean_interval, seeds
 
@@ -53,8 +54,8 @@ class FamilyParameters(Parameters):
     seed: int = Field(0, ge=0, description="first seed")
     data: Data = Field("embedded", description="corpus of the AURA model's runs")
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model's runs")
-    model_before: int = Field(10, ge=1, description="steps of the AURA model before reporting goes away")
-    model_absent: int = Field(25, ge=5, description="steps that it is away")
+    model_before: int = Field(6, ge=1, description="steps of the AURA model before reporting goes away")
+    model_absent: int = Field(20, ge=5, description="steps that it is away")
     model_back: int = Field(5, ge=1, description="steps after its return")
     mixed_steps: int = Field(0, ge=0, description="steps of the runs that leave presence to chance; 0 leaves them out")
     model_epoch: int = Field(5, ge=1, description="steps of DWA's epoch on the AURA model")
@@ -180,15 +181,20 @@ def _run(rows: Iterator[dict[str, object]], entry: Balancer, **where: object) ->
 
 def random_problems(p: FamilyParameters, fills: Sequence[Fill] = (Fill.ZERO,)) -> pd.DataFrame:
     """One row per balancer, random problem and fill: short stretches on random gradients of many sizes."""
+    names = [entry.name for entry in BALANCERS]
+    return pd.DataFrame([row for rows in side_by_side(_on_random, names, p, fills, workers=p.workers) for row in rows])
+
+
+def _on_random(name: str, p: FamilyParameters, fills: Sequence[Fill]) -> list[dict[str, object]]:
+    entry = balancer(name)
     found: list[dict[str, object]] = []
     for tasks, absent in sizes(p.problem_sizes.split(",")):
         for seed in seeds(p.problems if tasks <= LARGE else 1, p.seed):
-            for entry in BALANCERS:
-                make = _random(tasks, seed)
-                rows = follow(entry, make, present_mask(tasks, absent), (3, 3, 1), fills, p.balancer_lr, 1, 1000 * seed)
-                where = {"problem": f"random {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
-                found += _run(rows, entry, **where)
-    return pd.DataFrame(found)
+            make = _random(tasks, seed)
+            rows = follow(entry, make, present_mask(tasks, absent), (3, 3, 1), fills, p.balancer_lr, 1, 1000 * seed)
+            where = {"problem": f"random {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
+            found += _run(rows, entry, **where)
+    return found
 
 
 def _random(tasks: int, seed: int) -> Callable[[], Problem]:
@@ -200,19 +206,26 @@ def trained_layer(
     p: FamilyParameters, fills: Sequence[Fill] = (Fill.ZERO, Fill.NAN, Fill.LEFT_OUT)
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summary per balancer, problem and fill, and every step: a long stretch on a shared layer that is trained."""
+    names = [entry.name for entry in BALANCERS]
+    told = side_by_side(_on_layer, names, p, fills, workers=p.workers)
+    found = [row for rows, _ in told for row in rows]
+    return pd.DataFrame(found), pd.concat([path for _, paths in told for path in paths], ignore_index=True)
+
+
+def _on_layer(
+    name: str, p: FamilyParameters, fills: Sequence[Fill]
+) -> tuple[list[dict[str, object]], list[pd.DataFrame]]:
+    entry = balancer(name)
     found: list[dict[str, object]] = []
     paths: list[pd.DataFrame] = []
     tasks, absent = 4, 1
     for seed in seeds(p.problems, p.seed):
-        for entry in BALANCERS:
-            make = _layer(tasks, seed)
-            steps = list(
-                follow(entry, make, present_mask(tasks, absent), (p.away,) * 3, fills, p.balancer_lr, 5, 1000 * seed)
-            )
-            where = {"problem": f"layer {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
-            found += _run(iter(steps), entry, **where)
-            paths.append(pd.DataFrame(steps).assign(balancer=entry.name, seed=seed))
-    return pd.DataFrame(found), pd.concat(paths, ignore_index=True)
+        present, long = present_mask(tasks, absent), (p.away,) * 3
+        steps = list(follow(entry, _layer(tasks, seed), present, long, fills, p.balancer_lr, 5, 1000 * seed))
+        where = {"problem": f"layer {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
+        found += _run(iter(steps), entry, **where)
+        paths.append(pd.DataFrame(steps).assign(balancer=entry.name, seed=seed))
+    return found, paths
 
 
 def _layer(tasks: int, seed: int) -> Callable[[], Problem]:

@@ -8,11 +8,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aura_study.balancing import BALANCERS, Balancer, Kind, PresentOnly
+from aura_study.balancing import BALANCERS, Balancer, Kind, PresentOnly, balancer
 from aura_study.balancing.asking import ask, learner
 from aura_study.claims import Measurement
 from aura_study.experiments.family import CORRELATIONS, FamilyParameters
 from aura_study.experiments.family_problems import RandomGradients, present_mask, sizes
+from aura_study.jobs import side_by_side
 from aura_study.statistics import seeds
 
 EPOCH = 3
@@ -101,13 +102,17 @@ def cure(p: FamilyParameters, dtype: torch.dtype = torch.float64) -> pd.DataFram
 
     Nash-MTL is left out where a group is one task: TorchJD's code raises for a single task, so there is no twin.
     """
-    found = []
-    for tasks, absent in sizes(p.cure_sizes.split(",")):
-        for seed in seeds(p.problems, p.seed):
-            lone = 1 in (absent, tasks - absent)
-            chosen = [entry for entry in BALANCERS if not (lone and entry.name == "Nash-MTL")]
-            found += [trial(entry, tasks, absent, seed, p.cure_steps, dtype) for entry in chosen]
-    return pd.DataFrame(found)
+    names = [entry.name for entry in BALANCERS]
+    return pd.DataFrame([row for rows in side_by_side(_trials, names, p, dtype, workers=p.workers) for row in rows])
+
+
+def _trials(name: str, p: FamilyParameters, dtype: torch.dtype) -> list[dict[str, object]]:
+    return [
+        trial(balancer(name), tasks, absent, seed, p.cure_steps, dtype)
+        for tasks, absent in sizes(p.cure_sizes.split(","))
+        for seed in seeds(p.problems, p.seed)
+        if not (name == "Nash-MTL" and 1 in (absent, tasks - absent))
+    ]
 
 
 def n2_measurement(cured: pd.DataFrame) -> Measurement:

@@ -65,7 +65,7 @@ class KendallParameters(Parameters):
     data: Data = Field("embedded", description="corpus of the AURA model: generated sentences, or AURA's public files")
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model without log sigma")
-    model_steps: int = Field(120, ge=1, description="steps of the AURA model without log sigma")
+    model_steps: int = Field(80, ge=1, description="steps of the AURA model without log sigma")
     lr_sigma: float = Field(0.02, gt=0, le=1, description="AdamW's rate for sigma in the AURA model")
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads of the AURA model")
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")

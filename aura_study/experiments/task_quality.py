@@ -49,7 +49,7 @@ class TaskQualityParameters(Parameters):
     seed_count: int = Field(3, ge=1, le=100, description="seeds of unmasked and masked in the three regimes")
     other_seeds: int = Field(1, ge=1, le=100, description="seeds of the other weightings and the further regimes")
     everything: bool = Field(False, description="other weightings in all regimes, not only in mixed; further regimes")
-    steps: int = Field(100, ge=20, description="optimiser steps of a run")
+    steps: int = Field(80, ge=20, description="optimiser steps of a run")
     reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
     reporting_dev: int = Field(400, ge=2, description="development rows of reporting")
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")

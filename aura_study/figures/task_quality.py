@@ -57,7 +57,7 @@ def scores(table: pd.DataFrame) -> Plate:
     regimes = list(table["regime"].unique())
     policies = [name for name in _LOOKS if name in set(table["policy"])]
     with style():
-        figure = Figure(figsize=(1.6 + 2.1 * len(regimes), 3.6))
+        figure = Figure(figsize=(1.6 + 2.1 * len(regimes), 4.0))
         panels = _row(figure, len(regimes))
         for axes, regime in zip(panels, regimes, strict=True):
             rows = table[table["regime"] == regime]
@@ -77,7 +77,7 @@ def scores(table: pd.DataFrame) -> Plate:
             axes.grid(axis="y", visible=False)
         panels[0].set_xlim(0, 1)
         figure.supxlabel("development score at the end of training", fontsize=10)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return Plate(
         figure,
         "Macro-F1 at the end of training (and samples-F1 of emotion), mean and standard deviation over seeds. "
