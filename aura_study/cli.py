@@ -48,6 +48,9 @@ def run(
         Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p wins over it.")
     ] = None,
     replace: Annotated[bool, typer.Option(help="Overwrite a run made with other settings.")] = False,
+    at_once: Annotated[
+        int, typer.Option(min=0, max=64, help="Notebooks side by side; 0: two, or one on a single core.")
+    ] = 0,
 ) -> None:
     """Run notebooks, then write ledger, manifest and report. What has not changed is not run again."""
     from rich.console import Console
@@ -57,7 +60,7 @@ def run(
 
     signal.signal(signal.SIGTERM, _terminated)
     request = _request(notebooks or [], profile, data, out, parameter or [], parameter_file)
-    outcome = run_study(request, Console(stderr=True), replace=replace)
+    outcome = run_study(request, Console(stderr=True), replace=replace, at_once=at_once)
     console = Console()
     console.print(ledger.table(ledger.read_claims(request.folders)))
     if not outcome.executed:

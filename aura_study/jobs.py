@@ -15,6 +15,7 @@ from joblib import Parallel, cpu_count, delayed
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
+from aura_study import trajectories
 from aura_study.fingerprint import code_digest
 from aura_study.paths import without_folders
 
@@ -88,7 +89,9 @@ def run_jobs(
         results = Parallel(n_jobs=workers, return_as="generator")(calls)
         for _ in tqdm(results, total=len(waiting), desc=progress, unit="run", mininterval=1.0):
             pass
-    return [job_path(job, folder) for job in jobs]
+    paths = [job_path(job, folder) for job in jobs]
+    trajectories.keep(paths)
+    return paths
 
 
 def side_by_side(function: Callable[..., Any], items: Sequence[Any], *shared: Any, workers: int = 0) -> list[Any]:

@@ -10,7 +10,7 @@ from aura_study.claims import CLAIMS, Verdict
 from aura_study.errors import StudyError
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders
-from aura_study.records import Name, read_record
+from aura_study.records import FileName, Name, read_record
 
 NONE = "–"
 VERDICT_STYLES = {
@@ -82,6 +82,7 @@ class Evidence(BaseModel):
     claims: list[Row]
     figures: list[FigureEntry]
     tables: list[TableEntry]
+    trajectories: list[FileName] = []
 
 
 def read_evidence(folders: RunFolders) -> list[Evidence]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from aura_study import trajectories
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.figures import Plate
 from aura_study.paths import RunFolders
@@ -44,7 +45,8 @@ class NotebookRun:
         out: run name or folder, see `RunFolders.of`.
 
     ``evidence/<notebook>.json`` lists the claims it decided, the figures (with captions) and the tables it made, in
-    order; it is rewritten whole after every addition. Opening the run clears an earlier execution's list.
+    order, and the trajectories that it recorded or found recorded; it is rewritten whole after every addition. Opening
+    the run clears an earlier execution's list.
     """
 
     def __init__(self, notebook: str, out: str) -> None:
@@ -54,6 +56,7 @@ class NotebookRun:
             "display.max_colwidth", None, "display.float_format", "{:.4g}".format
         )  # tables as people read them
         self._evidence: dict[str, Any] = {"notebook": notebook, "claims": [], "figures": [], "tables": []}
+        trajectories.forget()
         self._write()
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +75,9 @@ class NotebookRun:
     def trajectory(self, name: str) -> Path:
         """Path of trajectory ``name``, for a recorder to write."""
         self.folders.trajectories.mkdir(parents=True, exist_ok=True)
-        return self.folders.trajectories / f"{name}.parquet"
+        path = self.folders.trajectories / f"{name}.parquet"
+        trajectories.keep([path])
+        return path
 
     def decide(self, claim: str, measurement: Measurement) -> pd.DataFrame:
         """Judge ``claim`` by its rule and enter it in the ledger; returns the row, for display.
@@ -96,6 +101,7 @@ class NotebookRun:
         self._write()
 
     def _write(self) -> None:
+        self._evidence["trajectories"] = trajectories.kept_in(self.folders.trajectories)
         write_json(self.folders.evidence / f"{self.notebook}.json", self._evidence)
 
 

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import toy_study
 
-STEPS = "steps=200"
+STEPS = "steps=300"
 
 
 def start(out: Path) -> subprocess.Popen[str]:
@@ -26,11 +26,12 @@ def start(out: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_second_notebook(out: Path, process: subprocess.Popen[str]) -> None:
-    """Return while the steps of the second notebook run."""
+    """Return while the steps of the second notebook run and the first is finished."""
+    first = out / "stamps" / "01_focal_loss.json"
     partial = out / "notebooks" / ".03_phantom_gradient.partial.ipynb"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        if partial.is_file() and '"status": "running"' in partial.read_text(errors="ignore"):
+        if first.is_file() and partial.is_file() and '"status": "running"' in partial.read_text(errors="ignore"):
             cells = json.loads(partial.read_text())["cells"]
             if any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells):
                 return

@@ -161,7 +161,7 @@ def test_a_kernel_killed_from_outside_is_one_error_and_its_cells_are_kept(tmp_pa
     _, words = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "notebook 03_phantom_gradient stopped in cell 'steps': the kernel died" in words
-    assert "steps=200" in words
+    assert STEPS in words
     assert (out / "notebooks" / "03_phantom_gradient.failed.ipynb").is_file()
     held = read_manifest(RunFolders.of(str(out)))
     assert held is not None

@@ -27,6 +27,7 @@ class Line:
     state: str = "waiting"
     stage: str = ""
     progress: Progress | None = None
+    heading: str = ""
     started: float = 0.0
     seconds: float = field(default=0.0)
 
@@ -48,7 +49,6 @@ class Display(AbstractContextManager["Display"]):
         self.lines = {name: Line(name, expected.get(name)) for name in names}
         self._console = console
         self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
-        self._heading = ""
 
     def __enter__(self) -> Self:
         if self._live:
@@ -65,7 +65,6 @@ class Display(AbstractContextManager["Display"]):
         """``name`` begins to run, because ``why``."""
         line = self.lines[name]
         line.state, line.stage, line.started = "running", why, time.monotonic()
-        self._heading = ""
         about = f", about {duration(line.expected)}" if line.expected else ""
         self._print(f"{self._position(name)} {name}: running ({why}{about})")
 
@@ -73,8 +72,8 @@ class Display(AbstractContextManager["Display"]):
         """``name`` reached a cell, or its progress bar moved."""
         line = self.lines[name]
         line.progress, line.stage = progress, progress.bar or progress.heading
-        if progress.heading and progress.heading != self._heading:
-            self._heading = progress.heading
+        if progress.heading and progress.heading != line.heading:
+            line.heading = progress.heading
             self._print(f"{self._position(name)} {name}: cell {progress.cell}/{progress.cells}, {progress.heading}")
 
     def finish(self, name: str, state: str, stage: str = "") -> None:

@@ -4,16 +4,18 @@ What papermill leaves open is settled here: which Python the kernel is, what its
 kernel or a raising cell leaves behind (papermill saves a dead kernel's notebook as if it had completed).
 """
 
+import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aura_study.errors import StudyError
 from aura_study.outputs import write_atomically
+from aura_study.study.pool import Kernels
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 PROGRESS_LINE = re.compile(r"\d+%\||\d+(?:it|step|B|s)?/s\]|\d+it \[")
@@ -40,12 +42,13 @@ def execute(
     cwd: Path,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     redact: Mapping[str, str] | None = None,
+    kernels: Kernels | None = None,
 ) -> None:
     """Execute ``source`` with ``parameters`` and put the result at ``target`` in one step.
 
     The result carries no progress bars, no absolute paths (``redact`` maps them to what is shown) and a fixed id on
     the cell that papermill adds. If the notebook stops, what was executed stays beside ``target`` as
-    ``NAME.failed.ipynb``.
+    ``NAME.failed.ipynb``. Several may run in threads of one process; ``kernels`` knows each one's kernel.
 
     Raises:
         NotebookFailed: a cell raised, the kernel died, or the result could not be written; the text names notebook,
@@ -57,12 +60,13 @@ def execute(
     from papermill.exceptions import PapermillExecutionError
 
     partial = target.with_name(f".{target.stem}.partial.ipynb")
-    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    failed = failed_path(target.parent, target.stem)
     target.parent.mkdir(parents=True, exist_ok=True)
     follow = _Follower(on_progress)
     kept = False
     try:
-        with _quiet_papermill():
+        _quiet_papermill()
+        with tempfile.TemporaryDirectory(prefix="aura-") as sockets:
             notebook = papermill.execute_notebook(
                 source,
                 partial,
@@ -70,11 +74,11 @@ def execute(
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                cwd=cwd,
+                resources={"metadata": {"path": str(cwd)}},  # papermill's cwd would be that of all threads
                 stderr_file=follow,
                 on_cell_start=follow.cell_started,
                 on_notebook_start=follow.notebook_started,
-                kernel_manager_class=_manager_class(),
+                kernel_manager_class=_manager_class(kernels or Kernels(), Path(sockets)),
                 ipython_hist_file="",
             )
         _save(notebook, target, source, redact)
@@ -91,6 +95,11 @@ def execute(
         partial.unlink(missing_ok=True)
 
 
+def failed_path(folder: Path, name: str) -> Path:
+    """Where what was executed of notebook ``name`` is kept if it stops."""
+    return folder / f"{name}.failed.ipynb"
+
+
 def kernel_environment() -> dict[str, str]:
     """The kernel's environment: this process's, without what would hide figures, with a thread count of its own."""
     environment = dict(os.environ)
@@ -104,7 +113,7 @@ def kernel_environment() -> dict[str, str]:
     return environment
 
 
-def _manager_class() -> type:
+def _manager_class(kernels: Kernels, sockets: Path) -> type:
     import zmq
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -115,11 +124,18 @@ def _manager_class() -> type:
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
             return KernelSpecManager(parent=self, kernel_dirs=[])  # no folders: only ipykernel's native spec is left
 
-        def _transport_encryption_default(self) -> str:
-            return "auto" if zmq.has("curve") else "disabled"  # code and outputs do not cross the loopback in clear
+        def _transport_default(self) -> str:
+            return "ipc" if os.name == "posix" else "tcp"  # two kernels that start at once may be given one TCP port
 
-        def start_kernel(self, **options: Any) -> Any:
-            return super().start_kernel(**{"env": kernel_environment(), **options})
+        def _connection_file_default(self) -> str:
+            return str(sockets / "kernel.json")
+
+        def _transport_encryption_default(self) -> str:
+            return "auto" if zmq.has("curve") else "disabled"  # what crosses is not in clear
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(**{"env": kernel_environment(), **options})
+            kernels.add(self)
 
     return ThisInterpreter
 
@@ -221,17 +237,7 @@ def _redacted(value: Any, redact: Mapping[str, str]) -> Any:
     return value
 
 
-@contextmanager
-def _quiet_papermill() -> Iterator[None]:
-    """Silence papermill's own log for one execution; errors reach the user through exceptions."""
-    import logging
-
-    loggers = [logging.getLogger(name) for name in ("papermill", "traitlets")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _quiet_papermill() -> None:
+    """Silence papermill's own log in this process; errors reach the user through exceptions."""
+    for name in ("papermill", "traitlets"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

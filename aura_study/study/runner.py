@@ -16,20 +16,22 @@ from aura_study.ledger import Ledger, write_claims
 from aura_study.paths import RunFolders, notebooks_folder, project_root, without_folders
 from aura_study.study.display import Display
 from aura_study.study.inputs import data_state
-from aura_study.study.kernel import NotebookFailed, execute
+from aura_study.study.kernel import NotebookFailed, execute, failed_path
 from aura_study.study.lock import locked
+from aura_study.study.pool import Kernels, run_side_by_side
 from aura_study.study.request import Request
 from aura_study.study.stamps import (
     Stamp,
     collect_outputs,
     read_stamp,
     reason_to_run,
-    snapshot,
     stamp_path,
     write_stamp,
 )
 
 LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb|\..+\.\d+\.partial")  # as our writers name them
+AT_ONCE = 2 if (os.cpu_count() or 1) > 1 else 1
+"""Notebooks side by side: while one imports, or computes on one core, the other uses what is left."""
 
 
 @dataclass
@@ -43,9 +45,19 @@ class Outcome:
     ledger: Ledger | None = None
     report: Path | None = None
 
+    def sort(self, names: list[str]) -> None:
+        """Put what finished in any order into the order of ``names``."""
+        self.executed.sort(key=names.index)
+        self.unchanged.sort(key=names.index)
+        self.failed = {name: self.failed[name] for name in names if name in self.failed}
+
 
 def run_study(
-    request: Request, console: Console | None = None, folder: Path | None = None, replace: bool = False
+    request: Request,
+    console: Console | None = None,
+    folder: Path | None = None,
+    replace: bool = False,
+    at_once: int = 0,
 ) -> Outcome:
     """Bring the run up to date with ``request``.
 
@@ -54,6 +66,7 @@ def run_study(
         console: where progress goes; standard error unless given.
         folder: of the source notebooks, the project's unless given.
         replace: overwrite a run that was made with another profile, data or overrides.
+        at_once: notebooks side by side; 0 means `AT_ONCE`. Results do not depend on it.
 
     Raises:
         StudyError: the folder is in use, cannot be written or holds another run; data are missing; notebooks failed
@@ -70,7 +83,7 @@ def run_study(
             _claim_folder(request, replace)
             remove_leftovers(request.folders)
             try:
-                _run_notebooks(request, source, data.digest, outcome, console)
+                _run_notebooks(request, source, data.digest, outcome, console, at_once or AT_ONCE)
             finally:
                 outcome.ledger = write_claims(request.folders, request.profile, request.data)
                 _write_manifest(request, source, data.files, bool(outcome.executed or outcome.failed))
@@ -94,22 +107,27 @@ def run_study(
     return outcome
 
 
-def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, console: Console) -> None:
+def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, console: Console, at_once: int) -> None:
     stamps = {name: read_stamp(request.folders, name) for name in request.parameters}
     expected = {name: stamp.seconds for name, stamp in stamps.items() if stamp}
-    versions = manifest.versions()
+    versions, kernels = manifest.versions(), Kernels()
     with Display(console, list(request.parameters), expected) as display:
-        for name, parameters in request.parameters.items():
-            current = fingerprint(source / f"{name}.ipynb", parameters, data, versions)
+
+        def bring_up_to_date(name: str) -> None:
+            current = fingerprint(source / f"{name}.ipynb", request.parameters[name], data, versions)
             why = reason_to_run(request.folders, stamps[name], current)
             if why is None:
                 display.finish(name, "unchanged")
                 outcome.unchanged.append(name)
-                continue
+                return
             display.start(name, why)
             try:
-                write_stamp(request.folders, name, _execute(request, source, name, current, display))
+                write_stamp(request.folders, name, _execute(request, source, name, current, display, kernels))
             except NotebookFailed as error:
+                if kernels.stopped:
+                    failed_path(request.folders.notebooks, name).unlink(missing_ok=True)
+                    display.finish(name, "failed", "stopped")
+                    return
                 display.finish(name, "failed", "the others go on")
                 outcome.failed[name] = error
             except BaseException:
@@ -119,13 +137,19 @@ def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, 
                 display.finish(name, "done")
                 outcome.executed.append(name)
 
+        try:
+            run_side_by_side(bring_up_to_date, list(request.parameters), at_once, kernels)
+        finally:
+            outcome.sort(list(request.parameters))
 
-def _execute(request: Request, source: Path, name: str, current: dict[str, str], display: Display) -> Stamp:
+
+def _execute(
+    request: Request, source: Path, name: str, current: dict[str, str], display: Display, kernels: Kernels
+) -> Stamp:
     folders = request.folders
     target = folders.notebooks / f"{name}.ipynb"
     for stale in (stamp_path(folders, name), target):
         stale.unlink(missing_ok=True)
-    before = snapshot(folders.trajectories)
     values = request.parameters[name].model_dump(mode="json")
     started = time.monotonic()
     execute(
@@ -135,14 +159,14 @@ def _execute(request: Request, source: Path, name: str, current: dict[str, str],
         cwd=source,
         on_progress=lambda progress: display.progress(name, progress),
         redact=_redactions(folders, values),
+        kernels=kernels,
     )
     seconds = time.monotonic() - started
-    changed = [path for path, state in snapshot(folders.trajectories).items() if before.get(path) != state]
     shown = without_folders({key: value for key, value in values.items() if key != "out"})
     return Stamp(
         fingerprint=current,
         parameters=shown,
-        outputs=collect_outputs(folders, name, changed),
+        outputs=collect_outputs(folders, name),
         seconds=round(seconds, 1),
     )
 

@@ -1,6 +1,6 @@
 """Stamps: what a finished notebook was made from and what it wrote, so that only what changed runs again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,8 @@ def locate(folders: RunFolders, key: str) -> Path:
     return folders.figures / key.removeprefix(FIGURES) if key.startswith(FIGURES) else folders.results / key
 
 
-def collect_outputs(folders: RunFolders, notebook: str, trajectories: Iterable[Path]) -> dict[str, str]:
-    """Digests of what ``notebook`` wrote: executed notebook, evidence, tables, figures and ``trajectories``."""
+def collect_outputs(folders: RunFolders, notebook: str) -> dict[str, str]:
+    """Digests of what ``notebook`` wrote: executed notebook, evidence, tables, figures and trajectories."""
     evidence = folders.evidence / f"{notebook}.json"
     paths = {f"notebooks/{notebook}.ipynb": folders.notebooks / f"{notebook}.ipynb"}
     if evidence.is_file():
@@ -84,7 +84,9 @@ def collect_outputs(folders: RunFolders, notebook: str, trajectories: Iterable[P
             for kind in ("png", "svg"):
                 name = f"{entry.name}.{kind}"
                 paths[FIGURES + name] = folders.figures / name
-    paths.update({path.relative_to(folders.results).as_posix(): path for path in trajectories})
+        paths.update(
+            {f"trajectories/{name}.parquet": folders.trajectories / f"{name}.parquet" for name in content.trajectories}
+        )
     return {key: digest_file(path) for key, path in paths.items()}
 
 
