@@ -30,7 +30,7 @@ def test_calls_run_at_once_and_no_more_than_asked() -> None:
         time.sleep(0.05)
         running.remove(name)
 
-    pool.run_side_by_side(work, ["first", "second", "third"], 2, pool.Kernels())
+    pool.run_side_by_side(work, ["first", "second", "third"], pool.Kernels(2))
     assert max(most) == 2
 
 
@@ -43,7 +43,7 @@ def test_an_error_stops_the_kernels_and_cancels_what_waits() -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        pool.run_side_by_side(work, [str(number) for number in range(50)], 1, kernels)
+        pool.run_side_by_side(work, [str(number) for number in range(50)], kernels)
     assert kernels.stopped
     assert called == ["0"]
 

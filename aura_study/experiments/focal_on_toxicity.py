@@ -63,14 +63,14 @@ class FocalOnToxicityParameters(Parameters):
     alpha_seeds: int = Field(1, ge=1, le=100, description="seeds of the models trained with an alpha")
     whole_grid: bool = Field(False, description="train every alpha with every gamma, not only with `gamma`")
     toxic_share: float = Field(0.05, gt=0, lt=0.5, description="toxic comments in the setting that the guide supposes")
-    comments: int | None = Field(320, ge=100, description="training comments; none takes all, for fewer epochs")
-    steps: int = Field(50, ge=8, description="optimiser steps")
+    comments: int | None = Field(256, ge=100, description="training comments; none takes all, for fewer epochs")
+    steps: int = Field(40, ge=8, description="optimiser steps")
     batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
     lr: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads")
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=100, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
-    probe_rows: int = Field(320, ge=20, description="training comments whose shares are measured")
+    probe_rows: int = Field(256, ge=20, description="training comments whose shares are measured")
     encoder_rows: int = Field(30, ge=1, description="easy comments whose gradient on the encoder is taken")
     noise_rates: list[Annotated[float, Field(ge=0, le=0.5)]] = Field(
         [0.0, 0.4], min_length=1, description="shares of flipped training labels"

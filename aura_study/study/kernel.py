@@ -100,12 +100,12 @@ def failed_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.failed.ipynb"
 
 
-def kernel_environment() -> dict[str, str]:
-    """The kernel's environment: this process's, without what would hide figures, with a thread count of its own."""
+def kernel_environment(at_once: int = 1) -> dict[str, str]:
+    """The kernel's environment: this process's, without what would hide figures, with its share of the cores."""
     environment = dict(os.environ)
     if environment.get("MPLBACKEND") != INLINE_BACKEND:
         environment.pop("MPLBACKEND", None)  # Agg shows no figure and no error; the kernel chooses inline itself
-    environment.setdefault("OMP_NUM_THREADS", str(min(os.cpu_count() or 1, 8)))
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, min(os.cpu_count() or 1, 8) // at_once)))
     quiet = "ignore:IProgress not found"  # tqdm.auto, in libraries, asks for widgets that nobody would see
     environment["PYTHONWARNINGS"] = ",".join(filter(None, [environment.get("PYTHONWARNINGS"), quiet]))
     environment["PYTHONHASHSEED"] = "0"
@@ -134,7 +134,7 @@ def _manager_class(kernels: Kernels, sockets: Path) -> type:
             return "auto" if zmq.has("curve") else "disabled"  # what crosses is not in clear
 
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-            await super().start_kernel(**{"env": kernel_environment(), **options})
+            await super().start_kernel(**{"env": kernel_environment(kernels.at_once), **options})
             kernels.add(self)
 
     return ThisInterpreter

@@ -16,9 +16,10 @@ class Stopped(RuntimeError):
 
 
 class Kernels:
-    """The kernels that run, so that an interrupt can stop them with everything that they started."""
+    """The kernels that run, ``at_once`` of them, so that an interrupt can stop them with everything they started."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 1) -> None:
+        self.at_once = at_once
         self._lock = threading.Lock()
         self._managers: list[Any] = []
         self.stopped = False
@@ -43,13 +44,13 @@ class Kernels:
                 _kill(manager)
 
 
-def run_side_by_side(work: Callable[[str], None], names: Sequence[str], at_once: int, kernels: Kernels) -> None:
-    """Call ``work`` with every name, ``at_once`` at a time, in their order.
+def run_side_by_side(work: Callable[[str], None], names: Sequence[str], kernels: Kernels) -> None:
+    """Call ``work`` with every name, ``kernels.at_once`` at a time, in their order.
 
     Raises:
         BaseException: the first that a call raised, or an interrupt; the kernels are stopped and no call is left.
     """
-    with ThreadPoolExecutor(at_once, thread_name_prefix="notebook") as pool:
+    with ThreadPoolExecutor(kernels.at_once, thread_name_prefix="notebook") as pool:
         futures = [pool.submit(_in_thread, work, name, kernels) for name in names]
         try:
             for future in as_completed(futures):

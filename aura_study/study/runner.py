@@ -110,7 +110,7 @@ def run_study(
 def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, console: Console, at_once: int) -> None:
     stamps = {name: read_stamp(request.folders, name) for name in request.parameters}
     expected = {name: stamp.seconds for name, stamp in stamps.items() if stamp}
-    versions, kernels = manifest.versions(), Kernels()
+    versions, kernels = manifest.versions(), Kernels(at_once)
     with Display(console, list(request.parameters), expected) as display:
 
         def bring_up_to_date(name: str) -> None:
@@ -138,7 +138,7 @@ def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, 
                 outcome.executed.append(name)
 
         try:
-            run_side_by_side(bring_up_to_date, list(request.parameters), at_once, kernels)
+            run_side_by_side(bring_up_to_date, list(request.parameters), kernels)
         finally:
             outcome.sort(list(request.parameters))
 
