@@ -31,7 +31,8 @@ class AuraTrainingParameters(Parameters):
     notebook = "04_aura_training"
     profiles = {
         "smoke": {"seed_count": 1, "before": 10, "absent_steps": 20, "after": 10, "rows": 200, "dev_rows": 50},
-        "full": {"seed_count": 5, "before": 200, "absent_steps": 600, "after": 400, "batch_size": 16, "dev_rows": None},
+        "full": {"seed_count": 5, "before": 200, "absent_steps": 600, "after": 400, "batch_size": 16}
+        | {"lr_sigma": 0.005, "dev_rows": None},
     }
 
     data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
@@ -39,9 +40,9 @@ class AuraTrainingParameters(Parameters):
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the stretch runs")
     before: int = Field(40, ge=1, description="steps before the absence")
-    absent_steps: int = Field(300, ge=1, description="steps of the absence")
+    absent_steps: int = Field(200, ge=1, description="steps of the absence")
     after: int = Field(40, ge=1, description="steps after the return")
-    lr_sigma: float = Field(0.01, gt=0, le=1, description="AdamW's rate for sigma in the demonstration")
+    lr_sigma: float = Field(0.015, gt=0, le=1, description="AdamW's rate for sigma in the demonstration")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch")
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")

@@ -66,7 +66,6 @@ class PretrainingParameters(Parameters):
             "lr_sigma": 0.012,
             "mlm_lr": 0.001,
             "dev_rows": 150,
-            "batch_size": 16,
             "every_policy": True,
         },
     }
@@ -80,13 +79,13 @@ class PretrainingParameters(Parameters):
     mlm_lr: float = Field(0.002, gt=0, le=1, description="AdamW's peak rate in the pre-training")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the fine-tunings")
-    before: int = Field(8, ge=1, description="steps before the absence")
-    absent_steps: int = Field(30, ge=1, description="steps of the absence")
-    after: int = Field(16, ge=ADAM_MEMORY + 1, description="steps after the return")
-    lr_sigma: float = Field(0.1, gt=0, le=1, description="rate for sigma in the demonstrations")
+    before: int = Field(10, ge=1, description="steps before the absence")
+    absent_steps: int = Field(40, ge=1, description="steps of the absence")
+    after: int = Field(20, ge=ADAM_MEMORY + 1, description="steps after the return")
+    lr_sigma: float = Field(0.075, gt=0, le=1, description="rate for sigma in the demonstrations")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.005, gt=0, le=10, description="SGD's rate for encoder and heads")
-    batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch of the fine-tunings")
+    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch of the fine-tunings")
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int = Field(40, ge=8, description="development rows per task that test the pre-training")
