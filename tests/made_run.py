@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 from matplotlib.figure import Figure
 from nbformat import v4
 
 from aura_study.claims import CLAIMS, Claim, Measurement
 from aura_study.claims.scores import MARGIN, ScoreDifference
 from aura_study.figures import Plate
+from aura_study.formulas import with_formulas
 from aura_study.ledger import write_claims
 from aura_study.outputs import NotebookRun
 from aura_study.paths import RunFolders
@@ -50,10 +52,12 @@ def executed(name: str, picture: Plate) -> Any:
         "<div><style scoped>.dataframe th { color: red }</style>"
         f'<table border="1" class="dataframe">{head}<tbody><tr><th>0</th>{cells}</tr></tbody></table></div>'
     )
+    formulas = with_formulas(pd.DataFrame({"why": ["$\\sigma^2 < 1$"], "data": ["<b>$7 and $8</b>"]}), "why")
     pixel = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 8).decode()
     outputs = [
         v4.new_output("display_data", {"text/html": html, "text/plain": "figure"}),
         v4.new_output("display_data", {"text/html": table}),
+        v4.new_output("display_data", {"text/html": formulas._repr_html_(), "text/plain": repr(formulas)}),
         v4.new_output("display_data", {"text/html": HOSTILE + '<a href="javascript:window.broken=1">link</a>'}),
         v4.new_output("display_data", {"image/png": pixel, "text/plain": "a picture"}),
         v4.new_output("stream", name="stdout", text=f"printed \x1b[31mred\x1b[0m {HOSTILE} $x$\n" + "wide " * 60),

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import pytest
 from browsing import SIZES, Visit, chromium
 from made_run import make_run
 
+from aura_study.formulas import with_formulas
 from aura_study.paths import RunFolders
 from aura_study.report import build_report
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.browser
 
 RAW_MATH = """() => {
   const copy = document.querySelector("main").cloneNode(true);
-  for (const tag of copy.querySelectorAll("pre, code, .dataframe, mjx-assistive-mml")) tag.remove();
+  const theirs = "pre, code, .dataframe td:not(:has(.formula)), mjx-assistive-mml";
+  for (const tag of copy.querySelectorAll(theirs)) tag.remove();
   return copy.textContent.includes("$") ? copy.textContent.match(/.{0,40}\\$.{0,40}/)[0] : "";
 }"""
 PICTURES = """async () => {
@@ -68,7 +71,14 @@ def every_page(site: RunFolders) -> list[str]:
 
 
 def one_of_each(site: RunFolders) -> list[str]:
-    return ["index.html", "run.html", "explorer.html", "claims/P2.html", "notebooks/03_phantom_gradient.html"]
+    return [
+        "index.html",
+        "guide.html",
+        "run.html",
+        "explorer.html",
+        "claims/P2.html",
+        "notebooks/03_phantom_gradient.html",
+    ]
 
 
 def test_pages_from_the_file_system_ask_for_nothing_else_and_set_their_math(browser: Any, site: RunFolders) -> None:
@@ -83,6 +93,20 @@ def test_pages_from_the_file_system_ask_for_nothing_else_and_set_their_math(brow
             assert visit.page.evaluate("document.querySelectorAll('[data-mjx-error], mjx-merror').length") == 0, name
             assert visit.page.evaluate("window.broken") is None, name
             assert visit.page.evaluate(PICTURES) == [], name
+
+
+def test_formulas_in_a_table_are_set_where_the_package_wrote_them(browser: Any, site: RunFolders) -> None:
+    """The cell of a formula column holds a set formula; two prices in the next stay two prices."""
+    with Visit(browser, f"{site.report.as_uri()}/notebooks/03_phantom_gradient.html") as visit:
+        assert visit.page.evaluate("document.querySelectorAll('.dataframe .formula mjx-container').length") == 1
+        cells = visit.page.evaluate("[...document.querySelectorAll('.dataframe td')].map(cell => cell.textContent)")
+        assert "<b>$7 and $8</b>" in cells
+
+
+def test_formula_columns_must_be_there() -> None:
+    """A column that is not in the table is named, with those that are."""
+    with pytest.raises(ValueError, match=r"no column \['why'\]; columns are \['what'\]"):
+        with_formulas(pd.DataFrame({"what": [1]}), "why")
 
 
 def test_pages_from_a_server_ask_only_that_server(browser: Any, site: RunFolders, address: str) -> None:
