@@ -10,6 +10,7 @@ window.MathJax = {
   options: {
     enableMenu: false,
     ignoreHtmlClass: "dataframe",
+    processHtmlClass: "formula", // what the package itself wrote; see aura_study/formulas.py
     renderActions: { addMenu: [] },
   },
   startup: {
