@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from aura_study.outputs import write_json
 from aura_study.paths import RunFolders, project_root
@@ -54,7 +54,7 @@ class NotebookRecord(BaseModel):
 
     parameters: dict[str, Any]
     seeds: dict[str, Any]
-    seconds: float
+    seconds: float = Field(ge=0, allow_inf_nan=False)
     inputs: dict[str, str]
     outputs: dict[str, str]
 

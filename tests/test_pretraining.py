@@ -158,10 +158,14 @@ def test_until_the_return_the_policies_have_one_encoder(runs):
 
 
 def test_the_weight_spikes_in_the_unmasked_arm_alone(runs):
-    """At the first step back the unmasked weight stands far above the others', and the gradient with it."""
+    """At the first step back the unmasked weight stands far above the others', and the gradient with it.
+
+    Lambda is 2 (four steps of 0.5); Adam's memory of the two steps before holds back about a half of it, and exp(1) is
+    what is left at least.
+    """
     back = {name: frame.set_index("step").loc[STOP] for name, frame in runs.items()}
     for other in ("control", "masked", "frozen"):
-        assert back["unmasked"]["weight"] > 5 * back[other]["weight"]
+        assert back["unmasked"]["weight"] > math.e * back[other]["weight"]
         assert back["unmasked"]["gradient_norm"] > 2 * back[other]["gradient_norm"]
 
 

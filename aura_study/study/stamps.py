@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from aura_study.errors import StudyError
 from aura_study.fingerprint import digest_file
@@ -30,7 +30,7 @@ class Stamp(BaseModel):
     fingerprint: dict[str, str]
     parameters: dict[str, Any]
     outputs: dict[str, str]
-    seconds: float
+    seconds: float = Field(ge=0, allow_inf_nan=False)
 
 
 def stamp_path(folders: RunFolders, notebook: str) -> Path:
