@@ -15,7 +15,7 @@ from timing import interleaved, report
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import scaled_dot_product_attention
-from training import Subject, subject
+from training import Subject, data_here, subject
 
 from aura_study.data.batches import Batch
 from aura_study.training import train
@@ -145,7 +145,7 @@ def seeds(work: Subject) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="aura", choices=["aura", "embedded"])
+    parser.add_argument("--data", default=data_here(), choices=["aura", "embedded"])
     parser.add_argument("--steps", type=int, default=40, help="of a training")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
