@@ -24,6 +24,7 @@ from torch import Tensor
 
 from aura_study.audit.build import CannotAudit
 from aura_study.audit.conventions import MARK_TEXT, Absence
+from aura_study.audit.findings import Findings
 from aura_study.audit.verdicts import Verdict
 from aura_study.balancing import Effect, Kind, PresentOnly
 from aura_study.balancing.asking import ask, distance, in_words, learner, return_in_words, same_draws
@@ -62,7 +63,7 @@ class BalancerFinding:
 
 
 @dataclass(frozen=True)
-class BalancerReport:
+class BalancerReport(Findings[BalancerFinding]):
     """What the audit of a balancer found. Has the verdict, exit code and form of a weighting's report.
 
     Attributes:
@@ -78,29 +79,6 @@ class BalancerReport:
     kind: Kind
     findings: tuple[BalancerFinding, ...]
     not_accepted: Mapping[Absence, str]
-
-    @property
-    def verdict(self) -> Verdict:
-        """Safe if all findings are; else the first that is not."""
-        unsafe = [finding.verdict for finding in self.findings if finding.verdict != Verdict.SAFE]
-        return unsafe[0] if unsafe else Verdict.SAFE
-
-    @property
-    def safe(self) -> bool:
-        """Whether every way of marking a task absent is safe."""
-        return self.verdict == Verdict.SAFE
-
-    @property
-    def exit_code(self) -> int:
-        """0 if safe, 1 if not."""
-        return 0 if self.safe else 1
-
-    def __getitem__(self, absence: str) -> BalancerFinding:
-        """The finding on one mark, by name."""
-        for finding in self.findings:
-            if finding.absence == absence:
-                return finding
-        raise KeyError(f"{absence!r} was not measured; findings: {[str(finding.absence) for finding in self.findings]}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; numbers that are not finite become None."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aura_study.audit.conventions import MARK_TEXT, Absence
+from aura_study.audit.findings import Findings
 from aura_study.audit.records import Settings
 from aura_study.audit.verdicts import Finding, Verdict
 
@@ -21,7 +22,7 @@ FIX = {
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Findings[Finding]):
     """What the audit found.
 
     Attributes:
@@ -39,29 +40,6 @@ class Report:
     findings: tuple[Finding, ...]
     not_accepted: Mapping[Absence, str]
     notes: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """Safe if all findings are; else the first that is not, the marks standing from the commonest to the rarest."""
-        unsafe = [finding.verdict for finding in self.findings if finding.verdict != Verdict.SAFE]
-        return unsafe[0] if unsafe else Verdict.SAFE
-
-    @property
-    def safe(self) -> bool:
-        """Whether every way of marking a task absent is safe."""
-        return self.verdict == Verdict.SAFE
-
-    @property
-    def exit_code(self) -> int:
-        """0 if safe, 1 if not."""
-        return 0 if self.safe else 1
-
-    def __getitem__(self, absence: str) -> Finding:
-        """The finding on one mark, by name."""
-        for finding in self.findings:
-            if finding.absence == absence:
-                return finding
-        raise KeyError(f"{absence!r} was not measured; findings: {[str(finding.absence) for finding in self.findings]}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; numbers that are not finite become None."""

@@ -81,7 +81,6 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
         "Left: how far the summed development loss of toxicity, emotion and sentiment falls while reporting is away, a "
         "dot per seed; left of 0 they got worse. Right: what the cure gains in development macro-F1 by the end of the "
         "run, paired over seeds, with 95 % intervals; right of 0 the cure is better.",
-        "Rows of balancers. On the left most orange dots of the balancers that a zero stops or breaks lie left of "
-        "their blue, cured ones, some far below 0; those of UW coincide. On the right, differences per task with error "
-        "bars.",
+        "Rows of balancers. On the left two rows of dots for each, blue for the cured and orange for the zero-filled "
+        "one, around a line at 0. On the right a dot with an error bar for each task, around a line at 0.",
     )

@@ -14,6 +14,7 @@ from aura_study.fingerprint import digest_file
 from aura_study.ledger import FigureEntry, Ledger, Row, TableEntry
 from aura_study.manifest import Manifest, read_manifest
 from aura_study.paths import RunFolders
+from aura_study.study.kernel import failed_path
 from aura_study.study.stamps import locate
 
 FAMILIES = {
@@ -138,7 +139,7 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
     for entry in evidence:
         if entry.notebook == name:
             content.figures, content.tables = entry.figures, entry.tables
-    whole, part = folders.notebooks / f"{name}.ipynb", folders.notebooks / f"{name}.failed.ipynb"
+    whole, part = folders.notebooks / f"{name}.ipynb", failed_path(folders.notebooks, name)
     content.failed = part.is_file() and not whole.is_file()
     path = part if content.failed else whole
     if content.failed:

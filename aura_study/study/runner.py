@@ -110,7 +110,7 @@ def run_study(
 def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, console: Console, at_once: int) -> None:
     stamps = {name: read_stamp(request.folders, name) for name in request.parameters}
     expected = {name: stamp.seconds for name, stamp in stamps.items() if stamp}
-    versions, kernels = manifest.versions(), Kernels(at_once)
+    versions, kernels = manifest.versions(), Kernels(min(at_once, len(stamps)))
     with Display(console, list(request.parameters), expected) as display:
 
         def bring_up_to_date(name: str) -> None:
