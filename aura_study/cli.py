@@ -240,6 +240,21 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+def thin(
+    run: Annotated[str, typer.Argument(help="Run name or results folder.")],
+    every: Annotated[int, typer.Option(min=2, help="Keep one step in this many.")] = 10,
+) -> None:
+    """Keep some steps only of a finished run's trajectories, to pass it on; what was concluded from them stays."""
+    from aura_study.report import build_report
+    from aura_study.study import thin as thinning
+
+    folders = _folders(run)
+    count = thinning.thin(folders, every)
+    build_report(folders)
+    typer.echo(f"{count} trajectories thinned to one step in {every}.")
+
+
 @data_app.command()
 def fetch() -> None:
     """Download what is missing; every file is verified by its digest."""

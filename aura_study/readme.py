@@ -15,6 +15,7 @@ import pandas as pd
 
 from aura_study import ledger
 from aura_study.errors import StudyError
+from aura_study.experiments.findings import UNDECIDED, verdicts
 from aura_study.manifest import read_manifest
 from aura_study.paths import RunFolders, project_root
 
@@ -79,8 +80,21 @@ def balancers(folders: RunFolders, root: Path) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def in_short(folders: RunFolders, root: Path) -> str:
+    """Which claims came out how, by question, as a Markdown table."""
+    rows = ledger.read_claims(folders).rows
+    table = verdicts(rows)
+    heads = [*map(str, ledger.Verdict), *([UNDECIDED] if UNDECIDED in set(table["verdict"]) else [])]
+    lines = [["", *heads], ["---"] * (len(heads) + 1)]
+    for question, claims in table.groupby("question", sort=False):
+        by_verdict = claims.groupby("verdict")["claim"].agg(", ".join)
+        lines.append([str(question), *(by_verdict.get(head, "") for head in heads)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 BLOCKS: Mapping[str, Callable[[RunFolders, Path], str]] = {
     "headline": headline,
+    "in-short": in_short,
     "ledger": claims_table,
     "provenance": provenance,
     "balancers": balancers,

@@ -74,6 +74,7 @@ def one_of_each(site: RunFolders) -> list[str]:
     return [
         "index.html",
         "guide.html",
+        "methods.html",
         "run.html",
         "explorer.html",
         "claims/P2.html",

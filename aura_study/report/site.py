@@ -12,13 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aura_study import ledger
-from aura_study.claims.guide import SECTIONS, by_section
+from aura_study.claims import CLAIMS
+from aura_study.claims.guide import GUIDE, SECTIONS, by_section
 from aura_study.fingerprint import code_digest, digest
 from aura_study.paths import RunFolders
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
+from aura_study.report.methods import DEVIATIONS, THREATS
 from aura_study.report.scale import scale
 from aura_study.study.display import duration
 
@@ -80,6 +82,14 @@ def _write_site(content: RunContent, site: Path) -> None:
     render.page("index.html", "index.html", headline=_headline(content, pictures), growth=_growth())
     render.page("run.html", "run.html")
     render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
+    render.page(
+        "methods.html",
+        "methods.html",
+        deviations=DEVIATIONS,
+        threats=THREATS,
+        statements=len(GUIDE),
+        claims=CLAIMS,
+    )
     if plotting:
         render.page("explorer.html", "explorer.html", **_explorer(content))
     for position, entry in enumerate(content.notebooks):

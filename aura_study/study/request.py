@@ -15,6 +15,7 @@ from aura_study.manifest import Identity
 from aura_study.parameters import Data, Parameters, Profile
 from aura_study.paths import RunFolders, without_folders
 from aura_study.study.registry import Registry, choose_notebooks, describe, parameters_of
+from aura_study.summaries import is_summary
 
 Overrides = dict[str, Any]
 
@@ -60,7 +61,7 @@ class Request:
 
     Attributes:
         profile, data: as on the command line.
-        parameters: notebook name to validated parameters, in running order.
+        parameters: notebook name to validated parameters, in running order: summaries last.
         overrides: what the user changed, as given.
         folders: where the run goes.
     """
@@ -87,7 +88,8 @@ class Request:
         Raises:
             StudyError: unknown notebook or parameter, a value of the wrong type or out of range.
         """
-        chosen = {name: parameters_of(name, registry) for name in choose_notebooks(notebooks, folder)}
+        named = {name: parameters_of(name, registry) for name in choose_notebooks(notebooks, folder)}
+        chosen = {name: named[name] for name in sorted(named, key=lambda name: is_summary(named[name]))}
         overrides = overrides or {}
         _refuse_unknown(overrides, chosen, registry)
         name = out or default_name(profile, data, overrides)

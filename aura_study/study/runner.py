@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from aura_study.study.inputs import data_state
 from aura_study.study.kernel import NotebookFailed, execute, failed_path
 from aura_study.study.lock import locked
 from aura_study.study.pool import Kernels, run_side_by_side
+from aura_study.study.registry import notebook_names
 from aura_study.study.request import Request
 from aura_study.study.stamps import (
     Stamp,
@@ -28,10 +30,14 @@ from aura_study.study.stamps import (
     stamp_path,
     write_stamp,
 )
+from aura_study.summaries import findings_digest, is_summary
 
 LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb|\..+\.\d+\.partial")  # as our writers name them
 AT_ONCE = 2 if (os.cpu_count() or 1) > 1 else 1
 """Notebooks side by side: while one imports, or computes on one core, the other uses what is left."""
+
+PARSING = threading.Lock()
+"""Held while code is parsed: two threads that call Python 3.11's ``ast.parse`` at once upset its recursion counter."""
 
 
 @dataclass
@@ -114,7 +120,10 @@ def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, 
     with Display(console, list(request.parameters), expected) as display:
 
         def bring_up_to_date(name: str) -> None:
-            current = fingerprint(source / f"{name}.ipynb", request.parameters[name], data, versions)
+            with PARSING:
+                current = fingerprint(source / f"{name}.ipynb", request.parameters[name], data, versions)
+            if is_summary(request.parameters[name]):
+                current["findings"] = findings_digest(_outputs_beside(request, source, name))
             why = reason_to_run(request.folders, stamps[name], current)
             if why is None:
                 display.finish(name, "unchanged")
@@ -138,9 +147,17 @@ def _run_notebooks(request: Request, source: Path, data: str, outcome: Outcome, 
                 outcome.executed.append(name)
 
         try:
-            run_side_by_side(bring_up_to_date, list(request.parameters), kernels)
+            for summaries in (False, True):
+                names = [name for name, values in request.parameters.items() if is_summary(values) == summaries]
+                run_side_by_side(bring_up_to_date, names, kernels)
         finally:
             outcome.sort(list(request.parameters))
+
+
+def _outputs_beside(request: Request, source: Path, summary: str) -> dict[str, dict[str, str]]:
+    """Digests of what the other notebooks of the run wrote."""
+    stamps = {name: read_stamp(request.folders, name) for name in notebook_names(source) if name != summary}
+    return {name: stamp.outputs for name, stamp in stamps.items() if stamp}
 
 
 def _execute(

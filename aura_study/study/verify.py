@@ -25,7 +25,7 @@ from rich.console import Console
 
 from aura_study import manifest
 from aura_study.errors import StudyError
-from aura_study.ledger import Evidence, Row, read_claims
+from aura_study.ledger import Evidence, Ledger, Row, read_claims
 from aura_study.parameters import Data, Parameters
 from aura_study.paths import RunFolders, notebooks_folder
 from aura_study.records import read_record
@@ -120,7 +120,7 @@ def verify(
         read = "claims.json" if folders.manifest.is_file() else "manifest.json"
         raise UnknownRun(f"run {folders.name!r} cannot be verified: it has no {read} in {folders.results}")
     ledger, held = read_claims(folders), read_record(folders.manifest, manifest.Manifest)
-    chosen = choose_notebooks(notebooks, source) if notebooks else list(held.notebooks)
+    chosen = choose_notebooks(notebooks, source) if notebooks else _deciding(held, ledger)
     if unfinished := [name for name in chosen if name not in held.notebooks]:
         raise StudyError(f"run {folders.name!r} has not finished {', '.join(unfinished)}")
     plan = _Plan(held, registry, source or notebooks_folder())
@@ -136,6 +136,12 @@ def verify(
         Check(claim, "", Status.RECORD_ALTERED, why) for claim, why in altered.items() if claim not in ledger.rows
     ]
     return Verification(held.run, checks, _notes(held), sorted(found.rows))
+
+
+def _deciding(held: manifest.Manifest, ledger: Ledger) -> list[str]:
+    """The notebooks that have a claim to run again for."""
+    deciding = {row.notebook for row in ledger.claims}
+    return [name for name in held.notebooks if name in deciding]
 
 
 @dataclass

@@ -1,0 +1,127 @@
+"""What the run as a whole has found: every claim by question, the guide's answers, and what is left open."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from aura_study.claims import CLAIMS, Verdict
+from aura_study.claims.guide import GUIDE
+from aura_study.ledger import Row, interval, merge, number, read_evidence
+from aura_study.paths import RunFolders
+from aura_study.summaries import SummaryParameters
+
+UNDECIDED = "not decided in this run"
+PRACTICE = {
+    "setting": "setting",
+    "optimizer": "optimiser",
+    "presence": "presence",
+    "phantom_number": "phantom number",
+    "weight_factor": "weight grows by",
+    "phase": "phase",
+}
+
+
+class FindingsParameters(SummaryParameters):
+    """Parameters of ``00_findings``: it reads the run that it is part of."""
+
+    notebook = "00_findings"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question a reader comes with, and the claims that answer it.
+
+    Attributes:
+        asks: the question.
+        claims: keys; a key stands for its parts too, P7 for P7a to P7d.
+    """
+
+    asks: str
+    claims: tuple[str, ...]
+
+    def with_parts(self) -> list[str]:
+        """All claims, parts included, in the ledger's order."""
+        return [key for key in CLAIMS if key.rstrip("abcdefgh") in self.claims]
+
+
+QUESTIONS = {
+    "focal": Question("Does focal loss do what the guide says?", ("F1", "F2", "F3", "F4", "F5")),
+    "kendall": Question("And Kendall's weighting?", ("K1", "K2", "K3", "K4")),
+    "phantom": Question("Is there a phantom gradient?", ("P1", "P2", "P3", "P4", "P5")),
+    "return": Question("What happens on the return?", ("P6", "P7")),
+    "cost": Question("What does it cost?", ("P8", "P9")),
+    "aura": Question("And in AURA's own run?", ("P10", "P11")),
+    "schedule": Question("Is the schedule as described?", ("S1", "S2", "S3")),
+    "residue": Question("What does the mask leave behind?", ("B1", "B2", "B3")),
+    "family": Question("Are other balancers hit?", ("N1", "N2")),
+}
+
+
+def decided(p: FindingsParameters) -> dict[str, Row]:
+    """The claims that the run's notebooks have decided so far, by key."""
+    return {row.claim: row for row in merge(read_evidence(RunFolders.of(p.out)))}
+
+
+def verdicts(rows: dict[str, Row]) -> pd.DataFrame:
+    """Every claim with the question it belongs to and its verdict, columns question, claim, verdict."""
+    table = [
+        {"question": question.asks, "claim": key, "verdict": str(rows[key].verdict) if key in rows else UNDECIDED}
+        for question in QUESTIONS.values()
+        for key in question.with_parts()
+    ]
+    return pd.DataFrame(table)
+
+
+def tally(table: pd.DataFrame) -> pd.DataFrame:
+    """Number of claims per question and verdict, from `verdicts`; the last row holds the sums."""
+    order = [*map(str, Verdict), UNDECIDED]
+    counts = pd.crosstab(table["question"], table["verdict"]).reindex(
+        index=table["question"].unique(), columns=[name for name in order if name in set(table["verdict"])]
+    )
+    counts.loc["all"] = counts.sum()
+    return counts.astype(int).rename_axis(columns=None).reset_index(names="question")
+
+
+def answers(rows: dict[str, Row], question: str) -> pd.DataFrame:
+    """The claims of one question: statement, and verdict with limit and measurement.
+
+    Raises:
+        ValueError: a question that is not in `QUESTIONS`.
+    """
+    if question not in QUESTIONS:
+        raise ValueError(f"unknown question {question!r}; questions are {list(QUESTIONS)}")
+    return pd.DataFrame(
+        {"claim": key, "statement": CLAIMS[key].statement, "finding": _finding(rows.get(key))}
+        for key in QUESTIONS[question].with_parts()
+    )
+
+
+def guide(rows: dict[str, Row]) -> pd.DataFrame:
+    """The guide's statements in its order, each with the verdicts of the claims that answer it."""
+    return pd.DataFrame(
+        {
+            "section": passage.section,
+            "the guide says": passage.says,
+            "answer": ", ".join(f"{key} {_verdict(rows.get(key))}" for key in passage.claims) or passage.remark,
+        }
+        for passage in GUIDE
+    )
+
+
+def practice(p: FindingsParameters) -> pd.DataFrame:
+    """Notebook 06's settings from practice with their phantom number and what becomes of the weight."""
+    path = RunFolders.of(p.out).tables / "phase_practice.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(PRACTICE))
+    return table[list(PRACTICE)].rename(columns=PRACTICE)
+
+
+def _verdict(row: Row | None) -> str:
+    return str(row.verdict) if row else UNDECIDED
+
+
+def _finding(row: Row | None) -> str:
+    if row is None:
+        return UNDECIDED
+    limit = f": {row.limit}" if row.limit else ""
+    count = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else "exact"
+    return f"{row.verdict}{limit}. Measured {number(row.measured)}, {interval(row)}; {count}"

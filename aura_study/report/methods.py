@@ -1,0 +1,85 @@
+"""Where the study departs from AURA, and what could be wrong with it: the words of the report's page on methods."""
+
+DEVIATIONS = (
+    (
+        "roberta-base, 12 layers × 768, pre-trained",
+        "a RoBERTa of 2 layers × 128; trained from scratch, or pre-trained here by masked language modelling",
+        "Cost: many seeds instead of one model. The dynamics of sigma depend on losses and rates only; "
+        "scores, and what pre-training there is to lose, are not.",
+    ),
+    (
+        "sigma's rate 5e-5, one run of 12,390 steps",
+        "shorter runs at higher rates, with the phantom number stated; AURA's own rates beside them",
+        "At AURA's rates nothing collapses (P11). The higher rates show the law, not what happened in AURA.",
+    ),
+    (
+        "weights from softplus, regulariser linear in it",
+        "the guide's formula by default, in log sigma; AURA's form wherever its run is the subject",
+        "The guide's formula is not the code's. The linear regulariser inflates by one over the root of the presence.",
+    ),
+    (
+        "SST-2 with phrases, 20,000 rows drawn",
+        "SST-2's sentence release, 6,920 training rows",
+        "The phrases are not among the public files. Sentiment is seen more often per row.",
+    ),
+    (
+        "class weights and label smoothing inside p_t",
+        "Lin's focal loss with p_t from the clean softmax",
+        "F5 measures the difference; all trainings use the clean form.",
+    ),
+    (
+        "dropout on attention weights in the encoder",
+        "in the task heads only, for the tiny preset",
+        "It keeps a fused kernel from running on processors. A hub checkpoint keeps its own.",
+    ),
+    (
+        "one seed, no interval",
+        "several seeds, paired, with intervals",
+        "AURA reports single runs; a difference between two of them is not evidence.",
+    ),
+)
+"""What AURA did, what is done here, and why."""
+
+THREATS = (
+    (
+        "Small models",
+        "A large pre-trained encoder has flatter features and smaller learning rates. The law of the return (P6) is "
+        "arithmetic and carries over; how much damage follows (P7c, P8, P9) may not.",
+    ),
+    (
+        "Few seeds",
+        "A t-interval over five seeds is wide, and three give little more than a sign. Where it matters the verdict is "
+        "inconclusive, which is not evidence of no effect.",
+    ),
+    (
+        "Short training",
+        "Scores are taken long before a real training would end; effects that need epochs to build up, or to heal, "
+        "are not seen.",
+    ),
+    (
+        "Who chose the rates",
+        "The rates and absences that show a collapse were chosen to show one. The phase diagrams cover the settings in "
+        "between, and the tables say where practice lies.",
+    ),
+    (
+        "Rules with hindsight",
+        "The rules stand in code before a run, but early trials were known when some were written: F5, S2 and K3 by "
+        "estimates on paper; the exact form of P10 and P11 after the log had been looked at. No bound was moved "
+        "after a result.",
+    ),
+    (
+        "One log",
+        "P10 rests on one printed run of fourteen epochs. It tells masked from unmasked, but not masked from frozen.",
+    ),
+    (
+        "Labels",
+        "Reporting's labels are inverted between two of AURA's files; the study uses one file's meaning throughout. "
+        "Toxicity has about a third of toxic comments, not the guide's 5 %.",
+    ),
+    (
+        "Our own code",
+        "The same people wrote losses, theory and measurements. Against that stand three independent routes to each "
+        "exact number, comparisons with torch.optim and TorchJD's own code, and an audit that judges our modules too.",
+    ),
+)
+"""What could be wrong, in order of weight."""
