@@ -1,11 +1,16 @@
 """Fixtures shared by the test files."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browsing import Visit, chromium
+from made_run import make_run
 
 from aura_study.paths import DATA_VARIABLE
+from aura_study.report import build_report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,3 +31,23 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no real data: neither ${DATA_VARIABLE} nor {beside} is a folder")
     monkeypatch.setenv(DATA_VARIABLE, str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; the test is skipped where there is none."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def explorer_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of the explorer in the report of a run made for the tests."""
+    return (build_report(make_run(tmp_path_factory.mktemp("explorer") / "made")).parent / "explorer.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def explorer_visit(browser: Any, explorer_url: str) -> Iterator[Visit]:
+    """The explorer, open for all tests that only set it and read it."""
+    with Visit(browser, explorer_url) as visit:
+        yield visit

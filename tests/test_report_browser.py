@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from browsing import SIZES, Visit, chromium
+from browsing import SIZES, Visit
 from made_run import make_run
 
 from aura_study.formulas import with_formulas
@@ -34,12 +34,6 @@ PICTURES = """async () => {
   }
   return bad;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
