@@ -66,9 +66,9 @@ class AfterTheReturnParameters(Parameters):
         },
         "full": {
             "seed_count": 5,
-            "before": 150,
+            "before": 100,
             "absent_steps": 60,
-            "after": 400,
+            "after": 200,
             "short_steps": 12,
             "short_after": 60,
             "lr_sigma": 0.05,

@@ -33,14 +33,14 @@ class FamilyParameters(Parameters):
         "full": {
             "problem_sizes": "2/1, 3/2, 4/1, 8/1, 8/5, 16/4, 16/15, 32/8, 64/8, 64/60",
             "away": 40,
-            "problems": 8,
+            "problems": 6,
             "cure_steps": 20,
             "cure_sizes": "2/1, 4/2, 8/5, 16/15, 64/8",
             "model_seeds": 5,
             "model_before": 30,
-            "model_absent": 100,
+            "model_absent": 60,
             "model_back": 30,
-            "mixed_steps": 200,
+            "mixed_steps": 100,
             "dev_rows": 300,
         },
     }

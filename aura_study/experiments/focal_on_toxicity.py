@@ -37,7 +37,7 @@ class FocalOnToxicityParameters(Parameters):
         },
         "full": {
             "seed_count": 5,
-            "alpha_seeds": 2,
+            "alpha_seeds": 1,
             "comments": 2000,
             "steps": 350,
             "whole_grid": True,
@@ -45,8 +45,8 @@ class FocalOnToxicityParameters(Parameters):
             "probe_rows": 1500,
             "encoder_rows": 100,
             "noise_rates": [0.0, 0.1, 0.2, 0.4],
-            "noise_comments": 500,
-            "noise_steps": 220,
+            "noise_comments": 300,
+            "noise_steps": 160,
         },
     }
 

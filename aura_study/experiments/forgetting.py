@@ -59,14 +59,13 @@ class PretrainingParameters(Parameters):
         },
         "full": {
             "seed_count": 5,
-            "mlm_steps": 6000,
-            "before": 100,
-            "absent_steps": 250,
-            "after": 150,
-            "lr_sigma": 0.012,
+            "mlm_steps": 4000,
+            "before": 60,
+            "absent_steps": 150,
+            "after": 100,
+            "lr_sigma": 0.02,
             "mlm_lr": 0.001,
             "dev_rows": 150,
-            "every_policy": True,
         },
     }
 

@@ -35,10 +35,10 @@ class TaskQualityParameters(Parameters):
     profiles = {
         "smoke": {"seed_count": 1, "steps": 20, "rows": 200, "dev_rows": 40, "reporting_dev": 60},
         "full": {
-            "seed_count": 8,
+            "seed_count": 6,
             "other_seeds": 5,
             "everything": True,
-            "steps": 400,
+            "steps": 300,
             "dev_rows": 1000,
             "reporting_dev": 1000,
         },
