@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-PROFILE ?= quick
+PROFILE ?= full
 
 .PHONY: help study reference test lint types check report notebooks bench clean
 .DEFAULT_GOAL := help

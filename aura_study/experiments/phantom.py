@@ -20,6 +20,10 @@ from aura_study.weighting import PARAMETERIZATIONS
 
 OPTIMIZERS: dict[str, tuple[Any, Optimizer]] = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
 
+RESOLVED = 1e12
+"""Growth of a precision up to which measured and predicted are compared: there sigma is a millionth of its start, and
+beyond, the rounding of a path that began at 1 is no longer small beside sigma itself."""
+
 
 class PhantomParameters(Parameters):
     """Parameters of notebook ``03_phantom_gradient``."""
@@ -124,6 +128,8 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
         sigma.append(weigh.sigma().item())
         weight.append(weigh.weights().item())
     path = absent_trajectory(closed, form.theta(sigma0), rates, settings)[: len(sigma)]
+    with np.errstate(divide="ignore"):  # a sigma rounded to 0 has an infinite weight
+        predicted_ratio = precision_inflation(closed, path[0], path)
     return pd.DataFrame(
         {
             "parameterization": form_name,
@@ -133,7 +139,7 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
             "sigma": sigma,
             "precision_ratio": np.asarray(weight) / weight[0],
             "predicted_sigma": np.where(np.isnan(path), np.nan, closed.sigma(path)),
-            "predicted_ratio": precision_inflation(closed, path[0], path),
+            "predicted_ratio": predicted_ratio,
         }
     )
 
@@ -158,14 +164,18 @@ def collapse_at_aura_rates(every: int = 20) -> pd.DataFrame:
 
 
 def collapse_summary(runs: pd.DataFrame, lr: float, absent_steps: int) -> pd.DataFrame:
-    """End of every run of `collapse`: precision growth measured and predicted, or the step at which it broke."""
+    """End of every run of `collapse`: precision growth measured and predicted, or the step at which it broke.
+
+    A run is followed until its precision has grown by `RESOLVED`; its phantom number is that of the step reached.
+    """
     rows = []
     for (form, optimizer), run in runs.groupby(["parameterization", "optimizer"], sort=False):
         broke = len(run) <= absent_steps or not (run["sigma"].iloc[-1] > 0 or form == "log_one_plus_square")
         predicted_step = (
             collapse_step(1.0, np.full(absent_steps, lr)) if (form, optimizer) == ("sigma", "SGD") else None
         )
-        last = run[np.isfinite(run["predicted_ratio"]) & (run["sigma"] > 0)].iloc[-1]
+        resolved = run["precision_ratio"].cummax() <= RESOLVED
+        last = run[resolved & np.isfinite(run["predicted_ratio"]) & (run["sigma"] > 0)].iloc[-1]
         measured = float(run["step"].iloc[-1]) if broke and predicted_step else float(last["precision_ratio"])
         predicted = float(predicted_step) if broke and predicted_step else float(last["predicted_ratio"])
         rows.append(
