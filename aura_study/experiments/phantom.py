@@ -129,6 +129,7 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
         weight.append(weigh.weights().item())
     path = absent_trajectory(closed, form.theta(sigma0), rates, settings)[: len(sigma)]
     with np.errstate(divide="ignore"):  # a sigma rounded to 0 has an infinite weight
+        predicted_sigma = np.where(np.isnan(path), np.nan, closed.sigma(path))
         predicted_ratio = precision_inflation(closed, path[0], path)
     return pd.DataFrame(
         {
@@ -138,7 +139,7 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
             "phantom_number": np.concatenate([[0.0], np.cumsum(rates)])[: len(sigma)],
             "sigma": sigma,
             "precision_ratio": np.asarray(weight) / weight[0],
-            "predicted_sigma": np.where(np.isnan(path), np.nan, closed.sigma(path)),
+            "predicted_sigma": predicted_sigma,
             "predicted_ratio": predicted_ratio,
         }
     )
