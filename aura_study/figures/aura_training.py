@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from aura_study.figures.style import (
     ABSENT_COLOUR,
@@ -122,6 +123,10 @@ def return_spike(
         right.plot([low, high], [low, high], color=THEORY_COLOUR, linestyle=":")
         right.plot(table["predicted_ratio"], table["gradient_ratio"], "o", color=POLICY_COLOURS["unmasked"])
         right.set(xscale="log", yscale="log", xlabel="precision ratio predicted", ylabel="gradient ratio measured")
+        for axis in (right.xaxis, right.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         right.set_title("First step back, by seed")
     return Plate(
         figure,

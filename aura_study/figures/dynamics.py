@@ -97,7 +97,7 @@ def large_steps(sweep: pd.DataFrame) -> Plate:
             axes.set_xlabel(r"learning rate over presence, $\eta / p$")
         for axes in panels[:, 0]:
             axes.set_ylabel("inflation / plain theory")
-        panels[0, 0].legend(loc="lower left")
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=8)
     return Plate(
         figure,
         "Inflation of the precision over plain theory (1/p; 1/sqrt(p) for AURA's code) as the steps grow. Blue: "

@@ -189,7 +189,7 @@ def scores_without_log(changes: pd.DataFrame, interest: float) -> Plate:
     """Development macro-F1 with and without log sigma, and the difference paired over seeds."""
     colours = [TASK_COLOURS.get(task, THEORY_COLOUR) for task in changes["task"]]
     with style():
-        figure = Figure(figsize=(8, 3.2))
+        figure = Figure(figsize=(8, 3.5))
         left, right = figure.subplots(1, 2, sharey=True)
         for place, (row, colour) in enumerate(zip(changes.itertuples(), colours, strict=True)):
             left.plot([row.majority], [place], "|", color="#777777", markersize=11, label=None if place else "majority")
@@ -197,7 +197,7 @@ def scores_without_log(changes: pd.DataFrame, interest: float) -> Plate:
             hollow = {"markerfacecolor": "white", "label": None if place else r"without $\log\sigma$"}
             left.plot([row.without_log], [place], "o", color=colour, **hollow)
         left.set(xlabel="development macro-F1", xlim=(0, 1))
-        left.legend(loc="lower left", fontsize=8)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         forest(right, changes, list(changes["task"]), colours, interest)
         right.set_xlabel(r"macro-F1 with $\log\sigma$ minus without")
     return Plate(

@@ -75,15 +75,28 @@ def recovery(curves: pd.DataFrame) -> Plate:
     )
 
 
+def _borders(centres: np.ndarray) -> np.ndarray:
+    """Borders of cells around rising positive numbers, halfway on a logarithmic axis."""
+    logs = np.log(centres)
+    if len(logs) == 1:
+        return centres[0] * np.array([0.9, 1.1])
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+
+
 def whiplash(table: pd.DataFrame) -> Plate:
     """Weight after SGD's first step with the task back, over phantom number and learning rate."""
     with style():
         figure = Figure(figsize=(6.4, 4.2))
         axes = figure.subplots()
-        logs = np.log10(np.clip(table["weight"], 1e-6, 1e6))
-        marks = axes.scatter(
-            table["phantom"], table["rate"], c=logs, cmap="PuOr_r", vmin=-6, vmax=6, s=14, marker="s", linewidths=0
-        )
+        rates = np.sort(table["rate"].unique())
+        heights = _borders(rates)
+        for place, rate in enumerate(rates):  # at large rates few phantom numbers are whole numbers of steps
+            row = table[table["rate"] == rate].sort_values("phantom")
+            logs = np.log10(np.clip(row["weight"].to_numpy(), 1e-6, 1e6))[None]
+            marks = axes.pcolormesh(
+                _borders(row["phantom"].to_numpy()), heights[place : place + 2], logs, cmap="PuOr_r", vmin=-6, vmax=6
+            )
         phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
         axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
         axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
