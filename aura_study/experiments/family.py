@@ -40,7 +40,7 @@ class FamilyParameters(Parameters):
             "model_before": 30,
             "model_absent": 60,
             "model_back": 30,
-            "mixed_steps": 100,
+            "mixed_steps": 80,
             "dev_rows": 300,
         },
     }
