@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.linalg import vector_norm
 from torch.nn.functional import layer_norm, linear
-from torch.nn.utils import get_total_norm
 from transformers import PreTrainedModel
 
 from aura_study.data.batches import Batch
@@ -81,7 +81,7 @@ class TaskGradientNorms:
         self._device = encoder.device
         self._parts: Parts = {}
         self._members = torch.empty(0)
-        self._dense: dict[Tensor, dict[str, Tensor]] = {}
+        self._dense: dict[Tensor, tuple[tuple[str, ...], Tensor]] = {}
         self._sparse: dict[nn.Module, dict[str, list[tuple[Tensor, Tensor]]]] = {}
         hooked = {nn.LayerNorm: self._norm, nn.Embedding: self._embedding}
         for module in encoder.modules():
@@ -107,17 +107,19 @@ class TaskGradientNorms:
 
     def finish(self) -> Tensor:
         """Norms since the last call, ``(tasks,)``; 0 for a task without rows, NaN while the encoder is frozen."""
-        found: dict[str, list[Tensor]] = {task: [] for task in self._tasks}
-        for by_task in self._dense.values():
-            for task, gradient in by_task.items():
-                found[task].append(gradient)
+        found: dict[tuple[str, ...], list[Tensor]] = {}
+        for tasks, gradients in self._dense.values():
+            found.setdefault(tasks, []).append(vector_norm(gradients.flatten(1), dim=1).float())
         for per_task in self._sparse.values():
             for task, pieces in per_task.items():
-                found[task].append(_distinct_rows(pieces))
-        measured = bool(self._dense or self._sparse)
+                found.setdefault((task,), []).append(_distinct_rows(pieces).norm().float()[None])
         self._dense, self._sparse, self._parts = {}, {}, {}
-        blank = torch.tensor(0.0 if measured else torch.nan, device=self._device)
-        return torch.stack([get_total_norm(parts).float() if parts else blank for parts in found.values()])
+        blank = torch.tensor(0.0 if found else torch.nan, device=self._device)
+        norms: dict[str, list[Tensor]] = {task: [] for task in self._tasks}
+        for tasks, parts in found.items():
+            for task, norm in zip(tasks, vector_norm(torch.stack(parts), dim=0), strict=True):
+                norms[task].append(norm)
+        return torch.stack([torch.stack(parts).norm() if parts else blank for parts in norms.values()])
 
     def _watch(self, gather: Any, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._parts and output.requires_grad and any(p.requires_grad for p in module.parameters(recurse=False)):
@@ -128,9 +130,8 @@ class TaskGradientNorms:
             return _SplitLinear.apply(inputs, module.weight, module.bias, self._parts, partial(self._pulled, module))
         return linear(inputs, module.weight, module.bias)
 
-    def _pulled(self, module: nn.Linear, weights: Mapping[str, Tensor], pull: Tensor) -> None:
-        for task, gradient in weights.items():
-            self._add(module.weight, task, gradient)
+    def _pulled(self, module: nn.Linear, weights: Tensor, pull: Tensor) -> None:
+        self._add(module.weight, weights)
         self._add_sums(module.bias, pull)
 
     def _norm(self, module: nn.LayerNorm, inputs: Tensor, gradient: Tensor) -> None:
@@ -150,14 +151,21 @@ class TaskGradientNorms:
     def _add_sums(self, parameter: Tensor | None, pull: Tensor) -> None:
         """Add each task's sum over its tokens, ``(tokens, size)`` to ``(size,)``."""
         if parameter is not None:
-            for task, gradient in zip(self._parts, self._members @ pull.float(), strict=True):
-                self._add(parameter, task, gradient)
+            self._add(parameter, self._members @ pull.float())
 
-    def _add(self, parameter: Tensor, task: str, gradient: Tensor) -> None:
+    def _add(self, parameter: Tensor, gradients: Tensor) -> None:
+        """Keep a parameter's gradient task by task, ``(present tasks, *its shape)``."""
         if not parameter.requires_grad:
             return
-        by_task = self._dense.setdefault(parameter, {})
-        by_task[task] = by_task[task] + gradient if task in by_task else gradient
+        here = tuple(self._parts)
+        if parameter not in self._dense:
+            self._dense[parameter] = here, gradients
+            return
+        known, before = self._dense[parameter]
+        both = dict(zip(known, before, strict=True))
+        for task, gradient in zip(here, gradients, strict=True):
+            both[task] = both[task] + gradient if task in both else gradient
+        self._dense[parameter] = tuple(both), torch.stack(list(both.values()))
 
 
 class _SplitLinear(torch.autograd.Function):
@@ -174,12 +182,9 @@ class _SplitLinear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         inputs, weight = ctx.saved_tensors
         pull, seen = gradient.flatten(0, -2), inputs.flatten(0, -2).to(gradient.dtype)
-        weights = {task: (pull[part].T @ seen[part]).to(weight.dtype) for task, part in ctx.parts.items()}
+        weights = torch.stack([pull[part].T @ seen[part] for part in ctx.parts.values()]).to(weight.dtype)
         ctx.show(weights, pull)
-        first, *others = weights.values()
-        total = first.clone()
-        for other in others:
-            total += other
+        total = weights.sum(0)
         bias = pull.sum(0).to(weight.dtype) if ctx.has_bias else None
         return gradient @ weight.to(gradient.dtype), total, bias, None, None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear
 from transformers import AutoModel, PreTrainedModel, RobertaConfig, RobertaModel
 
 from aura_study.data.batches import Batch
@@ -65,10 +65,7 @@ def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad
 
 
 class TaskHead(nn.Module):
-    """Self-attention, residual and layer norm, masked mean pooling, dropout and a linear layer for one task.
-
-    Maps hidden states ``(tokens, hidden)``, rows end to end as the layout says, to logits ``(rows, outputs)``.
-    """
+    """The parameters of one task: self-attention, layer norm, a linear layer. `TaskHeads` runs all tasks' at once."""
 
     def __init__(self, hidden: int, outputs: int, heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
@@ -77,18 +74,45 @@ class TaskHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, outputs)
 
-    def forward(self, hidden: Tensor, layout: TokenLayout) -> Tensor:
-        """Logits, ``(rows, outputs)``."""
-        states = self.norm(hidden + self.dropout(self._attend(hidden, layout)))
-        return self.classifier(self.dropout(layout.mean(states)))
+    def project(self, states: Tensor) -> Tensor:
+        """Queries, keys and values side by side: ``(tokens, hidden)`` to ``(tokens, 3 hidden)``."""
+        return linear(states, self.attention.in_proj_weight, self.attention.in_proj_bias)
 
-    def _attend(self, hidden: Tensor, layout: TokenLayout) -> Tensor:
-        """What ``self.attention`` computes, row by row of the layout."""
-        block = self.attention
-        qkv = linear(hidden, block.in_proj_weight, block.in_proj_bias)
-        query, key, value = qkv.unflatten(1, (3, block.num_heads, -1)).permute(1, 2, 0, 3)
-        attended = layout.attend(query, key, value, block.dropout if self.training else 0.0)
-        return block.out_proj(attended.transpose(0, 1).flatten(1))
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Logits ``(rows, outputs)`` of normalised and pooled states, ``(rows, hidden)``.
+
+        The layer norm's scale and shift come after the mean over tokens, with which they commute.
+        """
+        return self.classifier(self.dropout(torch.addcmul(self.norm.bias, pooled, self.norm.weight)))
+
+
+class TaskHeads(nn.ModuleDict):
+    """`TaskHead` by task, run on their own rows all at once.
+
+    What has no parameters (attention itself, dropout, normalisation, pooling) runs once for the rows of all tasks; a
+    matrix product per task is what is left.
+    """
+
+    def forward(self, states: Tensor, layout: TokenLayout, rows: Mapping[str, slice]) -> dict[str, Tensor]:
+        """Logits by task, each ``(its rows, outputs)``.
+
+        Args:
+            states: ``(tokens, hidden)``, rows end to end as ``layout`` says.
+            layout: of all rows.
+            rows: those of each task; consecutive, in order, all rows together.
+        """
+        heads: list[Any] = [self[task] for task in rows]
+        tokens = [sum(layout.lengths[part]) for part in rows.values()]
+        lengths = [part.stop - part.start for part in rows.values()]
+        any_head = heads[0]
+        projected = torch.cat([head.project(part) for head, part in zip(heads, states.split(tokens), strict=True)])
+        query, key, value = projected.unflatten(1, (3, any_head.attention.num_heads, -1)).permute(1, 2, 0, 3)
+        attended = layout.attend(query, key, value, any_head.attention.dropout if self.training else 0.0)
+        parts = attended.transpose(0, 1).flatten(1).split(tokens)
+        mixed = torch.cat([head.attention.out_proj(part) for head, part in zip(heads, parts, strict=True)])
+        normed = layer_norm(states + any_head.dropout(mixed), any_head.norm.normalized_shape, eps=any_head.norm.eps)
+        pooled = layout.mean(normed).split(lengths)
+        return {task: head.classify(part) for task, head, part in zip(rows, heads, pooled, strict=True)}
 
 
 class AuraModel(nn.Module):
@@ -119,7 +143,7 @@ class AuraModel(nn.Module):
         self.encoder = encoder
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.heads = nn.ModuleDict(
+            self.heads = TaskHeads(
                 {
                     task.name: TaskHead(
                         hidden,
@@ -143,8 +167,4 @@ class AuraModel(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of the tasks present in ``batch``, each of shape ``(its rows, outputs)``."""
         states, layout = encode(self.encoder, batch)
-        logits = {}
-        for task, rows in batch.rows.items():
-            tokens, part = layout.part(rows)
-            logits[task] = self.heads[task](states[tokens], part)
-        return logits
+        return self.heads(states, layout, batch.rows)

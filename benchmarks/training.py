@@ -166,12 +166,11 @@ def parts_of_a_step(work: Subject) -> dict[str, float]:
 
 
 def _losses(model: AuraModel, batch: Batch, states, layout, settings: TrainingSettings) -> dict[str, torch.Tensor]:
-    losses = {}
-    for task, rows in batch.rows.items():
-        tokens, part = layout.part(rows)
-        logits = model.heads[task](states[tokens], part)
-        losses[task] = task_loss(TASKS[task], logits, batch.labels[task], settings.gamma, settings.label_smoothing)
-    return losses
+    gamma, smoothing = settings.gamma, settings.label_smoothing
+    return {
+        task: task_loss(TASKS[task], logits, batch.labels[task], gamma, smoothing)
+        for task, logits in model.heads(states, layout, batch.rows).items()
+    }
 
 
 class _Clock:

@@ -75,19 +75,23 @@ def test_parts_cover_every_token_once():
     assert (tokens, list(part.lengths)) == (slice(1, 6), [3, 2])
 
 
-def test_a_head_computes_what_multi_head_attention_computes():
-    """On one task's rows, the head's flat attention equals torch's own module on the padded rows."""
+def test_the_heads_at_once_compute_what_each_alone_does_with_torchs_own_attention():
+    """Every task's logits equal those of torch's module on its padded rows, layer norm before the mean, and so on."""
     net, batch = model().eval(), batches(job()).batch(0)
+    for head in net.heads.values():
+        torch.nn.init.normal_(head.norm.weight, 1, 0.3)
+        torch.nn.init.normal_(head.norm.bias)
     states, layout = encode(net.encoder, batch)
-    rows = batch.rows["emotion"]
-    tokens, part = layout.part(rows)
-    head, mask = net.heads["emotion"], batch.attention_mask[rows].bool()
-    padded = torch.zeros(*mask.shape, states.shape[1])
-    padded[mask] = states[tokens]
-    attended, _ = head.attention(padded, padded, padded, key_padding_mask=~mask)
-    after = head.norm(padded + attended) * mask.unsqueeze(-1)
-    expected = head.classifier(after.sum(1) / mask.sum(1, keepdim=True))
-    torch.testing.assert_close(head(states[tokens], part), expected, rtol=1e-4, atol=1e-5)
+    found = net.heads(states, layout, batch.rows)
+    assert list(found) == list(batch.rows)
+    for task, rows in batch.rows.items():
+        head, mask = net.heads[task], batch.attention_mask[rows].bool()
+        padded = torch.zeros(*mask.shape, states.shape[1])
+        padded[mask] = states[layout.part(rows)[0]]
+        attended, _ = head.attention(padded, padded, padded, key_padding_mask=~mask)
+        after = head.norm(padded + attended) * mask.unsqueeze(-1)
+        expected = head.classifier(after.sum(1) / mask.sum(1, keepdim=True))
+        torch.testing.assert_close(found[task], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_other_encoders_run_padded_and_their_padding_is_dropped():

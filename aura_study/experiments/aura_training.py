@@ -31,7 +31,7 @@ class AuraTrainingParameters(Parameters):
     notebook = "04_aura_training"
     profiles = {
         "smoke": {"seed_count": 1, "before": 10, "absent_steps": 20, "after": 10, "rows": 200, "dev_rows": 50},
-        "full": {"seed_count": 5, "before": 200, "absent_steps": 600, "after": 400, "batch_size": 16}
+        "full": {"seed_count": 5, "before": 150, "absent_steps": 400, "after": 250, "batch_size": 16}
         | {"lr_sigma": 0.005, "dev_rows": None},
     }
 

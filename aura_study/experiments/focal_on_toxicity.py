@@ -39,7 +39,7 @@ class FocalOnToxicityParameters(Parameters):
             "seed_count": 5,
             "alpha_seeds": 1,
             "comments": 2000,
-            "steps": 350,
+            "steps": 300,
             "whole_grid": True,
             "dev_rows": None,
             "probe_rows": 1500,

@@ -42,8 +42,8 @@ class KendallParameters(Parameters):
             "noise_steps": 2500,
             "signal_seeds": 10,
             "signal_steps": 4000,
-            "model_seeds": 6,
-            "model_steps": 800,
+            "model_seeds": 5,
+            "model_steps": 500,
             "dev_rows": 1000,
         },
     }

@@ -34,7 +34,7 @@ class ScheduleParameters(Parameters):
         "smoke": {"lengths": [200, 1000], "absence_lengths": [100], "steps": 20, "rows": 100, "dev_rows": 20},
         "full": {
             "absence_lengths": [100, 1000, 12390],
-            "steps": 600,
+            "steps": 400,
             "seed_count": 5,
             "batch_size": 16,
             "rows": None,
