@@ -17,7 +17,7 @@ from aura_study.ledger import read_claims
 from aura_study.paths import RunFolders
 from aura_study.study import runner
 from aura_study.study.kernel import INLINE_BACKEND, NotebookFailed, kernel_environment
-from aura_study.study.stamps import read_stamp, reason_to_run, snapshot
+from aura_study.study.stamps import Stamp, read_stamp, reason_to_run, seconds_of_the_whole, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,16 @@ def test_leftovers_of_a_killed_process_are_swept(finished: runner.Outcome, noteb
     assert [path.exists() for path in half] == [False, False]
     assert mine.exists()
     mine.unlink()
+
+
+def test_time_of_kept_jobs_counts() -> None:
+    """A notebook that kept a job took as long as when the job ran; one that made everything anew took what it took."""
+    held = {"trajectories/a.parquet": "1", "tables/t.csv": "1"}
+    before = Stamp(fingerprint={}, parameters={}, outputs=held, seconds=90)
+    assert seconds_of_the_whole(3, {"trajectories/a.parquet": "1", "trajectories/b.parquet": "1"}, before) == 90
+    assert seconds_of_the_whole(95, {"trajectories/a.parquet": "1"}, before) == 95
+    assert seconds_of_the_whole(3, {"trajectories/a.parquet": "2", "tables/t.csv": "1"}, before) == 3
+    assert seconds_of_the_whole(3, {"trajectories/a.parquet": "1"}, None) == 3
 
 
 def test_the_kernel_keeps_a_chosen_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,9 +94,9 @@ def whiplash(table: pd.DataFrame) -> Plate:
         for place, rate in enumerate(rates):  # at large rates few phantom numbers are whole numbers of steps
             row = table[table["rate"] == rate].sort_values("phantom")
             logs = np.log10(np.clip(row["weight"].to_numpy(), 1e-6, 1e6))[None]
-            marks = axes.pcolormesh(
-                _borders(row["phantom"].to_numpy()), heights[place : place + 2], logs, cmap="PuOr_r", vmin=-6, vmax=6
-            )
+            borders = _borders(row["phantom"].to_numpy())
+            look = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
+            marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
         phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
         axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
         axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")

@@ -53,6 +53,7 @@ def _coasting(axes: Axes, paths: pd.DataFrame) -> None:
                 markersize=3,
                 linestyle="none",
                 alpha=0.5,
+                rasterized=True,
                 label=rf"$b_1$ = {beta1:g}, $b_2$ = {beta2:g}" if path["path"].iloc[0] == 0 else None,
             )
             axes.plot(path["absent_step"], path["predicted"] / scale, color=THEORY_COLOUR, linewidth=0.9, linestyle=":")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,12 @@ THEORY_COLOUR = "#1a1a1a"
 ABSENT_COLOUR = "#f0e442"
 POLICY_STYLES: dict[str, Any] = {"unmasked": "-", "masked": "--", "frozen": (0, (1, 1.2))}
 POLICY_LABELS = {"unmasked": "unmasked (V10.1)", "masked": "masked (V10.2)", "frozen": "frozen (ours)"}
+
+_NUMBER = re.compile(rb"-?\d+\.\d+")
+_SPACE = re.compile(rb"\s+")
+_INDENT = re.compile(rb"\n[ \n]+")
+_PATHS = re.compile(rb' d="[^"]*"')
+_PLACES = re.compile(rb' [xy]="[^"]*"|translate\([^)]*\)')
 
 SETTINGS: Any = {
     "figure.constrained_layout.use": True,
@@ -75,7 +82,8 @@ class Plate:
             stamp = {"Date": None} if kind == "svg" else {"Software": None}
             with mpl.rc_context(SETTINGS):
                 self.figure.savefig(stream, format=kind, metadata=stamp)
-            self._encoded[kind] = _with_palette(stream.getvalue()) if kind == "png" else stream.getvalue()
+            shorten = {"png": _with_palette, "svg": _with_short_numbers}[kind]
+            self._encoded[kind] = shorten(stream.getvalue())
         return self._encoded[kind]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -98,3 +106,14 @@ def _with_palette(png: bytes) -> bytes:
             stream, "PNG", optimize=True, dpi=picture.info.get("dpi")
         )
     return stream.getvalue()
+
+
+def _with_short_numbers(svg: bytes) -> bytes:
+    """The drawing with its places to a hundredth of a point, four fifths of the size; what scales is left exact."""
+    for places in (_PATHS, _PLACES):
+        svg = places.sub(lambda found: _shortened(_SPACE.sub(b" ", found.group())), svg)
+    return _INDENT.sub(b"\n", svg)
+
+
+def _shortened(text: bytes) -> bytes:
+    return _NUMBER.sub(lambda found: f"{float(found.group()):.2f}".rstrip("0").rstrip(".").encode(), text)

@@ -27,6 +27,7 @@ from aura_study.study.stamps import (
     collect_outputs,
     read_stamp,
     reason_to_run,
+    seconds_of_the_whole,
     stamp_path,
     write_stamp,
 )
@@ -165,6 +166,7 @@ def _execute(
 ) -> Stamp:
     folders = request.folders
     target = folders.notebooks / f"{name}.ipynb"
+    before = read_stamp(folders, name)
     for stale in (stamp_path(folders, name), target):
         stale.unlink(missing_ok=True)
     values = request.parameters[name].model_dump(mode="json")
@@ -179,12 +181,13 @@ def _execute(
         kernels=kernels,
     )
     seconds = time.monotonic() - started
+    outputs = collect_outputs(folders, name)
     shown = without_folders({key: value for key, value in values.items() if key != "out"})
     return Stamp(
         fingerprint=current,
         parameters=shown,
-        outputs=collect_outputs(folders, name),
-        seconds=round(seconds, 1),
+        outputs=outputs,
+        seconds=round(seconds_of_the_whole(seconds, outputs, before), 1),
     )
 
 

@@ -24,7 +24,7 @@ class Stamp(BaseModel):
         parameters: values it ran with.
         outputs: digest per file it wrote; keys are relative to the results folder, those of figures start with
             ``figures/`` wherever the figures lie.
-        seconds: how long it took, for the next run's estimate.
+        seconds: how long it took, its jobs included, for the next run's estimate.
     """
 
     fingerprint: dict[str, str]
@@ -88,6 +88,17 @@ def collect_outputs(folders: RunFolders, notebook: str) -> dict[str, str]:
             {f"trajectories/{name}.parquet": folders.trajectories / f"{name}.parquet" for name in content.trajectories}
         )
     return {key: digest_file(path) for key, path in paths.items()}
+
+
+def seconds_of_the_whole(seconds: float, outputs: Mapping[str, str], before: Stamp | None) -> float:
+    """How long a notebook takes from nothing, if it took ``seconds`` now.
+
+    A trajectory that is still what it was stands for a job that was kept; the time of the run that made it counts then.
+    """
+    made = {key: value for key, value in outputs.items() if key.startswith("trajectories/")}
+    if before is not None and made.items() & before.outputs.items():
+        return max(seconds, before.seconds)
+    return seconds
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -72,18 +73,27 @@ def _among(changed: Mapping[str, str], known: Mapping[str, str]) -> dict[str, st
 
 def _thin_file(path: Path, every: int) -> bool:
     table = pq.read_table(path)
-    described = dict(table.schema.metadata or {})
+    described = dict(pq.read_metadata(path).metadata or {})
     if MARK in described or "step" not in table.column_names:
         return False
     described[MARK] = _words(every).encode()
     described[b"aura_study.rows"] = str(table.num_rows).encode()
+    for rebuilt in (b"ARROW:schema", b"pandas"):  # a third of a small file; arrow writes its own anew
+        described.pop(rebuilt, None)
     if METADATA in described:
         job = json.loads(described[METADATA])
         job.pop("key", None)
         described[METADATA] = json.dumps(job, sort_keys=True).encode()
-    thinned = table.filter(_kept(table, every)).replace_schema_metadata(described)
-    write_atomically(path, lambda target: pq.write_table(thinned, target, compression="zstd", compression_level=19))
+    thinned = table.filter(_kept(table, every)).replace_schema_metadata(None)
+    write_atomically(path, lambda target: _write(thinned, described, target))
     return True
+
+
+def _write(table: Table, described: dict[bytes, bytes], path: Path) -> None:
+    settings: Any = {"compression": "zstd", "compression_level": 19, "write_statistics": False}
+    with pq.ParquetWriter(path, table.schema, **settings) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(described)
 
 
 def _kept(table: Table, every: int) -> NDArray[np.bool_]:
