@@ -9,12 +9,14 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import plain_loop
 import torch
+from joblib import Parallel, delayed
 from timing import report
 from torch import nn
 
@@ -31,6 +33,7 @@ from aura_study.unpadding import encode
 from aura_study.weighting import build_weighting
 
 LR = 5e-4
+PLAIN, OURS, RECORDED = "the straightforward loop", "our loop", "our loop, every step recorded"
 
 
 @dataclass
@@ -113,9 +116,9 @@ def whole_runs(work: Subject) -> dict[str, Callable[[], float]]:
             model.encoder(**inputs).last_hidden_state.sum().backward()
 
     runs = {
-        "the straightforward loop": lambda model: plain_loop.run(model, plain_loop.loader(work.items, work.rows), LR),
-        "our loop": lambda model: train(model, iter(work.batches), work.job.settings),
-        "our loop, every step recorded": recorded,
+        PLAIN: lambda model: plain_loop.run(model, plain_loop.loader(work.items, work.rows), LR),
+        OURS: lambda model: train(model, iter(work.batches), work.job.settings),
+        RECORDED: recorded,
         "the encoder alone, padded as transformers runs it": padded,
         "the encoder alone, without padding": encoder,
     }
@@ -185,6 +188,45 @@ class _Clock:
         self.last = now
 
 
+@lru_cache(maxsize=1)
+def _ways_of_a_worker(data: str, steps: int) -> dict[str, Callable[[], float]]:
+    torch.set_num_threads(1)
+    return whole_runs(subject(data, steps))
+
+
+def _span(way: str, data: str, steps: int) -> tuple[float, float]:
+    """When a worker process began and ended one way's run, model built, on the clock that all share."""
+    seconds = _ways_of_a_worker(data, steps)[way]()
+    end = time.time()
+    return end - seconds, end
+
+
+def two_at_once(work: Subject, data: str, turns: int) -> None:
+    """Both cores: two trainings side by side, one thread each, against one straightforward loop on two threads."""
+    torch.set_num_threads(2)
+    alone = whole_runs(work)[PLAIN]
+    ways = (PLAIN, OURS, RECORDED)
+    times: dict[str, list[float]] = {name: [] for name in ("alone", *ways)}
+    with Parallel(n_jobs=2) as pool:
+        for turn in range(turns + 1):
+            found = {"alone": alone()}
+            for name in ways:
+                spans = pool(delayed(_span)(name, data, work.steps) for _ in range(2))
+                found[name] = (max(end for _, end in spans) - min(start for start, _ in spans)) / 2
+            for name, seconds in found.items():
+                if turn:
+                    times[name].append(seconds)
+    median = {name: float(np.median(values)) for name, values in times.items()}
+    samples = sum(len(batch) for batch in work.first)
+    words = {"alone": f"{PLAIN}, one training on two threads", **{name: f"{name}, two trainings" for name in ways}}
+    rows = {
+        words[name]: f"{samples / value:6.0f} samples/s {median['alone'] / value:6.2f} x one on two threads "
+        f"{median[PLAIN] / value:5.2f} x two of its kind"
+        for name, value in median.items()
+    }
+    report(f"{work.steps} steps of 16 rows, both cores, median of {turns} turns", rows)
+
+
 def compare(work: Subject, turns: int) -> None:
     """Run every way in turns and print throughput and ratios."""
     ways = whole_runs(work)
@@ -225,6 +267,7 @@ def main() -> None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         compare(work, given.turns)
+    two_at_once(work, given.data, given.turns)
     torch.set_num_threads(1)
     parts = parts_of_a_step(work)
     whole = sum(parts.values())
