@@ -64,6 +64,7 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
         left.set_yticks(range(len(names)), names)
         left.invert_yaxis()
         left.set_xlim(max(left.get_xlim()[0], TICKS[0]), min(left.get_xlim()[1], TICKS[-1]))
+        widest = min(1.0, max(0.05, 1.05 * scores[["low", "high"]].abs().max(axis=None)))
         for axes, regime in zip(others, regimes, strict=True):
             chosen = scores[scores["regime"] == regime]
             for shift, (task, part) in enumerate(chosen.groupby("task", sort=False)):
@@ -72,7 +73,7 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
                 colour = TASK_COLOURS[str(task)]
                 axes.errorbar(part["gain"], heights, xerr=errors, fmt="o", color=colour, label=task, markersize=4)
             axes.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
-            axes.set(xlim=(-1, 1), xlabel="macro-F1, PresentOnly - zero", title=f"scores, {regime}")
+            axes.set(xlim=(-widest, widest), xlabel="macro-F1, PresentOnly - zero", title=f"scores, {regime}")
         entries = [axes.get_legend_handles_labels() for axes in (left, others[0])]
         handles, labels = ([*one, *other] for one, other in zip(*entries, strict=True))
         figure.legend(handles, labels, loc="outside lower center", ncols=3)

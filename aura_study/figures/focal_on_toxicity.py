@@ -44,7 +44,7 @@ def effort(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
         for axes in grid[-1]:
             axes.set_xlabel(PROGRESS, fontsize=9)
         grid[0, 0].text(0.0, 0.92, "the guide: 90 %", fontsize=8)
-        grid[0, 2].text(0.0, 0.52, "output bias at rest", fontsize=8)
+        grid[0, 2].text(1.0, 0.94, "dotted: output bias at rest", fontsize=8, ha="right")
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return Plate(
         figure,
@@ -127,7 +127,7 @@ def noise(bands: pd.DataFrame, losses: Sequence[float]) -> Plate:
             axes.set(xlabel=label, ylabel="share" if measure != "macro_f1" else "macro-F1", title=title)
             axes.set(ylim=(-0.02, 1.02), xlim=(-0.03, 1.03 if over == "progress" else most + 0.03))
         grid[1, 0].axhline(most, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        grid[1, 0].text(0.02, most + 0.02, "their share of the comments", fontsize=8)
+        grid[1, 0].text(1.0, 0.94, "dotted: their share of the comments", fontsize=8, ha="right")
         grid[0, 0].legend()
     return Plate(
         figure,

@@ -90,7 +90,12 @@ def first_steps(steps: pd.DataFrame) -> Plate:
             for policy, line in (("unmasked", "-"), ("control", ":")):
                 arm = rows[rows["policy"] == policy]
                 label = REGIME_TITLES[regime] if policy == "unmasked" else None
-                look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6 if label else 0.9}
+                look: dict[str, Any] = {
+                    "color": colour,
+                    "linestyle": line,
+                    "linewidth": 1.6 if label else 0.9,
+                    "alpha": 1 if label else 0.6,
+                }
                 left.plot(arm["since"], arm["gradient"], label=label, **look)
                 right.plot(arm["since"], arm["update"], **look)
         bound = steps.dropna(subset=["bound"]).drop_duplicates("since")
@@ -109,6 +114,6 @@ def first_steps(steps: pd.DataFrame) -> Plate:
         "Around the return, mean over seeds; solid: unmasked, dotted: control. Left, the gradient that reaches the "
         "encoder. Right, how far a parameter moves in a step, against what Adam does after a jump to a constant "
         "gradient beside which all before were nothing (dashed).",
-        "Left: the unmasked gradient jumps by about two orders of magnitude in all regimes but that at AURA's own "
+        "Left: the unmasked gradient jumps by orders of magnitude in all regimes but that at AURA's own "
         "rate. Right: the update jumps as much under SGD, and by a small factor at most under AdamW.",
     )

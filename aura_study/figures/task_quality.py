@@ -75,7 +75,7 @@ def scores(table: pd.DataFrame) -> Plate:
             axes.set_ylim(len(tasks) - 0.5, -0.5)
             axes.set_title(regime, fontsize=10)
             axes.grid(axis="y", visible=False)
-        panels[0].set_xlim(0, 1)
+        panels[0].set_xlim(-0.02, 1.04)  # marks at 0 and 1 whole
         figure.supxlabel("development score at the end of training", fontsize=10)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return Plate(
