@@ -64,7 +64,7 @@ def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
         left.set_yticks(range(len(names)), names)
         left.invert_yaxis()
         left.set_xlim(max(left.get_xlim()[0], TICKS[0]), min(left.get_xlim()[1], TICKS[-1]))
-        widest = min(1.0, max(0.05, 1.05 * scores[["low", "high"]].abs().max(axis=None)))
+        widest = min(1.0, max(0.05, 1.05 * float(scores[["low", "high"]].abs().to_numpy().max())))
         for axes, regime in zip(others, regimes, strict=True):
             chosen = scores[scores["regime"] == regime]
             for shift, (task, part) in enumerate(chosen.groupby("task", sort=False)):

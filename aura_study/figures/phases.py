@@ -1,5 +1,7 @@
 """Phase diagrams: where the phantom gradient is harmless, where it inflates, explodes, whips or ends in NaN."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import BoundaryNorm, ListedColormap
@@ -95,7 +97,7 @@ def whiplash(table: pd.DataFrame) -> Plate:
             row = table[table["rate"] == rate].sort_values("phantom")
             logs = np.log10(np.clip(row["weight"].to_numpy(), 1e-6, 1e6))[None]
             borders = _borders(row["phantom"].to_numpy())
-            look = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
+            look: Any = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
             marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
         phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
         axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
