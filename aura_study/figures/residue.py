@@ -54,6 +54,7 @@ def _coasting(axes: Axes, paths: pd.DataFrame) -> None:
                 linestyle="none",
                 alpha=0.5,
                 rasterized=True,
+                zorder=1.5,  # beneath the lines, one after another: one picture in the drawing
                 label=rf"$b_1$ = {beta1:g}, $b_2$ = {beta2:g}" if path["path"].iloc[0] == 0 else None,
             )
             axes.plot(path["absent_step"], path["predicted"] / scale, color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
