@@ -33,7 +33,7 @@ study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and p
 
 reference: $(VENV)/.study ## make the committed reference run again and fill the README from it (real data)
 	$(BIN)/aura-study run --profile $(PROFILE) --data aura --out reference --replace
-	$(BIN)/aura-study thin reference
+	$(BIN)/aura-study thin reference --every 20
 	$(BIN)/python -m aura_study.readme
 
 test: $(VENV)/.test ## run the tests
