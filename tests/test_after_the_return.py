@@ -116,7 +116,7 @@ def test_gradients_are_kept_apart_for_one_batch_a_step():
 def small(tmp_path_factory):
     """Both policies in all arms, smaller than the smoke profile."""
     folder = tmp_path_factory.mktemp("returns")
-    shorter = {"before": 4, "absent_steps": 6, "after": 6, "lr_sigma": 0.4, "rows": 64, "max_length": 32}
+    shorter = {"before": 4, "absent_steps": 9, "after": 6, "lr_sigma": 0.4, "rows": 64, "max_length": 32}
     p = study.AfterTheReturnParameters.for_profile("smoke", **shorter)
     paths = study.train_all(p, folder)
     return p, paths, study.load(p, paths)
