@@ -15,10 +15,10 @@ from transformers import get_linear_schedule_with_warmup
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.gradients import GradientNormsByAutograd, TaskGradientNorms, watch_gradients
-from aura_study.losses import focal_loss
+from aura_study.losses import ParameterizationName, focal_loss
 from aura_study.model import AuraModel
 from aura_study.recording import TrajectoryRecorder
-from aura_study.weighting import Weighting, build_weighting
+from aura_study.weighting import Weighting, WeightingName, build_weighting
 
 
 class TrainingSettings(BaseModel):
@@ -26,10 +26,8 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: Literal["unmasked", "masked", "frozen", "equal", "analytic"] = "masked"
-    parameterization: Literal["sigma", "log_sigma", "log_variance", "aura_softplus", "log_one_plus_square"] = (
-        "log_sigma"
-    )
+    policy: WeightingName = "masked"
+    parameterization: ParameterizationName = "log_sigma"
     steps: int = Field(1000, ge=1, description="optimiser steps")
     accumulation: int = Field(4, ge=1, description="micro-batches per optimiser step")
     optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -1,21 +1,16 @@
 """The weightings that the training loop knows by name: Kendall's loss under three absence policies, two baselines."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from aura_study.losses import (
-    AuraSoftplus,
+    PARAMETERIZATIONS,
     FrozenKendallLoss,
     KendallLoss,
-    LogOnePlusSquare,
-    LogSigma,
-    LogVariance,
     MaskedKendallLoss,
-    Parameterization,
-    Sigma,
     UnmaskedKendallLoss,
 )
 
@@ -24,9 +19,7 @@ POLICIES: Mapping[str, type[KendallLoss]] = {
     "masked": MaskedKendallLoss,
     "frozen": FrozenKendallLoss,
 }
-PARAMETERIZATIONS: Mapping[str, Parameterization] = {
-    form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
-}
+PolicyName = Literal[tuple(POLICIES)]  # type: ignore[valid-type]
 
 
 class Weighting(Protocol):
@@ -119,6 +112,7 @@ BASELINES: Mapping[str, type[EqualWeights] | type[AnalyticKendall]] = {
     "equal": EqualWeights,
     "analytic": AnalyticKendall,
 }
+WeightingName = Literal[(*POLICIES, *BASELINES)]  # type: ignore[valid-type]
 
 
 def build_weighting(

@@ -5,21 +5,9 @@ import pandas as pd
 import torch
 
 from aura_study.dynamics import micro_batches
-from aura_study.losses import (
-    AuraSoftplus,
-    FrozenKendallLoss,
-    LogOnePlusSquare,
-    LogSigma,
-    LogVariance,
-    MaskedKendallLoss,
-    Sigma,
-    UnmaskedKendallLoss,
-)
+from aura_study.losses import PARAMETERIZATIONS, FrozenKendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
 from aura_study.theory.optimizers import SGD, Optimizer
 
-PARAMETERIZATIONS = {
-    form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
-}
 LOSSES = {"unmasked": UnmaskedKendallLoss, "masked": MaskedKendallLoss, "frozen": FrozenKendallLoss}
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from dynamics_twin import PARAMETERIZATIONS, simulate_cell
+from dynamics_twin import simulate_cell
 
 from aura_study.dynamics import grid, simulate, trajectories
+from aura_study.losses import PARAMETERIZATIONS
 from aura_study.theory.optimizers import SGD, Adam
 from aura_study.theory.schedules import one_cycle
 

@@ -10,15 +10,14 @@ from made_run import make_run
 from aura_study.experiments.aura_run import V10_2
 from aura_study.experiments.phase_diagram import PHASES
 from aura_study.figures.style import POLICY_LABELS
-from aura_study.losses import AuraSoftplus, LogOnePlusSquare, LogSigma, LogVariance, Sigma
+from aura_study.losses import PARAMETERIZATIONS
 from aura_study.paths import RunFolders
 from aura_study.report import build_report, explorer
 
 
 def test_every_parameterisation_policy_and_regime_is_on_the_page() -> None:
     """What the package knows and what the page offers are the same sets."""
-    forms = (Sigma, LogSigma, LogVariance, AuraSoftplus, LogOnePlusSquare)
-    assert set(explorer.FORMS) == {form.name for form in forms}
+    assert set(explorer.FORMS) == set(PARAMETERIZATIONS)
     assert list(explorer.REGIMES) == list(PHASES) == [regime["name"] for regime in explorer.regimes()]
     assert explorer.settings()["policies"] == list(POLICY_LABELS)
 

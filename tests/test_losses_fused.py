@@ -9,18 +9,17 @@ from torch import Tensor
 from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
 
 from aura_study.losses import (
-    AuraSoftplus,
+    PARAMETERIZATIONS,
     FrozenKendallLoss,
     LogOnePlusSquare,
     LogSigma,
-    LogVariance,
     MaskedKendallLoss,
     Sigma,
     UnmaskedKendallLoss,
 )
 from aura_study.losses.fused import SLOPES, composed_sum, weighted_sum
 
-FORMS = (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
+FORMS = tuple(PARAMETERIZATIONS.values())
 PRESENCES = (None, [True, False, True, True, False], [False] * 5, [True] * 5)
 
 every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)

@@ -8,21 +8,18 @@ import torch
 from torch import Tensor
 
 from aura_study.losses import (
-    AuraSoftplus,
+    PARAMETERIZATIONS,
     FrozenKendallLoss,
     KendallLoss,
-    LogOnePlusSquare,
     LogSigma,
-    LogVariance,
     MaskedKendallLoss,
     Parameterization,
-    Sigma,
     UnmaskedKendallLoss,
 )
 from aura_study.theory.forms import FORMS
 
 TASKS = ("toxicity", "emotion", "sentiment", "reporting")
-FORMS_UNDER_TEST = (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
+FORMS_UNDER_TEST = tuple(PARAMETERIZATIONS.values())
 POLICIES = (UnmaskedKendallLoss, MaskedKendallLoss, FrozenKendallLoss)
 SCALES = (0.0, 1e-10, 1e-3, 1.0, 1e3, 1e10)
 PRESENCES = ((False,) * 4, (True, False, False, False), (False, True, True, False), (True,) * 4)

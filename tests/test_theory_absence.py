@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from dynamics_twin import PARAMETERIZATIONS, absent_path, theta_of, torch_optimizer
+from dynamics_twin import absent_path, theta_of, torch_optimizer
 
-from aura_study.losses import UnmaskedKendallLoss
+from aura_study.losses import PARAMETERIZATIONS, UnmaskedKendallLoss
 from aura_study.theory.absence import absent_trajectory, collapse_step, momentum_phantom, precision_inflation
 from aura_study.theory.adam import AdamState
 from aura_study.theory.flow import absent_flow

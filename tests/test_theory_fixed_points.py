@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import sympy
 import torch
-from dynamics_twin import PARAMETERIZATIONS
 
 from aura_study.dynamics import grid, simulate, trajectories
+from aura_study.losses import PARAMETERIZATIONS
 from aura_study.theory.fixed_points import curvature, fixed_point
 from aura_study.theory.fluctuations import gradient_noise, rate_for_jitter, relaxation_steps, weight_jitter
 from aura_study.theory.forms import FORMS, LOG_SIGMA

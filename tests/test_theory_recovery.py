@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from dynamics_twin import PARAMETERIZATIONS, theta_of, torch_optimizer
+from dynamics_twin import theta_of, torch_optimizer
 
-from aura_study.losses import MaskedKendallLoss
+from aura_study.losses import PARAMETERIZATIONS, MaskedKendallLoss
 from aura_study.theory.absence import absent_trajectory
 from aura_study.theory.adam import COLD_START, adam_state_after
 from aura_study.theory.fixed_points import fixed_point

@@ -8,11 +8,10 @@ import torch
 from pydantic import Field
 
 from aura_study.claims import Measurement
-from aura_study.losses import MaskedKendallLoss
+from aura_study.losses import PARAMETERIZATIONS, MaskedKendallLoss
 from aura_study.parameters import Data, Parameters
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.forms import FORMS
-from aura_study.weighting import PARAMETERIZATIONS
 
 
 class KendallParameters(Parameters):

@@ -9,14 +9,13 @@ import torch
 from pydantic import Field
 
 from aura_study.claims import Measurement
-from aura_study.losses import Parameterization, UnmaskedKendallLoss
+from aura_study.losses import PARAMETERIZATIONS, Parameterization, UnmaskedKendallLoss
 from aura_study.parameters import Parameters
 from aura_study.theory.absence import absent_trajectory, collapse_step, precision_inflation
 from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training import AURA
-from aura_study.weighting import PARAMETERIZATIONS
 
 OPTIMIZERS: dict[str, tuple[Any, Optimizer]] = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
 
@@ -38,16 +37,10 @@ class PhantomParameters(Parameters):
 
 
 def symbolic_gradients() -> dict[str, sympy.Expr]:
-    """d regularizer / d theta for the five forms, differentiated by sympy."""
+    """d regularizer / d theta of every form, differentiated by sympy."""
     theta = sympy.Symbol("theta", real=True)
-    regularizers = {
-        "sigma": sympy.log(theta),
-        "log_sigma": theta,
-        "log_variance": theta / 2,
-        "aura_softplus": sympy.log(1 + sympy.exp(theta)) / 2,
-        "log_one_plus_square": sympy.log(1 + theta**2),
-    }
-    return {name: sympy.simplify(sympy.diff(term, theta)) for name, term in regularizers.items()}
+    terms = {name: sympy.sympify(form.symbolic[1], {"theta": theta}) for name, form in FORMS.items()}
+    return {name: sympy.simplify(sympy.diff(term, theta)) for name, term in terms.items()}
 
 
 def absent_gradients(points: int) -> pd.DataFrame:

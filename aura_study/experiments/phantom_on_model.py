@@ -10,10 +10,9 @@ from aura_study.claims import Measurement
 from aura_study.data.batches import Batches
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.experiments.training_runs import Presence, TrainingJob, build_model, prepare
-from aura_study.losses import KendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
+from aura_study.losses import PARAMETERIZATIONS, KendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
 from aura_study.model import AuraModel
 from aura_study.training import TrainingSettings, task_loss
-from aura_study.weighting import PARAMETERIZATIONS
 
 ABSENT = "reporting"
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from aura_study.data.tasks import TASK_NAMES
-from aura_study.losses import KendallLoss
+from aura_study.losses import PARAMETERIZATIONS, KendallLoss
 from aura_study.model import AuraModel
 from aura_study.training import TrainingSettings
-from aura_study.weighting import PARAMETERIZATIONS, POLICIES
+from aura_study.weighting import POLICIES
 
 
 class SplitWeighting:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from aura_study.figures.labels import FORM_LABELS, FORM_MARKERS
+from aura_study.figures.labels import form_label, form_marker
 from aura_study.figures.style import COLOURS, POLICY_LABELS, POLICY_STYLES, THEORY_COLOUR, Plate, style
 
 
@@ -17,9 +17,9 @@ def inflation(summary: pd.DataFrame) -> Plate:
             top, bottom = panels[:, column]
             for place, (form, group) in enumerate(rows.groupby("parameterization", sort=False)):
                 x = group["presence"].to_numpy() * 1.06 ** (place - 2)  # side by side where values coincide
-                look = {"color": COLOURS[place], "marker": FORM_MARKERS[form], "markersize": 5, "linestyle": "none"}
+                look = {"color": COLOURS[place], "marker": form_marker(form), "markersize": 5, "linestyle": "none"}
                 top.plot(group["presence"], group["predicted"], color=THEORY_COLOUR, linewidth=0.9)
-                top.plot(x, group["inflation"], label=FORM_LABELS[form], **look)
+                top.plot(x, group["inflation"], label=form_label(form), **look)
                 errors = np.abs(group[["low", "high"]].to_numpy().T - group["ratio"].to_numpy())
                 bottom.errorbar(x, group["ratio"], yerr=errors, elinewidth=1, **look)
                 plain = group["predicted"] / group["plain"]
@@ -60,7 +60,7 @@ def effective_weight(runs: pd.DataFrame) -> Plate:
                     color=COLOURS[place],
                     label=POLICY_LABELS[policy],
                 )
-            axes.set(xscale="log", yscale="log", xlabel="presence p", title=FORM_LABELS[form])
+            axes.set(xscale="log", yscale="log", xlabel="presence p", title=form_label(form))
             axes.invert_xaxis()
         panels[0].set_ylabel("time-averaged weight of the task")
         panels[0].legend(loc="lower left")
@@ -92,7 +92,7 @@ def large_steps(sweep: pd.DataFrame) -> Plate:
                     axes.plot(x, group["mean"], color=COLOURS[1], alpha=shade, linestyle="--", linewidth=1)
                 axes.axhline(1, color=THEORY_COLOUR, linewidth=0.9)
                 axes.axvline(0.05, color="#888888", linewidth=0.9, linestyle=":")
-                axes.set(xscale="log", yscale="log", ylim=(1e-3, 1e3), title=f"{FORM_LABELS[form]}, {optimizer}")
+                axes.set(xscale="log", yscale="log", ylim=(1e-3, 1e3), title=f"{form_label(form)}, {optimizer}")
         for axes in panels[1]:
             axes.set_xlabel(r"learning rate over presence, $\eta / p$")
         for axes in panels[:, 0]:

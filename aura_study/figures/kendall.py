@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from aura_study.figures.forest import forest
-from aura_study.figures.labels import FORM_LABELS, FORM_MARKERS
+from aura_study.figures.labels import form_label, form_marker
 from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
 
 
@@ -16,7 +16,7 @@ def objective(table: pd.DataFrame, loss: float) -> Plate:
         for place, (form, curve) in enumerate(table.groupby("parameterization", sort=False)):
             if form in ("log_sigma", "log_variance"):
                 continue  # the same curve over sigma as the sigma form
-            label = r"the guide's formula ($\sigma$, $s$, $u$)" if form == "sigma" else FORM_LABELS[form]
+            label = r"the guide's formula ($\sigma$, $s$, $u$)" if form == "sigma" else form_label(form)
             axes.plot(curve["sigma"], curve["term"] - curve["term"].min(), color=COLOURS[place], label=label)
             axes.axvline(curve["predicted_sigma"].iloc[0], color=COLOURS[place], linewidth=0.9, linestyle=":")
         axes.set(xscale="log", ylim=(0, 3), xlabel=r"$\sigma$", ylabel="term above its minimum")
@@ -35,8 +35,8 @@ def fixed_points(table: pd.DataFrame) -> Plate:
         figure = Figure(figsize=(8, 3.6))
         left, right = figure.subplots(1, 2)
         for place, (form, rows) in enumerate(table.groupby("parameterization", sort=False)):
-            look = {"color": COLOURS[place], "marker": FORM_MARKERS[form], "linestyle": "none", "markersize": 5}
-            left.plot(rows["loss"], rows["sigma_squared"], label=FORM_LABELS[form], **look)
+            look = {"color": COLOURS[place], "marker": form_marker(form), "linestyle": "none", "markersize": 5}
+            left.plot(rows["loss"], rows["sigma_squared"], label=form_label(form), **look)
             left.plot(rows["loss"], rows["predicted_sigma_squared"], color=THEORY_COLOUR, linewidth=0.8)
             right.plot(rows["loss"], rows["weighted_loss"], **look)
             predicted = rows["predicted_weight"] * rows["loss"]
@@ -65,7 +65,7 @@ def settling(trajectories: pd.DataFrame) -> Plate:
         for axes, level in zip(panels, (levels[0], levels[-1]), strict=True):
             chosen = trajectories[trajectories["loss"] == level]
             for place, (form, rows) in enumerate(chosen.groupby("parameterization", sort=False)):
-                axes.plot(rows["step"], rows["weight"], color=COLOURS[place], label=FORM_LABELS[form])
+                axes.plot(rows["step"], rows["weight"], color=COLOURS[place], label=form_label(form))
                 axes.axhline(rows["predicted_weight"].iloc[-1], color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
             axes.set(yscale="log", xlabel="step (Adam)", title=f"L = {level:.3g}")
         panels[0].set_ylabel("weight of the task")

@@ -16,3 +16,13 @@ FORM_MARKERS: dict[Any, str] = {
     "aura_softplus": "D",
     "log_one_plus_square": "v",
 }
+
+
+def form_label(name: Any) -> str:
+    """Label of a parameterisation; its name, if none was chosen."""
+    return FORM_LABELS.get(name, str(name))
+
+
+def form_marker(name: Any) -> str:
+    """Marker of a parameterisation, a plus if none was chosen."""
+    return FORM_MARKERS.get(name, "P")

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aura_study.figures.labels import FORM_LABELS, FORM_MARKERS
+from aura_study.figures.labels import FORM_LABELS, form_label, form_marker
 from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
 
 
@@ -20,10 +20,10 @@ def gradient(table: pd.DataFrame) -> Plate:
                 rows["sigma"],
                 rows["autograd"],
                 color=COLOURS[place],
-                marker=FORM_MARKERS[form],
+                marker=form_marker(form),
                 markersize=4.5,
                 linestyle="none",
-                label=FORM_LABELS[form],
+                label=form_label(form),
             )
         axes.axhline(0, color="#888888", linewidth=1.2, linestyle="--")
         axes.annotate("masked: exactly 0", (0.1, 0), xytext=(0, -11), textcoords="offset points", color="#555555")
@@ -46,11 +46,11 @@ def collapse(runs: pd.DataFrame, aura: pd.DataFrame, lr: float) -> Plate:
         for axes, optimizer in zip(panels, ("SGD", "Adam"), strict=False):
             chosen = runs[runs["optimizer"] == optimizer]
             for place, (form, run) in enumerate(chosen.groupby("parameterization", sort=False)):
-                _sigma_path(axes, run, COLOURS[place], FORM_LABELS[form])
+                _sigma_path(axes, run, COLOURS[place], form_label(form))
             axes.set_title(rf"{optimizer}, $\eta$ = {lr:g}, $\Lambda$ = {runs['phantom_number'].max():.2g}")
         order = list(FORM_LABELS)
         for form, run in aura.groupby("parameterization", sort=False):
-            _sigma_path(panels[2], run, COLOURS[order.index(form)], FORM_LABELS[form])
+            _sigma_path(panels[2], run, COLOURS[order.index(form)], form_label(form))
         panels[2].set_title(rf"Adam at AURA's rates, $\Lambda$ = {aura['phantom_number'].max():.2g}")
         panels[0].set(ylabel=r"$\sigma$ / start", yscale="log", ylim=(1e-3, 2))
         for axes in panels:

@@ -8,7 +8,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from aura_study.figures.labels import FORM_LABELS
+from aura_study.figures.labels import form_label
 from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
 
 PHASE_COLOURS = ("#f2f2f2", "#9ecae9", "#E69F00", "#D55E00", "#CC79A7", "#3c3c3c")
@@ -33,7 +33,7 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
                 inside = (said >= phase).to_numpy(float)
                 if 0 < inside.mean() < 1:
                     axes.contour(said.columns, said.index, inside, levels=[0.5], colors=THEORY_COLOUR, linewidths=1.4)
-            axes.set(xscale="log", yscale="log", title=f"{FORM_LABELS[form]}, {optimizer}")
+            axes.set(xscale="log", yscale="log", title=f"{form_label(form)}, {optimizer}")
             axes.grid(False)
         for axes in panels[2:]:
             axes.set_xlabel(r"phantom number $\Lambda$ of the absence")

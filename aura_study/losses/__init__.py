@@ -8,15 +8,18 @@ from aura_study.losses.kendall import (
     UnmaskedKendallLoss,
 )
 from aura_study.losses.parameterisation import (
+    PARAMETERIZATIONS,
     AuraSoftplus,
     LogOnePlusSquare,
     LogSigma,
     LogVariance,
     Parameterization,
+    ParameterizationName,
     Sigma,
 )
 
 __all__ = [
+    "PARAMETERIZATIONS",
     "AuraSoftplus",
     "FrozenKendallLoss",
     "KendallLoss",
@@ -25,6 +28,7 @@ __all__ = [
     "LogVariance",
     "MaskedKendallLoss",
     "Parameterization",
+    "ParameterizationName",
     "Sigma",
     "UnmaskedKendallLoss",
     "focal_loss",

@@ -12,8 +12,9 @@ precision, of shape ``()``, in float32).
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -191,3 +192,10 @@ class LogOnePlusSquare(Parameterization):
     def sigma(self, theta: Tensor) -> Tensor:
         """``theta`` itself, sign included: theta and -theta give the same term."""
         return theta
+
+
+PARAMETERIZATIONS: Mapping[str, Parameterization] = {
+    form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
+}
+"""Every parameterisation by name."""
+ParameterizationName = Literal[tuple(PARAMETERIZATIONS)]  # type: ignore[valid-type]

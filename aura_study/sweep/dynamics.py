@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from aura_study.dynamics import grid, simulate, trajectories
 from aura_study.jobs import Job, job_metadata, keep_table
+from aura_study.losses import ParameterizationName
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.weighting import PolicyName
 
 KEPT_STEPS = 500
 """Steps of a trajectory that its record keeps, about."""
@@ -20,10 +22,8 @@ class DynamicsPoint(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    parameterization: Literal["sigma", "log_sigma", "log_variance", "aura_softplus", "log_one_plus_square"] = Field(
-        "log_sigma", description="what the learned parameter stands for"
-    )
-    policy: Literal["unmasked", "masked", "frozen"] = Field("unmasked", description="what an absent task contributes")
+    parameterization: ParameterizationName = Field("log_sigma", description="what the learned parameter stands for")
+    policy: PolicyName = Field("unmasked", description="what an absent task contributes")
     optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", description="adam: coupled decay; adamw: decoupled")
     momentum: float = Field(0.0, ge=0, lt=1, description="of SGD")
     beta1: float = Field(0.9, ge=0, lt=1, description="of Adam")

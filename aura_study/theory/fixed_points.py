@@ -16,13 +16,10 @@ Exact zeros of the mean gradient, hence the limit of SGD's and momentum's statio
 limit differs a little, see `aura_study.theory.presence.adam_effective_presence`.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
-from aura_study.theory.forms import AURA_EPSILON, Form, softplus
+from aura_study.theory.forms import Form
 
 Array = NDArray[np.float64]
 
@@ -43,21 +40,7 @@ def fixed_point(form: Form, loss: ArrayLike, presence: ArrayLike = 1.0) -> Array
         raise ValueError(f"a fixed point needs a loss > 0, got {loss}")
     if not ((presence > 0) & (presence <= 1)).all():
         raise ValueError(f"presence must lie in (0, 1], got {presence}")
-    return _FIXED_POINTS[form.name](presence * loss)
-
-
-def _aura_softplus(a: Array) -> Array:
-    value = np.sqrt(2 * a) - AURA_EPSILON
-    return value + np.log(-np.expm1(-value))
-
-
-_FIXED_POINTS: dict[str, Callable[[Array], Array]] = {
-    "sigma": np.sqrt,
-    "log_sigma": lambda a: 0.5 * np.log(a),
-    "log_variance": np.log,
-    "aura_softplus": _aura_softplus,
-    "log_one_plus_square": lambda a: np.sqrt((a + np.sqrt(a * a + 8 * a)) / 4),
-}
+    return form.settles(presence * loss)
 
 
 def curvature(form: Form, loss: ArrayLike, presence: ArrayLike = 1.0) -> Array:
@@ -67,14 +50,4 @@ def curvature(form: Form, loss: ArrayLike, presence: ArrayLike = 1.0) -> Array:
     for AURA softplus; (8 + 4 sigma^2)/(1 + sigma^2)^2 for log(1+sigma^2). SGD at rate eta is stable there
     only if eta * curvature < 2, and stays close to it only if eta * curvature is small.
     """
-    theta = fixed_point(form, loss, presence)
-    return _CURVATURES[form.name](theta)
-
-
-_CURVATURES: dict[str, Callable[[Array], Array]] = {
-    "sigma": lambda t: 2 / t**2,
-    "log_sigma": lambda t: np.full_like(t, 2.0),
-    "log_variance": lambda t: np.full_like(t, 0.5),
-    "aura_softplus": lambda t: expit(t) ** 2 / (softplus(t) + AURA_EPSILON),
-    "log_one_plus_square": lambda t: (8 + 4 * t**2) / (1 + t**2) ** 2,
-}
+    return form.curvature(fixed_point(form, loss, presence))

@@ -21,7 +21,6 @@ error of first order in eta: it is largest for sigma near its collapse, where th
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import wrightomega
 
 from aura_study.theory.forms import Form
 
@@ -37,43 +36,11 @@ def absent_flow(form: Form, theta0: float, phantom: ArrayLike) -> Array:
         ValueError: a start outside the form's domain (sigma and log(1+sigma^2) need theta0 > 0).
     """
     phantom = np.asarray(phantom, float)
-    return _FLOWS[form.name](check_start(form, theta0), phantom)
-
-
-def _sigma(sigma0: float, phantom: Array) -> Array:
-    square = sigma0**2 - 2 * phantom
-    return np.sqrt(np.where(square > 0, square, np.nan))
-
-
-def _log_sigma(s0: float, phantom: Array) -> Array:
-    return s0 - phantom
-
-
-def _log_variance(u0: float, phantom: Array) -> Array:
-    return u0 - phantom / 2
-
-
-def _aura_softplus(x0: float, phantom: Array) -> Array:
-    # With z = exp(-x): z + log z = c, so z = omega(c) and x = -log z = omega(c) - c.
-    c = np.exp(-x0) - x0 + phantom / 2
-    return -np.log(wrightomega(c))
-
-
-def _log_one_plus_square(sigma0: float, phantom: Array) -> Array:
-    return np.sqrt(wrightomega(2 * np.log(sigma0) + sigma0**2 - 4 * phantom))
-
-
-_FLOWS = {
-    "sigma": _sigma,
-    "log_sigma": _log_sigma,
-    "log_variance": _log_variance,
-    "aura_softplus": _aura_softplus,
-    "log_one_plus_square": _log_one_plus_square,
-}
+    return form.flow(check_start(form, theta0), phantom)
 
 
 def check_start(form: Form, theta0: float) -> float:
     """``theta0``, if it lies in the form's domain."""
-    if form.name in ("sigma", "log_one_plus_square") and not theta0 > 0:
+    if form.positive and not theta0 > 0:
         raise ValueError(f"{form.name} needs theta0 = sigma > 0, got {theta0}")
     return float(theta0)
