@@ -1,7 +1,7 @@
 """The weightings that the training loop knows by name: Kendall's loss under three absence policies, two baselines."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ POLICIES: Mapping[str, type[KendallLoss]] = {
     "masked": MaskedKendallLoss,
     "frozen": FrozenKendallLoss,
 }
-PolicyName = Literal[tuple(POLICIES)]  # type: ignore[valid-type]
 
 
 class Weighting(Protocol):
@@ -112,7 +111,12 @@ BASELINES: Mapping[str, type[EqualWeights] | type[AnalyticKendall]] = {
     "equal": EqualWeights,
     "analytic": AnalyticKendall,
 }
-WeightingName = Literal[(*POLICIES, *BASELINES)]  # type: ignore[valid-type]
+if TYPE_CHECKING:
+    PolicyName: TypeAlias = str
+    WeightingName: TypeAlias = str
+else:
+    PolicyName = Literal[tuple(POLICIES)]
+    WeightingName = Literal[(*POLICIES, *BASELINES)]
 
 
 def build_weighting(

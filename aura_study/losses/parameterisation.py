@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -198,4 +198,7 @@ PARAMETERIZATIONS: Mapping[str, Parameterization] = {
     form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
 }
 """Every parameterisation by name."""
-ParameterizationName = Literal[tuple(PARAMETERIZATIONS)]  # type: ignore[valid-type]
+if TYPE_CHECKING:
+    ParameterizationName: TypeAlias = str
+else:
+    ParameterizationName = Literal[tuple(PARAMETERIZATIONS)]
