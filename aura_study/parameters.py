@@ -1,12 +1,14 @@
 """Parameters of a notebook: names, types, ranges, meanings and profiles, checked before anything runs."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aura_study.datasets import DatasetName
+
 Profile = Literal["smoke", "quick", "full"]
-Data = Literal["embedded", "aura"]
+Data: TypeAlias = DatasetName
 
 
 class Parameters(BaseModel):

@@ -162,7 +162,7 @@ def test_limits_by_task_and_for_dev():
 
 def test_bad_requests_name_what_is_wrong():
     """Unknown corpus, unknown task, limit below 1."""
-    with pytest.raises(ValueError, match="unknown corpus 'imdb'; choose 'embedded' or 'aura'"):
+    with pytest.raises(ValueError, match="unknown corpus 'imdb'; choose one of 'embedded', 'aura'"):
         load_corpus("imdb")
     with pytest.raises(ValueError, match=r"unknown tasks \['irony'\]; the tasks are"):
         load_corpus(rows={"irony": 5})

@@ -139,7 +139,7 @@ def test_data_that_are_not_at_hand_are_skipped_honestly(
     )
     found = verified(copy, project, budget=0)
     assert "of the budget are left" in found.checks[0].why
-    assert "AURA's data files are not at hand" in found.checks[1].why
+    assert "AURA's public files are not in" in found.checks[1].why
 
 
 def row(measured: float | None, seeds: int = 0, interval: tuple[float | None, float | None] = (None, None)) -> Row:

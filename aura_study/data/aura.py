@@ -9,8 +9,6 @@ from aura_study.data.readers import class_labels, multi_hot, read_csv, read_tsv,
 from aura_study.data.sources import DataError, fetch
 from aura_study.data.tasks import EKMAN, TASK_NAMES
 
-# The V10.2 run's sizes. SST-2's sentence release, which the public files hold, has 6,920 training rows, not 20,000.
-AURA_ROWS = {"toxicity": 11_935, "emotion": 20_000, "sentiment": 20_000, "reporting": 925}
 REPORTING_V10_1 = 1_600  # rows of the last V10.1's reporting set, for ``rows={"reporting": REPORTING_V10_1}``
 
 

@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from aura_study.data.tasks import TASKS, task_order
+from aura_study.datasets import DATASETS, DEFAULT_DATASET, DatasetName
 
-CorpusName = Literal["embedded", "aura"]
 Limits = Mapping[str, int] | int | None
 
 
@@ -68,7 +67,7 @@ class Corpus:
 
 
 def load_corpus(
-    name: CorpusName = "embedded",
+    name: DatasetName = DEFAULT_DATASET,
     seed: int = 0,
     rows: Limits = None,
     dev_rows: Limits = None,
@@ -78,31 +77,25 @@ def load_corpus(
     """Texts and labels of the four tasks.
 
     Args:
-        name: "embedded" (generated from ``seed``, no download) or "aura" (the public files, see `aura.load_aura`).
+        name: one of `aura_study.datasets.DATASETS`: "embedded" (generated from ``seed``, no download), "aura" (the
+            public files, see `aura.load_aura`).
         seed: of the generator, and of the choice of rows.
         rows: most training rows to keep, for every task or by task name; a smaller limit keeps a subset of what a
             larger one keeps. Without it, or for tasks it leaves out, the corpus's own sizes: for "embedded" AURA's
             V10.2 mixture scaled down, for "aura" that mixture itself (SST-2's sentence release has only 6,920
             training rows, where AURA took 20,000 of its phrases).
         dev_rows: the same for the development rows.
-        download: whether missing files of "aura" may be downloaded.
+        download: whether missing files may be downloaded.
 
     Raises:
         ValueError: an unknown corpus or task, a limit below 1, or a file whose content is not what it should be.
         FileNotFoundError: a file that is missing, if ``download`` is false.
     """
     limits, dev_limits = _limits(rows, "rows"), _limits(dev_rows, "dev_rows")
-    if name == "embedded":
-        from aura_study.data.embedded import generate
-
-        corpus = generate(seed)
-    elif name == "aura":
-        from aura_study.data.aura import AURA_ROWS, load_aura
-
-        corpus = load_aura(download=download)
-        limits = {**AURA_ROWS, **limits}
-    else:
-        raise ValueError(f"unknown corpus {name!r}; choose 'embedded' or 'aura'")
+    if name not in DATASETS:
+        raise ValueError(f"unknown corpus {name!r}; choose one of {', '.join(map(repr, DATASETS))}")
+    corpus = DATASETS[name].load(seed, download)
+    limits = {**DATASETS[name].rows, **limits}
     return Corpus(
         corpus.name, _limited(corpus.train, limits, seed), _limited(corpus.dev, dev_limits, seed), corpus.dropped
     )

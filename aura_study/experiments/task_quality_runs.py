@@ -51,7 +51,7 @@ def quality_corpus(
 
     AURA's own development set has 73 rows of reporting, on which one row is more than a point of macro-F1. For "aura"
     it is extended by rows of the published training file that AURA's mixture leaves out; the generator just writes
-    more. No row is in both sets, and fewer training rows are a subset of more.
+    more; another corpus is taken as it is. No row is in both sets, and fewer training rows are a subset of more.
 
     Args:
         data: corpus.
@@ -63,8 +63,10 @@ def quality_corpus(
         whole = generate(0, TRAIN_ROWS, {**DEV_ROWS, RARE: reporting_dev})
         train, dev = whole.train, whole.dev
     else:
-        mixture = load_corpus("aura")
-        train, dev = mixture.train, {**mixture.dev, RARE: _extended(mixture, reporting_dev)}
+        mixture = load_corpus(data)
+        train, dev = mixture.train, dict(mixture.dev)
+        if data == "aura":
+            dev[RARE] = _extended(mixture, reporting_dev)
     limits = dict.fromkeys(TASK_NAMES, rows) | ({RARE: reporting_rows} if reporting_rows else {})
     dev_limits = dict.fromkeys(TASK_NAMES, dev_rows) | {RARE: reporting_dev}
     return Corpus(

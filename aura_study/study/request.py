@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.errors import StudyError, did_you_mean
 from aura_study.manifest import Identity
 from aura_study.parameters import Data, Parameters, Profile
@@ -78,7 +79,7 @@ class Request:
         registry: Registry,
         notebooks: Sequence[str] = (),
         profile: Profile = "quick",
-        data: Data = "embedded",
+        data: Data = DEFAULT_DATASET,
         out: str | None = None,
         overrides: Overrides | None = None,
         folder: Path | None = None,
@@ -115,7 +116,7 @@ class Request:
 
 def default_name(profile: Profile, data: Data, overrides: Overrides) -> str:
     """``quick``, ``quick-aura`` and so on; with overrides a short digest is added, so that runs never collide."""
-    name = profile if data == "embedded" else f"{profile}-{data}"
+    name = profile if data == DEFAULT_DATASET else f"{profile}-{data}"
     if not overrides:
         return name
     text = json.dumps(overrides, sort_keys=True, default=str)

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from aura_study import manifest
+from aura_study.datasets import DATASETS, DEFAULT_DATASET
 from aura_study.errors import StudyError
 from aura_study.ledger import Evidence, Ledger, Row, read_claims
 from aura_study.parameters import Data, Parameters
@@ -163,14 +164,14 @@ class _Plan:
 
     def affordable(self, names: Sequence[str], budget: float) -> list[str]:
         """The shortest notebooks that fit into ``budget`` together."""
-        missing = _missing_data() if any(self.data(name) == "aura" for name in names) else ""
+        missing = {data: _missing(data) for data in {self.data(name) for name in names} if data}
         left = budget
         taken = []
         for name in sorted(names, key=self.seconds):
             if name not in self.registry or not (self.source / f"{name}.ipynb").is_file():
                 self.skipped[name] = "the notebook is not there any more"
-            elif missing and self.data(name) == "aura":
-                self.skipped[name] = missing
+            elif lacking := missing.get(self.data(name)):
+                self.skipped[name] = lacking
             elif self.seconds(name) > left:
                 self.skipped[name] = f"it took {self.seconds(name):g} s, and {left:.0f} s of the budget are left"
             else:
@@ -206,7 +207,7 @@ def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Consol
             if found.rows and spent + plan.seconds(name) > budget:
                 plan.skipped[name] = f"the others took {spent:.0f} s of the budget"
                 continue
-            data: Data = "aura" if plan.data(name) == "aura" else "embedded"
+            data: Data = plan.data(name) or DEFAULT_DATASET
             try:
                 parameters = {name: plan.parameters(name, str(folders.results))}
                 # the parameters say all, so profile and overrides need not
@@ -223,11 +224,13 @@ def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Consol
     return found
 
 
-def _missing_data() -> str:
+def _missing(data: Data) -> str:
+    if data not in DATASETS:
+        return f"data {data!r} are not known any more"
     try:
-        data_state("aura")
+        data_state(data)
     except StudyError as error:
-        return f"AURA's data files are not at hand: {error}"
+        return str(error)
     return ""
 
 
