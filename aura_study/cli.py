@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.errors import StudyError
-from aura_study.parameters import Data, Profile
+from aura_study.parameters import DATA_MEANING, Data, Profile
 
 if TYPE_CHECKING:
     from aura_study.paths import RunFolders
@@ -41,7 +42,7 @@ Assignments = Annotated[
 def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Notebooks by name or number; all if none.")] = None,
     profile: Annotated[Profile, typer.Option(help="How much work: seconds, minutes, or the whole study.")] = "quick",
-    data: Annotated[Data, typer.Option(help="Generated sentences, or AURA's public files.")] = "embedded",
+    data: Annotated[Data, typer.Option(help=DATA_MEANING)] = DEFAULT_DATASET,
     out: Annotated[str | None, typer.Option(help="Run name or results folder; default: the profile's name.")] = None,
     parameter: Assignments = None,
     parameter_file: Annotated[

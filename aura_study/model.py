@@ -30,6 +30,11 @@ TINY: dict[str, Any] = {
 PRESETS: Mapping[str, str] = {"tiny": "a RoBERTa of 2 layers x 128, randomly initialised", "aura": "roberta-base"}
 
 
+def checkpoint_name(encoder: str) -> str:
+    """Hub id or folder that ``encoder`` means; "tiny", which is built and not loaded, stays itself."""
+    return encoder if encoder == "tiny" else PRESETS.get(encoder, encoder)
+
+
 def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad_token_id: int = 1) -> PreTrainedModel:
     """A transformers encoder without pooler.
 
@@ -54,7 +59,7 @@ def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return RobertaModel(config, add_pooling_layer=False)
-    name = PRESETS.get(encoder, encoder)
+    name = checkpoint_name(encoder)
     try:
         return AutoModel.from_pretrained(name, add_pooling_layer=False, use_safetensors=True)
     except (OSError, ValueError) as error:

@@ -1,14 +1,15 @@
 """Parameters of a notebook: names, types, ranges, meanings and profiles, checked before anything runs."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aura_study.datasets import DatasetName
+from aura_study.datasets import DATASETS, DatasetName
 
 Profile = Literal["smoke", "quick", "full"]
-Data: TypeAlias = DatasetName
+DATA_MEANING = "corpus: " + ", or ".join(f"{name} ({dataset.description})" for name, dataset in DATASETS.items())
+Data: TypeAlias = Annotated[DatasetName, Field(description=DATA_MEANING)]
 
 
 class Parameters(BaseModel):

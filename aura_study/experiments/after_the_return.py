@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from aura_study.data.tasks import TaskName
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.poisoning import ReturnJob, run_return
-from aura_study.experiments.training_runs import Presence, TaskName
+from aura_study.experiments.training_runs import Presence
 from aura_study.jobs import job_metadata, run_jobs
 from aura_study.parameters import Data, Parameters
 from aura_study.statistics import seeds
@@ -77,7 +79,7 @@ class AfterTheReturnParameters(Parameters):
         },
     }
 
-    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")

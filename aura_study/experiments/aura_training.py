@@ -12,7 +12,9 @@ import pandas as pd
 from pydantic import Field
 
 from aura_study.claims import Measurement
-from aura_study.experiments.training_runs import Presence, TaskName, TrainingJob
+from aura_study.data.tasks import TaskName
+from aura_study.datasets import DEFAULT_DATASET
+from aura_study.experiments.training_runs import Presence, TrainingJob
 from aura_study.parameters import Data, Parameters
 from aura_study.statistics import mean_interval, seeds
 from aura_study.theory.adam import AdamState, adam_directions
@@ -35,7 +37,7 @@ class AuraTrainingParameters(Parameters):
         | {"lr_sigma": 0.005, "dev_rows": None},
     }
 
-    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the stretch runs")

@@ -11,6 +11,7 @@ from torch import Tensor
 from aura_study.balancing import BALANCERS, Balancer, Effect, balancer
 from aura_study.balancing.asking import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.claims import Measurement
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.family_problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.experiments.family_sessions import Answer, Fill, Session
 from aura_study.jobs import side_by_side
@@ -52,7 +53,7 @@ class FamilyParameters(Parameters):
     cure_sizes: str = Field("4/2, 8/5", description="tasks/absent of the problems that the cure is tried on")
     cure_steps: int = Field(6, ge=2, le=1000, description="steps of each trial of the cure")
     seed: int = Field(0, ge=0, description="first seed")
-    data: Data = Field("embedded", description="corpus of the AURA model's runs")
+    data: Data = DEFAULT_DATASET
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model's runs")
     model_before: int = Field(5, ge=1, description="steps of the AURA model before reporting goes away")
     model_absent: int = Field(15, ge=5, description="steps that it is away")

@@ -6,6 +6,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from aura_study.data.corpus import Corpus, load_corpus
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.toxicity_runs import TASK, ToxicityJob
 from aura_study.parameters import Data, Parameters
 from aura_study.statistics import seeds
@@ -50,7 +51,7 @@ class FocalOnToxicityParameters(Parameters):
         },
     }
 
-    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of cross-entropy against focal loss")
     gamma: float = Field(2.0, gt=0, le=10, description="focusing parameter of focal loss; cross-entropy has 0")

@@ -15,6 +15,8 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from aura_study.claims import Measurement
+from aura_study.data.tasks import TaskName
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.forgetting_runs import ForgettingJob
 from aura_study.experiments.pretraining import (
     PretrainingJob,
@@ -23,7 +25,7 @@ from aura_study.experiments.pretraining import (
     learning_curve,
     pretrain,
 )
-from aura_study.experiments.training_runs import Presence, TaskName
+from aura_study.experiments.training_runs import Presence
 from aura_study.jobs import job_metadata
 from aura_study.parameters import Data, Parameters
 from aura_study.statistics import mean_interval, seeds
@@ -69,7 +71,7 @@ class PretrainingParameters(Parameters):
         },
     }
 
-    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     checkpoint: str | None = Field(
         None, description="hub id or local folder of a masked language model; none pre-trains one here"
     )

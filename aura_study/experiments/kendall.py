@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from aura_study.claims import Measurement
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.losses import PARAMETERIZATIONS, MaskedKendallLoss
 from aura_study.parameters import Data, Parameters
 from aura_study.theory.fixed_points import fixed_point
@@ -61,7 +62,7 @@ class KendallParameters(Parameters):
     beta2: float = Field(0.999, ge=0.9, lt=1, description="Adam's b2 in the measured rise of s without log sigma")
     signal_seeds: int = Field(5, ge=2, le=1000, description="seeds of the regressions without log sigma")
     signal_steps: int = Field(600, ge=50, description="steps of the regressions without log sigma")
-    data: Data = Field("embedded", description="corpus of the AURA model: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model without log sigma")
     model_steps: int = Field(80, ge=1, description="steps of the AURA model without log sigma")

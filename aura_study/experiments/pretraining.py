@@ -36,6 +36,7 @@ from aura_study.data import schedules
 from aura_study.data.batches import Batches
 from aura_study.data.corpus import Corpus, load_corpus
 from aura_study.data.tokenization import corpus_tokenizer, pretrained_tokenizer, tokenize_splits
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.fingerprint import digest, digest_file, digest_json
 from aura_study.jobs import Job, is_finished, job_path, keep_table
 from aura_study.masked_lm import Masking, counting_losses, masked_texts, mlm_losses, mlm_test
@@ -52,7 +53,7 @@ class PretrainingJob(Job):
     code = ("import aura_study.experiments.pretraining",)
 
     name: str = "mlm_curve"
-    data: Data = "embedded"
+    data: Data = DEFAULT_DATASET
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the learning curve")
     max_length: int = Field(64, ge=4, le=512)

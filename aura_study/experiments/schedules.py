@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from transformers import get_linear_schedule_with_warmup
 
 from aura_study.claims import Measurement
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.losses import LogSigma, UnmaskedKendallLoss
 from aura_study.parameters import Data, Parameters
 from aura_study.theory.schedules import (
@@ -45,7 +46,7 @@ class ScheduleParameters(Parameters):
 
     lengths: list[int] = Field([300, 3000, 12390], min_length=1, description="run lengths in steps; AURA's has 12,390")
     absence_lengths: list[int] = Field([100, 1000], min_length=1, description="the same, for the measured absences")
-    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the training runs, each with every schedule")
     steps: int = Field(60, ge=20, description="optimiser steps of a training run")

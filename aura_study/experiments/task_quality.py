@@ -8,20 +8,21 @@ and one task per batch (*alternating*); beside them stand mixing with the corpus
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import pandas as pd
 from pydantic import Field, model_validator
 
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.task_quality_runs import RARE, QualityJob, run_job
-from aura_study.experiments.training_runs import Presence
+from aura_study.experiments.training_runs import Presence, PresenceName
 from aura_study.jobs import job_metadata, run_jobs
 from aura_study.parameters import Data, Parameters
 from aura_study.statistics import seeds
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training import AURA, TrainingSettings
 
-REGIMES = ("mixed", "stretch", "alternating")
+REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
 """The regimes that P9 is decided over."""
 ALL_ROWS, AURA_RATE = "mixed, all rows", "mixed, AURA's rate"
 KENDALL = ("unmasked", "masked")
@@ -45,7 +46,7 @@ class TaskQualityParameters(Parameters):
         },
     }
 
-    data: Data = Field("embedded", description="corpus: generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of unmasked and masked in the three regimes")
     other_seeds: int = Field(1, ge=1, le=100, description="seeds of the other weightings and the further regimes")
@@ -106,7 +107,7 @@ class TaskQualityParameters(Parameters):
 
     def job(self, regime: str, policy: str, seed: int) -> QualityJob:
         """The run of one weighting in one regime."""
-        schedule: Literal["mixed", "alternating"] = "alternating" if regime == "alternating" else "mixed"
+        schedule: PresenceName = "alternating" if regime == "alternating" else "mixed"
         settings = {
             "policy": policy,
             "seed": seed,

@@ -19,7 +19,7 @@ from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretr
 from aura_study.evaluation import macro_f1, majority_macro_f1, samples_f1
 from aura_study.experiments.training_runs import Prepared, TrainingJob, build_model, job_batches
 from aura_study.jobs import keep_table
-from aura_study.model import AuraModel
+from aura_study.model import AuraModel, checkpoint_name
 from aura_study.parameters import Data
 from aura_study.recording import TrajectoryRecorder, read_trajectories
 from aura_study.training import train
@@ -97,8 +97,7 @@ def _prepared(
     data: Data, rows: int | None, dev_rows: int | None, scarce: int | None, dev: int, encoder: str, max_length: int
 ) -> Prepared:
     corpus = quality_corpus(data, rows, dev_rows, scarce, dev)
-    name = {"aura": "roberta-base"}.get(encoder, encoder)
-    tokenizer = corpus_tokenizer(corpus) if encoder == "tiny" else pretrained_tokenizer(name)
+    tokenizer = corpus_tokenizer(corpus) if encoder == "tiny" else pretrained_tokenizer(checkpoint_name(encoder))
     return Prepared(corpus, tokenizer, max_length)
 
 

@@ -13,16 +13,18 @@ from transformers import PreTrainedTokenizerBase
 from aura_study.data import schedules
 from aura_study.data.batches import Batch, Batches
 from aura_study.data.corpus import Corpus, load_corpus
-from aura_study.data.tasks import TASK_NAMES, TASKS
+from aura_study.data.tasks import TASK_NAMES, TASKS, TaskName
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
+from aura_study.datasets import DEFAULT_DATASET
 from aura_study.evaluation import macro_f1, samples_f1
 from aura_study.jobs import Job, footer, job_metadata, job_path, run_jobs
-from aura_study.model import AuraModel, build_encoder
+from aura_study.model import AuraModel, build_encoder, checkpoint_name
 from aura_study.parameters import Data
 from aura_study.recording import TrajectoryRecorder, read_trajectories
 from aura_study.training import TrainingSettings, train
 
-TaskName = Literal["toxicity", "emotion", "sentiment", "reporting"]
+PresenceName = Literal["mixed", "stretch", "alternating"]
+"""All tasks in proportion in every batch; one of them away for a stretch of steps; one task per batch."""
 
 
 class Presence(BaseModel):
@@ -30,7 +32,7 @@ class Presence(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schedule: Literal["mixed", "stretch", "alternating"] = "mixed"
+    schedule: PresenceName = "mixed"
     absent: TaskName = "reporting"
     start: int = Field(0, ge=0)
     stop: int = Field(0, ge=0)
@@ -48,7 +50,7 @@ class TrainingJob(Job):
 
     code = ("import aura_study.experiments.training_runs",)
 
-    data: Data = "embedded"
+    data: Data = DEFAULT_DATASET
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the final score")
     encoder: str = "tiny"
@@ -83,8 +85,7 @@ class Prepared:
 
 def prepare(job: TrainingJob) -> Prepared:
     """The job's data, tokenised; kept in memory for the next job with the same data."""
-    name = "tiny" if job.encoder == "tiny" else ("roberta-base" if job.encoder == "aura" else job.encoder)
-    return _texts(job.data, job.rows, job.dev_rows, name, job.max_length)
+    return _texts(job.data, job.rows, job.dev_rows, checkpoint_name(job.encoder), job.max_length)
 
 
 def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:

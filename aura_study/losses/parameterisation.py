@@ -1,4 +1,4 @@
-r"""Five ways to write one uncertainty-weighted term.
+r"""Ways to write one uncertainty-weighted term.
 
 A parameterisation is a pair of functions of the learned parameter :math:`\theta`,
 

@@ -1,11 +1,13 @@
 """One point of a grid of training runs: its parameters, its job, and what the summary shows of its record."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from aura_study.experiments.training_runs import Presence, TaskName, TrainingJob
+from aura_study.data.tasks import TaskName
+from aura_study.datasets import DEFAULT_DATASET
+from aura_study.experiments.training_runs import Presence, PresenceName, TrainingJob
 from aura_study.jobs import job_metadata
 from aura_study.parameters import Data
 from aura_study.recording import read_trajectories
@@ -15,13 +17,13 @@ from aura_study.training import TrainingSettings
 class TrainingPoint(TrainingSettings):
     """One training run; the settings' defaults are AURA's own."""
 
-    data: Data = Field("embedded", description="generated sentences, or AURA's public files")
+    data: Data = DEFAULT_DATASET
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the scores")
     encoder: str = Field("tiny", min_length=1, description="tiny, aura, a hub id, or a local folder")
     max_length: int = Field(128, ge=4, le=512, description="most tokens of a text")
     batch_size: int = Field(16, ge=4, description="rows of a micro-batch")
-    presence: Literal["mixed", "stretch", "alternating"] = Field("mixed", description="what stands in which batch")
+    presence: PresenceName = Field("mixed", description="what stands in which batch")
     absent: TaskName = Field("reporting", description="the task that a stretch leaves out")
     absent_start: int = Field(0, ge=0, description="first step of the stretch")
     absent_stop: int = Field(0, ge=0, description="first step after it")

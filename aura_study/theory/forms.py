@@ -1,4 +1,4 @@
-r"""The five parameterisations in closed form: weight, regulariser, slopes, absent flow and fixed point.
+r"""The parameterisations in closed form: weight, regulariser, slopes, absent flow and fixed point.
 
 The numpy counterpart of ``aura_study.losses.parameterisation``, written out independently of it so that each can test
 the other. A task's gradient on its parameter is
