@@ -8,7 +8,7 @@ gives the norms that one ``torch.autograd.grad`` call per task would give at as 
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,8 @@ class TaskGradientNorms:
         encoder: a ``RobertaModel`` or ``XLMRobertaModel`` (linear layers, layer norms and embeddings that treat every
             token by itself).
         tasks: names, in the order of the result.
+        read: whether anybody will read the norms. If not, gradients are formed the same way, to the last bit, but
+            nothing is kept of them, and every norm is NaN.
 
     Use: ``begin(batch)`` before each forward pass, then forward and backward as usual, then ``finish()`` once per
     optimiser step. Micro-batches between two ``finish`` calls add up, as their gradients do.
@@ -74,11 +76,12 @@ class TaskGradientNorms:
         TypeError: another kind of encoder.
     """
 
-    def __init__(self, encoder: PreTrainedModel, tasks: tuple[str, ...]) -> None:
+    def __init__(self, encoder: PreTrainedModel, tasks: tuple[str, ...], read: bool = True) -> None:
         if not runs_unpadded(encoder):
             raise TypeError(f"task gradient norms need a RoBERTa encoder, got {type(encoder).__name__}")
         self._tasks = tasks
         self._device = encoder.device
+        self._read = read
         self._parts: Parts = {}
         self._members = torch.empty(0)
         self._dense: dict[Tensor, tuple[tuple[str, ...], Tensor]] = {}
@@ -89,14 +92,16 @@ class TaskGradientNorms:
                 continue
             if isinstance(module, nn.Linear):
                 module.forward = partial(self._linear, module)  # type: ignore[method-assign]
-            elif type(module) in hooked:
-                module.register_forward_hook(partial(self._watch, hooked[type(module)]))
-            else:
+            elif type(module) not in hooked:
                 raise TypeError(f"no rule for {type(module).__name__} with {len(own)} parameters of its own")
+            elif read:
+                module.register_forward_hook(partial(self._watch, hooked[type(module)]))
 
     def begin(self, batch: Batch) -> None:
         """Announce the coming batch, which must go through `aura_study.unpadding.encode`."""
         self._parts = task_tokens(batch)
+        if not self._read:
+            return
         tokens = max(part.stop for part in self._parts.values())
         self._members = torch.zeros(len(self._parts), tokens, device=self._device)
         for row, part in zip(self._members, self._parts.values(), strict=True):
@@ -131,8 +136,9 @@ class TaskGradientNorms:
         return linear(inputs, module.weight, module.bias)
 
     def _pulled(self, module: nn.Linear, weights: Tensor, pull: Tensor) -> None:
-        self._add(module.weight, weights)
-        self._add_sums(module.bias, pull)
+        if self._read:
+            self._add(module.weight, weights)
+            self._add_sums(module.bias, pull)
 
     def _norm(self, module: nn.LayerNorm, inputs: Tensor, gradient: Tensor) -> None:
         gradient = gradient.flatten(0, -2)
@@ -197,6 +203,14 @@ def _distinct_rows(pieces: list[tuple[Tensor, Tensor]]) -> Tensor:
     return pull.new_zeros(len(distinct), pull.shape[-1]).index_add_(0, place, pull)
 
 
-def watch_gradients(encoder: PreTrainedModel, tasks: tuple[str, ...]) -> TaskGradientNorms | GradientNormsByAutograd:
+GradientWatch: TypeAlias = TaskGradientNorms | GradientNormsByAutograd
+
+
+def watch_gradients(encoder: PreTrainedModel, tasks: tuple[str, ...]) -> GradientWatch:
     """The fastest way to exact per-task gradient norms that ``encoder`` allows."""
     return TaskGradientNorms(encoder, tasks) if runs_unpadded(encoder) else GradientNormsByAutograd(encoder, tasks)
+
+
+def unread_gradients(encoder: PreTrainedModel, tasks: tuple[str, ...]) -> TaskGradientNorms | None:
+    """What a training that nobody records needs in order to equal a recorded one bit for bit; None if nothing."""
+    return TaskGradientNorms(encoder, tasks, read=False) if runs_unpadded(encoder) else None

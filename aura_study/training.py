@@ -14,7 +14,7 @@ from transformers import get_linear_schedule_with_warmup
 
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASK_NAMES, TASKS, Task
-from aura_study.gradients import GradientNormsByAutograd, TaskGradientNorms, watch_gradients
+from aura_study.gradients import GradientWatch, unread_gradients, watch_gradients
 from aura_study.losses import ParameterizationName, focal_loss
 from aura_study.model import AuraModel
 from aura_study.recording import TrajectoryRecorder
@@ -172,9 +172,9 @@ def train(
         weighting = build_weighting(settings.policy, settings.parameterization, tasks, device)
     optimizer = build_optimizer(model, weighting, settings)
     schedule = build_schedule(optimizer, settings)
-    watch = None if isinstance(weighting, GradientWeighting) else watch_gradients(model.encoder, tasks)
-    if recorder is None and isinstance(watch, GradientNormsByAutograd):
-        watch = None  # a backward pass per task, and nobody would read what it finds
+    watch: GradientWatch | None = None
+    if not isinstance(weighting, GradientWeighting):
+        watch = (watch_gradients if recorder is not None else unread_gradients)(model.encoder, tasks)
     loop = _Loop(model, weighting, settings, watch)
     trained = Trained(model, weighting)
     model.train()
@@ -208,7 +208,7 @@ class _Loop:
     model: AuraModel
     weighting: Weighting
     settings: TrainingSettings
-    watch: TaskGradientNorms | GradientNormsByAutograd | None
+    watch: GradientWatch | None
 
     def backward(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, list[bool], Tensor]:
         """Accumulate the step's gradients; mean losses, presence and encoder gradient norms per task."""

@@ -7,7 +7,7 @@ from transformers import BertConfig, BertModel, RobertaModel
 
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASKS
-from aura_study.gradients import GradientNormsByAutograd, TaskGradientNorms, watch_gradients
+from aura_study.gradients import GradientNormsByAutograd, TaskGradientNorms, unread_gradients, watch_gradients
 from aura_study.model import AuraModel, build_encoder
 from aura_study.training import task_loss
 
@@ -62,12 +62,24 @@ def test_watching_changes_no_gradient():
             torch.testing.assert_close(second.grad, first.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_a_watch_that_nobody_reads_forms_the_same_gradients():
+    """Not to keep the norms saves their cost and changes no bit of what the optimiser sees."""
+    batch = batches(job()).batch(0)
+    read, unread = model().eval(), model().eval()
+    assert (measured_norms(watch_gradients(read.encoder, TASK_NAMES), read, [batch]) > 0).all()
+    assert measured_norms(unread_gradients(unread.encoder, TASK_NAMES), unread, [batch]).isnan().all()
+    for first, second in zip(read.parameters(), unread.parameters(), strict=True):
+        assert (first.grad is None) == (second.grad is None)
+        assert first.grad is None or torch.equal(first.grad, second.grad)
+
+
 def test_other_encoders_are_watched_by_autograd():
     """BERT shares position rows between samples: the fast way refuses it and the slow one takes its place."""
     bert = BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16))
     with pytest.raises(TypeError, match="BertModel"):
         TaskGradientNorms(bert, TASK_NAMES)
     assert isinstance(watch_gradients(bert, TASK_NAMES), GradientNormsByAutograd)
+    assert unread_gradients(bert, TASK_NAMES) is None
     assert isinstance(watch_gradients(model().encoder, TASK_NAMES), TaskGradientNorms)
 
 
