@@ -54,7 +54,7 @@ notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: $(VENV)/.test ## ratios of speed against honest baselines; fills benchmarks/README.md
-	cd benchmarks && for script in imports losses dynamics training alternatives sweep paper growth table; do ../$(BIN)/python $$script.py; done
+	cd benchmarks && for script in imports losses dynamics training both_cores alternatives sweep paper growth table; do ../$(BIN)/python $$script.py; done
 
 clean: ## remove the environment and every run but the reference
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

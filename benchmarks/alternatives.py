@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from training import Subject, data_here, subject
 
 from aura_study.data.batches import Batch
+from aura_study.datasets import DATASETS
 from aura_study.training import train
 from aura_study.unpadding import TokenLayout, encode
 
@@ -145,7 +146,7 @@ def seeds(work: Subject) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default=data_here(), choices=["aura", "embedded"])
+    parser.add_argument("--data", default=data_here(), choices=list(DATASETS))
     parser.add_argument("--steps", type=int, default=40, help="of a training")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()

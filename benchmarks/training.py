@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import plain_loop
 import torch
-from joblib import Parallel, delayed
 from timing import report
 from torch import nn
 
@@ -24,6 +23,7 @@ from aura_study.data.batches import Batch, Batches
 from aura_study.data.corpus import load_corpus
 from aura_study.data.sources import MissingDataError
 from aura_study.data.tasks import TASK_NAMES, TASKS
+from aura_study.datasets import DATASETS
 from aura_study.experiments.training_runs import Prepared, TrainingJob, build_model, prepare
 from aura_study.gradients import watch_gradients
 from aura_study.model import AuraModel
@@ -194,37 +194,11 @@ def _ways_of_a_worker(data: str, steps: int) -> dict[str, Callable[[], float]]:
     return whole_runs(subject(data, steps))
 
 
-def _span(way: str, data: str, steps: int) -> tuple[float, float]:
+def span(way: str, data: str, steps: int) -> tuple[float, float]:
     """When a worker process began and ended one way's run, model built, on the clock that all share."""
     seconds = _ways_of_a_worker(data, steps)[way]()
     end = time.time()
     return end - seconds, end
-
-
-def two_at_once(work: Subject, data: str, turns: int) -> None:
-    """Both cores: two trainings side by side, one thread each, against one straightforward loop on two threads."""
-    torch.set_num_threads(2)
-    alone = whole_runs(work)[PLAIN]
-    ways = (PLAIN, OURS, RECORDED)
-    times: dict[str, list[float]] = {name: [] for name in ("alone", *ways)}
-    with Parallel(n_jobs=2) as pool:
-        for turn in range(turns + 1):
-            found = {"alone": alone()}
-            for name in ways:
-                spans = pool(delayed(_span)(name, data, work.steps) for _ in range(2))
-                found[name] = (max(end for _, end in spans) - min(start for start, _ in spans)) / 2
-            for name, seconds in found.items():
-                if turn:
-                    times[name].append(seconds)
-    median = {name: float(np.median(values)) for name, values in times.items()}
-    samples = sum(len(batch) for batch in work.first)
-    words = {"alone": f"{PLAIN}, one training on two threads", **{name: f"{name}, two trainings" for name in ways}}
-    rows = {
-        words[name]: f"{samples / value:6.0f} samples/s {median['alone'] / value:6.2f} x one on two threads "
-        f"{median[PLAIN] / value:5.2f} x two of its kind"
-        for name, value in median.items()
-    }
-    report(f"{work.steps} steps of 16 rows, both cores, median of {turns} turns", rows)
 
 
 def compare(work: Subject, turns: int) -> None:
@@ -249,7 +223,7 @@ def compare(work: Subject, turns: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default=data_here(), choices=["aura", "embedded"])
+    parser.add_argument("--data", default=data_here(), choices=list(DATASETS))
     parser.add_argument("--steps", type=int, default=60, help="of one turn")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
@@ -267,7 +241,6 @@ def main() -> None:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         compare(work, given.turns)
-    two_at_once(work, given.data, given.turns)
     torch.set_num_threads(1)
     parts = parts_of_a_step(work)
     whole = sum(parts.values())
