@@ -83,9 +83,9 @@ class TaskGradientNorms:
         self._device = encoder.device
         self._read = read
         self._parts: Parts = {}
-        self._members = torch.empty(0)
+        self._members = self._owner = torch.empty(0)
         self._dense: dict[Tensor, tuple[tuple[str, ...], Tensor]] = {}
-        self._sparse: dict[nn.Module, dict[str, list[tuple[Tensor, Tensor]]]] = {}
+        self._sparse: dict[nn.Embedding, list[tuple[Tensor, Tensor, Tensor]]] = {}
         hooked = {nn.LayerNorm: self._norm, nn.Embedding: self._embedding}
         for module in encoder.modules():
             if not (own := list(module.parameters(recurse=False))):
@@ -104,8 +104,10 @@ class TaskGradientNorms:
             return
         tokens = max(part.stop for part in self._parts.values())
         self._members = torch.zeros(len(self._parts), tokens, device=self._device)
-        for row, part in zip(self._members, self._parts.values(), strict=True):
+        self._owner = torch.empty(tokens, dtype=torch.long, device=self._device)
+        for row, (task, part) in zip(self._members, self._parts.items(), strict=True):
             row[part] = 1.0
+            self._owner[part] = self._tasks.index(task)
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
         """Nothing to do: the backward pass itself is watched."""
@@ -115,9 +117,9 @@ class TaskGradientNorms:
         found: dict[tuple[str, ...], list[Tensor]] = {}
         for tasks, gradients in self._dense.values():
             found.setdefault(tasks, []).append(vector_norm(gradients.flatten(1), dim=1).float())
-        for per_task in self._sparse.values():
-            for task, pieces in per_task.items():
-                found.setdefault((task,), []).append(_distinct_rows(pieces).norm().float()[None])
+        for module, pieces in self._sparse.items():
+            for owner, rows in _distinct_rows(module, pieces).items():
+                found.setdefault((self._tasks[owner],), []).append(rows.norm().float()[None])
         self._dense, self._sparse, self._parts = {}, {}, {}
         blank = torch.tensor(0.0 if found else torch.nan, device=self._device)
         norms: dict[str, list[Tensor]] = {task: [] for task in self._tasks}
@@ -147,12 +149,10 @@ class TaskGradientNorms:
         self._add_sums(module.bias, gradient)
 
     def _embedding(self, module: nn.Embedding, ids: Tensor, gradient: Tensor) -> None:
-        ids, gradient = ids.expand(gradient.shape[:-1]).flatten(), gradient.flatten(0, -2)
-        for task, part in self._parts.items():
-            index, pull = ids[part], gradient[part]
-            if module.padding_idx is not None:
-                pull = pull * (index != module.padding_idx).unsqueeze(-1)
-            self._sparse.setdefault(module, {}).setdefault(task, []).append((index, pull))
+        ids, pull = ids.expand(gradient.shape[:-1]).flatten(), gradient.flatten(0, -2)
+        if module.padding_idx is not None:
+            pull = pull * (ids != module.padding_idx).unsqueeze(-1)
+        self._sparse.setdefault(module, []).append((self._owner, ids, pull))
 
     def _add_sums(self, parameter: Tensor | None, pull: Tensor) -> None:
         """Add each task's sum over its tokens, ``(tokens, size)`` to ``(size,)``."""
@@ -195,12 +195,13 @@ class _SplitLinear(torch.autograd.Function):
         return gradient @ weight.to(gradient.dtype), total, bias, None, None
 
 
-def _distinct_rows(pieces: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The rows of an embedding's gradient that are not 0, from token ids and their pulls, in order of the ids."""
-    index = torch.cat([ids for ids, _ in pieces])
-    pull = torch.cat([gradient for _, gradient in pieces])
-    distinct, place = index.unique(return_inverse=True)
-    return pull.new_zeros(len(distinct), pull.shape[-1]).index_add_(0, place, pull)
+def _distinct_rows(module: nn.Embedding, pieces: list[tuple[Tensor, Tensor, Tensor]]) -> dict[int, Tensor]:
+    """The rows of an embedding's gradient that are not 0, by owner, from owners, token ids and their pulls."""
+    owner, ids, pull = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    distinct, row = (owner * module.num_embeddings + ids).unique(return_inverse=True)
+    sums = pull.new_zeros(len(distinct), pull.shape[-1]).index_add_(0, row, pull)
+    counts = (distinct // module.num_embeddings).bincount().tolist()
+    return {place: rows for place, rows in enumerate(sums.split(counts)) if len(rows)}
 
 
 GradientWatch: TypeAlias = TaskGradientNorms | GradientNormsByAutograd
