@@ -182,7 +182,7 @@ def main() -> None:
             first, last = sizes[-min(FITTED, len(sizes))], sizes[-1]
             table[f"{name}, {first:,.0f} to {last:,.0f} {axis}"] = (", ".join(words), "≤ 1")
     report("growth: slopes of the logarithms over the largest sizes, with 95 % intervals", table)
-    draw(curves)
+    draw(curves, slope)
 
 
 if __name__ == "__main__":

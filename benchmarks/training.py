@@ -244,7 +244,10 @@ def main() -> None:
     torch.set_num_threads(1)
     parts = parts_of_a_step(work)
     whole = sum(parts.values())
-    report("shares of a recorded step, 1 thread", {name: f"{value / whole:6.1%}" for name, value in parts.items()})
+    shares = {name: f"{value / whole:6.1%}" for name, value in parts.items()}
+    heads, encoder = (sum(value for name, value in parts.items() if word in name) for word in ("heads", "encoder,"))
+    shares["heads, losses and their weighting, over the encoder"] = f"{heads / encoder:6.1%}"
+    report("shares of a recorded step, 1 thread", shares)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The embedded corpus: distinct, in proportion, reproducible, learnable but not trivially."""
 
+import re
 import time
 
 import numpy as np
@@ -125,6 +126,18 @@ def test_apportion_keeps_the_total_and_is_within_one_of_each_share():
         assert len(given) == rows
         for labels, share in proportions.items():
             assert abs(given.count(labels) - rows * share / sum(proportions.values())) < 1
+
+
+def test_where_short_sentences_are_used_up_a_row_gets_a_clause_more(monkeypatch):
+    """Rather than drawing ever longer for one that is left, which would make many rows dearer than few."""
+    monkeypatch.setitem(embedded_module._WEIGHTED, "sentiment:positive", ([("fine",), ("good",)], [0.5, 1.0]))
+    monkeypatch.setattr(embedded_module, "NOISE", 0.0)
+    few = dict.fromkeys(TASK_NAMES, 1)
+    split = generate(0, {**few, "sentiment": 12}, few).train["sentiment"]
+    positive = [text for text, label in zip(split.texts, split.labels, strict=True) if label == 1]
+    assert len(set(positive)) == len(positive) > 2
+    assert {"fine", "good"} < set(positive)
+    assert all(set(re.split("[ ]+", text)) & {"fine", "good"} for text in positive)
 
 
 def test_a_grammar_that_runs_dry_says_so(monkeypatch):
