@@ -38,3 +38,14 @@ def test_gradient_is_autograds(form: str, loss: float) -> None:
         np.testing.assert_allclose(FORMS[form].absent_gradient(POINTS), theta.grad, rtol=1e-12)
         assert (theta.grad > 0).all()
     np.testing.assert_allclose(FORMS[form].sigma(POINTS), PARAMETERIZATIONS[form].sigma(theta).detach(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_theta_of_a_weight_is_the_weights_inverse(form: str) -> None:
+    """There and back; where the steepness is constant it is the slope of -log w everywhere."""
+    closed = FORMS[form]
+    np.testing.assert_allclose(closed.at_weight(closed.weight(POINTS)), POINTS, rtol=1e-9)
+    steepness = -closed.weight_slope(POINTS) / closed.weight(POINTS)
+    assert (closed.steepness is not None) == (np.ptp(steepness) < 1e-9)
+    if closed.steepness is not None:
+        np.testing.assert_allclose(closed.steepness, steepness, rtol=1e-12)

@@ -34,6 +34,8 @@ class Form:
         flow: theta after an absence, of its start and the phantom number; see `aura_study.theory.flow`.
         settles: theta at which ``w'(theta) A + r'(theta)`` vanishes, of A; see `aura_study.theory.fixed_points`.
         curvature: slope of that gradient there, of theta.
+        at_weight: theta of a weight, the inverse of w.
+        steepness: -d log w / d theta, where that is the same everywhere.
         positive: whether theta is sigma itself and must start above 0.
     """
 
@@ -47,6 +49,8 @@ class Form:
     flow: Callable[[float, Array], Array]
     settles: Function
     curvature: Function
+    at_weight: Function
+    steepness: float | None = None
     positive: bool = False
 
     def gradient(self, theta: ArrayLike, loss: ArrayLike) -> Array:
@@ -82,8 +86,7 @@ def _softplus_flow(x0: float, phantom: Array) -> Array:
     return -np.log(wrightomega(c))
 
 
-def _softplus_settles(a: Array) -> Array:
-    value = np.sqrt(2 * a) - AURA_EPSILON
+def _inverse_softplus(value: Array) -> Array:
     return value + np.log(-np.expm1(-value))
 
 
@@ -98,6 +101,7 @@ SIGMA = Form(
     flow=_falling_square,
     settles=np.sqrt,
     curvature=lambda t: 2 / t**2,
+    at_weight=lambda w: np.sqrt(0.5 / w),
     positive=True,
 )
 LOG_SIGMA = Form(
@@ -111,6 +115,8 @@ LOG_SIGMA = Form(
     flow=lambda s0, phantom: s0 - phantom,
     settles=lambda a: 0.5 * np.log(a),
     curvature=lambda t: np.full_like(t, 2.0),
+    at_weight=lambda w: -0.5 * np.log(2 * w),
+    steepness=2.0,
 )
 LOG_VARIANCE = Form(
     name="log_variance",
@@ -123,6 +129,8 @@ LOG_VARIANCE = Form(
     flow=lambda u0, phantom: u0 - phantom / 2,
     settles=np.log,
     curvature=lambda t: np.full_like(t, 0.5),
+    at_weight=lambda w: -np.log(2 * w),
+    steepness=1.0,
 )
 AURA_SOFTPLUS = Form(
     name="aura_softplus",
@@ -133,8 +141,9 @@ AURA_SOFTPLUS = Form(
     regularizer_slope=lambda t: 0.5 * expit(t),
     symbolic=("1 / (log(1 + exp(theta)) + 1e-8)", "log(1 + exp(theta)) / 2"),
     flow=_softplus_flow,
-    settles=_softplus_settles,
+    settles=lambda a: _inverse_softplus(np.sqrt(2 * a) - AURA_EPSILON),
     curvature=lambda t: expit(t) ** 2 / (softplus(t) + AURA_EPSILON),
+    at_weight=lambda w: _inverse_softplus(1 / w - AURA_EPSILON),
 )
 LOG_ONE_PLUS_SQUARE = Form(
     name="log_one_plus_square",
@@ -147,6 +156,7 @@ LOG_ONE_PLUS_SQUARE = Form(
     flow=lambda sigma0, phantom: np.sqrt(wrightomega(2 * np.log(sigma0) + sigma0**2 - 4 * phantom)),
     settles=lambda a: np.sqrt((a + np.sqrt(a * a + 8 * a)) / 4),
     curvature=lambda t: (8 + 4 * t**2) / (1 + t**2) ** 2,
+    at_weight=lambda w: np.sqrt(0.5 / w),
     positive=True,
 )
 FORMS: dict[str, Form] = {

@@ -39,7 +39,8 @@ def recovery_phantom(form: Form, theta: float, loss: float = 1.0, tolerance: flo
     r"""Sum of learning rates that SGD needs to bring the weight from ``theta`` to within a factor 1 + ``tolerance``
     of its fixed point; 0 if it is there already.
 
-    Gradient flow: :math:`\int d\theta / |g(\theta, L)|`. For log sigma and log variance in closed form: with w the
+    Gradient flow: :math:`\int d\theta / |g(\theta, L)|`. For a form of constant steepness (log sigma, log
+    variance) in closed form: with w the
     weight over its fixed point, 1/w - 1 decays as exp(-c Lambda), c the `curvature` (2 and 1/2), so that
     :math:`\Lambda = c^{-1}\log\frac{1/w_0 - 1}{1/w_1 - 1}`. A weight that an absence left far too large costs at most
     :math:`c^{-1}\log((1+\text{tolerance})/\text{tolerance})`, whatever the length of the absence; a task thrown Delta
@@ -54,11 +55,12 @@ def recovery_phantom(form: Form, theta: float, loss: float = 1.0, tolerance: flo
     goal = 1 + tolerance if ratio > 1 else 1 / (1 + tolerance)
     if (ratio - goal) * (goal - 1) <= 0:
         return 0.0
-    if form.name in ("log_sigma", "log_variance"):
-        steepness, stiffness = (2.0, 2.0) if form.name == "log_sigma" else (1.0, 0.5)
-        offset = steepness * (theta - float(fixed_point(form, loss)))  # log(1/w), also where w itself underflows
+    if form.steepness is not None:
+        aimed = fixed_point(form, loss)
+        stiffness = float(form.curvature(aimed))
+        offset = form.steepness * (theta - float(aimed))  # log(1/w), also where w itself underflows
         return float((_log_abs_expm1(offset) - _log_abs_expm1(-np.log(goal))) / stiffness)
-    end = float(_theta_at_weight(form, goal * aim))
+    end = float(form.at_weight(np.asarray(goal * aim)))
     return abs(quad(lambda t: 1 / float(form.gradient(t, loss)), theta, end, limit=200)[0])
 
 
@@ -105,11 +107,3 @@ def adam_recovery_steps(
 def _log_abs_expm1(x: float) -> float:
     """Log of abs(exp(x) - 1) without overflow."""
     return float(max(x, 0.0) + np.log(-np.expm1(-abs(x))))
-
-
-def _theta_at_weight(form: Form, weight: float) -> Array:
-    """Parameter with the given weight."""
-    if form.name == "aura_softplus":
-        value = 1 / weight - 1e-8
-        return np.asarray(value + np.log(-np.expm1(-value)))
-    return np.asarray((0.5 / weight) ** 0.5)

@@ -76,7 +76,7 @@ const dynamics = (() => {
     return { met, present };
   }
 
-  // --- The five forms: [weight, its slope, the regulariser's slope] at theta.
+  // --- The forms: [weight, its slope, the regulariser's slope] at theta.
   const EPSILON = 1e-8; // of AURA's softplus weight
 
   function ofSquare(theta, pull) {
