@@ -11,6 +11,7 @@ from rich.console import Console
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE
+from aura_study.claims.questions import QUESTIONS
 from aura_study.experiments import findings
 from aura_study.figures.findings import verdict_map
 from aura_study.paths import notebooks_folder
@@ -22,7 +23,7 @@ SUMMARY = findings.FindingsParameters.notebook
 
 def test_every_claim_answers_exactly_one_question() -> None:
     """No claim of the ledger is left out of the findings, and none is told twice."""
-    placed = [key for question in findings.QUESTIONS.values() for key in question.with_parts()]
+    placed = [key for question in QUESTIONS.values() for key in question.with_parts()]
     assert sorted(placed) == sorted(CLAIMS)
 
 
@@ -34,7 +35,7 @@ def test_the_findings_say_what_the_ledger_says(tmp_path: Path) -> None:
     assert set(rows) == set(CLAIMS)
     table = findings.verdicts(rows)
     assert {key: rows[key].verdict for key in CLAIMS} == dict(zip(table["claim"], table["verdict"], strict=True))
-    told = pd.concat([findings.answers(rows, question) for question in findings.QUESTIONS])
+    told = pd.concat([findings.answers(rows, question) for question in QUESTIONS])
     for claim, finding in zip(told["claim"], told["finding"], strict=True):
         assert finding.startswith(rows[claim].verdict)
         assert (rows[claim].limit or "") in finding

@@ -1,11 +1,10 @@
 """What the run as a whole has found: every claim by question, the guide's answers, and what is left open."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.guide import GUIDE
+from aura_study.claims.questions import QUESTIONS
 from aura_study.ledger import Row, interval, merge, number, read_evidence
 from aura_study.paths import RunFolders
 from aura_study.summaries import SummaryParameters
@@ -25,36 +24,6 @@ class FindingsParameters(SummaryParameters):
     """Parameters of ``00_findings``: it reads the run that it is part of."""
 
     notebook = "00_findings"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question a reader comes with, and the claims that answer it.
-
-    Attributes:
-        asks: the question.
-        claims: keys; a key stands for its parts too, P7 for P7a to P7d.
-    """
-
-    asks: str
-    claims: tuple[str, ...]
-
-    def with_parts(self) -> list[str]:
-        """All claims, parts included, in the ledger's order."""
-        return [key for key in CLAIMS if key.rstrip("abcdefgh") in self.claims]
-
-
-QUESTIONS = {
-    "focal": Question("Does focal loss do what the guide says?", ("F1", "F2", "F3", "F4", "F5")),
-    "kendall": Question("And Kendall's weighting?", ("K1", "K2", "K3", "K4")),
-    "phantom": Question("Is there a phantom gradient?", ("P1", "P2", "P3", "P4", "P5")),
-    "return": Question("What happens on the return?", ("P6", "P7")),
-    "cost": Question("What does it cost?", ("P8", "P9")),
-    "aura": Question("And in AURA's own run?", ("P10", "P11")),
-    "schedule": Question("Is the schedule as described?", ("S1", "S2", "S3")),
-    "residue": Question("What does the mask leave behind?", ("B1", "B2", "B3")),
-    "family": Question("Are other balancers hit?", ("N1", "N2")),
-}
 
 
 def decided(p: FindingsParameters) -> dict[str, Row]:
@@ -86,7 +55,7 @@ def answers(rows: dict[str, Row], question: str) -> pd.DataFrame:
     """The claims of one question: statement, and verdict with limit and measurement.
 
     Raises:
-        ValueError: a question that is not in `QUESTIONS`.
+        ValueError: a question that is not in `aura_study.claims.questions.QUESTIONS`.
     """
     if question not in QUESTIONS:
         raise ValueError(f"unknown question {question!r}; questions are {list(QUESTIONS)}")
