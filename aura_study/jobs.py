@@ -71,7 +71,8 @@ def run_jobs(
             function.
         jobs: with distinct names.
         folder: of the jobs' files.
-        workers: processes; 0 means one per core, but one in all where there is a GPU.
+        workers: processes; 0 means one per core (in a study's run: of those that its notebooks share out), but one in
+            all where there is a GPU.
         progress: label of the progress bar.
 
     Returns the files in the order of the jobs.

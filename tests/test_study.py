@@ -215,3 +215,13 @@ def test_the_kernel_keeps_a_chosen_thread_count(monkeypatch: pytest.MonkeyPatch)
     assert kernel_environment()["OMP_NUM_THREADS"] == "3"
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert 1 <= int(kernel_environment()["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
+
+
+def test_notebooks_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight cores for two notebooks: four threads and four of joblib's workers each; never none."""
+    for name in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for cores, at_once, share in ((8, 1, "8"), (8, 2, "4"), (2, 2, "1"), (1, 2, "1")):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        environment = kernel_environment(at_once)
+        assert (environment["OMP_NUM_THREADS"], environment["LOKY_MAX_CPU_COUNT"]) == (share, share)

@@ -34,6 +34,15 @@ def test_calls_run_at_once_and_no_more_than_asked() -> None:
     assert max(most) == 2
 
 
+def test_side_by_side_begins_at_both_ends_and_alone_in_order() -> None:
+    """No name is lost or repeated, whether their number is even or odd."""
+    assert pool.from_both_ends(["a", "b", "c", "d"]) == ["a", "d", "b", "c"]
+    assert pool.from_both_ends(["a", "b", "c", "d", "e"]) == ["a", "e", "b", "d", "c"]
+    called: list[str] = []
+    pool.run_side_by_side(called.append, ["a", "b", "c"], pool.Kernels(1))
+    assert called == ["a", "b", "c"]
+
+
 def test_an_error_stops_the_kernels_and_cancels_what_waits() -> None:
     """The error arrives, what had not begun never does, and the kernels are told to stop."""
     called, kernels = [], pool.Kernels()

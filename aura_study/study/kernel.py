@@ -105,7 +105,9 @@ def kernel_environment(at_once: int = 1) -> dict[str, str]:
     environment = dict(os.environ)
     if environment.get("MPLBACKEND") != INLINE_BACKEND:
         environment.pop("MPLBACKEND", None)  # Agg shows no figure and no error; the kernel chooses inline itself
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, min(os.cpu_count() or 1, 8) // at_once)))
+    cores = os.cpu_count() or 1
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, min(cores, 8) // at_once)))
+    environment.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cores // at_once)))  # joblib: workers cost an import each
     quiet = "ignore:IProgress not found"  # tqdm.auto, in libraries, asks for widgets that nobody would see
     environment["PYTHONWARNINGS"] = ",".join(filter(None, [environment.get("PYTHONWARNINGS"), quiet]))
     environment["PYTHONHASHSEED"] = "0"

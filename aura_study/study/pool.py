@@ -45,13 +45,14 @@ class Kernels:
 
 
 def run_side_by_side(work: Callable[[str], None], names: Sequence[str], kernels: Kernels) -> None:
-    """Call ``work`` with every name, ``kernels.at_once`` at a time, in their order.
+    """Call ``work`` with every name, ``kernels.at_once`` at a time: one alone in order, several from both ends.
 
     Raises:
         BaseException: the first that a call raised, or an interrupt; the kernels are stopped and no call is left.
     """
     with ThreadPoolExecutor(kernels.at_once, thread_name_prefix="notebook") as pool:
-        futures = [pool.submit(_in_thread, work, name, kernels) for name in names]
+        order = names if kernels.at_once == 1 else from_both_ends(names)
+        futures = [pool.submit(_in_thread, work, name, kernels) for name in order]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -59,6 +60,13 @@ def run_side_by_side(work: Callable[[str], None], names: Sequence[str], kernels:
             kernels.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def from_both_ends(names: Sequence[str]) -> list[str]:
+    """First, last, second, last but one, ...: the late notebooks train longest, and a long one that starts at the end
+    would leave the other cores idle."""
+    ahead = list(names)
+    return [ahead.pop(0 if taken % 2 == 0 else -1) for taken in range(len(names))]
 
 
 def _in_thread(work: Callable[[str], None], name: str, kernels: Kernels) -> None:
