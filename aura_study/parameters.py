@@ -10,6 +10,7 @@ from aura_study.datasets import DATASETS, DatasetName
 Profile = Literal["smoke", "quick", "full"]
 DATA_MEANING = "corpus: " + ", or ".join(f"{name} ({dataset.description})" for name, dataset in DATASETS.items())
 Data: TypeAlias = Annotated[DatasetName, Field(description=DATA_MEANING)]
+Workers: TypeAlias = Annotated[int, Field(ge=0, description="trainings side by side; 0 means one per core")]
 
 
 class Parameters(BaseModel):

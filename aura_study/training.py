@@ -20,6 +20,8 @@ from aura_study.model import AuraModel
 from aura_study.recording import TrajectoryRecorder
 from aura_study.weighting import Weighting, WeightingName, build_weighting
 
+OptimizerName = Literal["adamw", "sgd"]
+
 
 class TrainingSettings(BaseModel):
     """Everything that decides a training run but its data; defaults are AURA's own (config of its V10 notebook)."""
@@ -30,7 +32,7 @@ class TrainingSettings(BaseModel):
     parameterization: ParameterizationName = "log_sigma"
     steps: int = Field(1000, ge=1, description="optimiser steps")
     accumulation: int = Field(4, ge=1, description="micro-batches per optimiser step")
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     momentum: float = Field(0.0, ge=0, lt=1, description="of SGD")
     lr_encoder: float = Field(1e-5, ge=0)
     lr_heads: float = Field(5e-5, ge=0)

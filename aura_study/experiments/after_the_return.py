@@ -8,7 +8,6 @@ from the twin's losses alone.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,12 +18,12 @@ from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.poisoning import ReturnJob, run_return
 from aura_study.experiments.training_runs import Presence
 from aura_study.jobs import job_metadata, run_jobs
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.statistics import seeds
 from aura_study.theory.driven import driven_path
 from aura_study.theory.forms import LOG_SIGMA
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
-from aura_study.training import TrainingSettings
+from aura_study.training import OptimizerName, TrainingSettings
 
 FORM = LOG_SIGMA
 OPTIMIZERS: dict[str, Optimizer] = {"adamw": Adam(), "sgd": SGD()}
@@ -37,7 +36,7 @@ class Arm:
     """One optimiser, with or without clipping of the model's gradient."""
 
     name: str
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: OptimizerName
     clipped: bool
 
 
@@ -96,7 +95,7 @@ class AfterTheReturnParameters(Parameters):
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(50, ge=16, description="most development rows per task, for the scores")
-    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+    workers: Workers = 0
 
     @property
     def checkpoints(self) -> dict[str, int]:

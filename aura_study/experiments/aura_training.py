@@ -15,7 +15,7 @@ from aura_study.claims import Measurement
 from aura_study.data.tasks import TaskName
 from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.training_runs import Presence, TrainingJob
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.statistics import mean_interval, seeds
 from aura_study.theory.adam import AdamState, adam_directions
 from aura_study.theory.forms import FORMS, LOG_SIGMA
@@ -50,7 +50,7 @@ class AuraTrainingParameters(Parameters):
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
-    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+    workers: Workers = 0
 
     @property
     def stretch(self) -> Presence:

@@ -15,7 +15,7 @@ from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.family_problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.experiments.family_sessions import Answer, Fill, Session
 from aura_study.jobs import side_by_side
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.statistics import mean_interval, seeds
 
 RETURNED_WITHIN = 0.1
@@ -66,7 +66,7 @@ class FamilyParameters(Parameters):
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     reporting_rows: int = Field(101, ge=16, description="training rows of reporting")
     dev_rows: int | None = Field(100, ge=16, description="most development rows per task, for losses and scores")
-    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+    workers: Workers = 0
 
     @field_validator("problem_sizes", "cure_sizes")
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from aura_study.data.corpus import Corpus, load_corpus
 from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.toxicity_runs import TASK, ToxicityJob
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.statistics import seeds
 from aura_study.training import TrainingSettings
 
@@ -78,7 +78,7 @@ class FocalOnToxicityParameters(Parameters):
     )
     noise_comments: int = Field(160, ge=20, description="training comments under label noise, few enough to memorise")
     noise_steps: int = Field(40, ge=8, description="optimiser steps under label noise")
-    workers: int = Field(0, ge=0, description="trainings side by side; 0 means one per core")
+    workers: Workers = 0
 
     @field_validator("noise_rates")
     @classmethod

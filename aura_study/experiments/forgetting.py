@@ -27,7 +27,7 @@ from aura_study.experiments.pretraining import (
 )
 from aura_study.experiments.training_runs import Presence
 from aura_study.jobs import job_metadata
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.statistics import mean_interval, seeds
 from aura_study.training import AURA, TrainingSettings
 
@@ -94,7 +94,7 @@ class PretrainingParameters(Parameters):
         False,
         description="train masked in every regime, and frozen with every seed; else masked as AURA trains, frozen once",
     )
-    workers: int = Field(0, ge=0, description="fine-tunings side by side; 0 means one per core")
+    workers: Workers = 0
 
     @field_validator("checkpoint")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import Field
 from aura_study.claims import Measurement
 from aura_study.datasets import DEFAULT_DATASET
 from aura_study.losses import PARAMETERIZATIONS, MaskedKendallLoss
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.forms import FORMS
 
@@ -70,7 +70,7 @@ class KendallParameters(Parameters):
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads of the AURA model")
     rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(300, ge=16, description="most development rows per task")
-    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+    workers: Workers = 0
 
 
 def settle(lowest_loss: float, highest_loss: float, levels: int, steps: int, lr: float) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from transformers import get_linear_schedule_with_warmup
 from aura_study.claims import Measurement
 from aura_study.datasets import DEFAULT_DATASET
 from aura_study.losses import LogSigma, UnmaskedKendallLoss
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.theory.schedules import (
     constant,
     linear_warmup_decay,
@@ -56,7 +56,7 @@ class ScheduleParameters(Parameters):
     batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch")
     rows: int | None = Field(500, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     dev_rows: int | None = Field(50, ge=16, description="most development rows per task")
-    workers: int = Field(1, ge=0, description="training runs side by side; 0 means one per core")
+    workers: Workers = 1
 
     @field_validator("lengths", "absence_lengths")
     @classmethod

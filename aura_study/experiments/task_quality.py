@@ -17,7 +17,7 @@ from aura_study.datasets import DEFAULT_DATASET
 from aura_study.experiments.task_quality_runs import RARE, QualityJob, run_job
 from aura_study.experiments.training_runs import Presence, PresenceName
 from aura_study.jobs import job_metadata, run_jobs
-from aura_study.parameters import Data, Parameters
+from aura_study.parameters import Data, Parameters, Workers
 from aura_study.statistics import seeds
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training import AURA, TrainingSettings
@@ -60,7 +60,7 @@ class TaskQualityParameters(Parameters):
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's largest rate for encoder and heads")
     batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
     max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
-    workers: int = Field(0, ge=0, description="training runs side by side; 0 means one per core")
+    workers: Workers = 0
 
     @model_validator(mode="after")
     def _stretch_has_room(self) -> "TaskQualityParameters":

@@ -1,0 +1,58 @@
+"""The command line: ``aura-study`` and ``python -m aura_study``.
+
+Heavy modules are imported inside the commands, so that ``--help`` and usage errors come at once.
+"""
+
+import sys
+from typing import Any
+
+import typer
+
+from aura_study.cli import data, grids, results, runs
+from aura_study.errors import StudyError
+
+
+def _typer(**settings: Any) -> typer.Typer:
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
+
+
+app = _typer(help="Reproduce and study the phantom gradient of Kendall's uncertainty weighting.", no_args_is_help=True)
+for command in (runs.run, runs.params, runs.verify, results.claims, results.report, results.compare, results.thin):
+    app.command()(command)
+for command in (grids.sweep, grids.train):
+    app.command()(command)
+data_app = _typer(help="AURA's public data files.", no_args_is_help=True)
+for command in (data.fetch, data.status):
+    data_app.command()(command)
+app.add_typer(data_app, name="data")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    options_metavar="TARGET [OPTIONS]",
+)
+def audit(context: typer.Context) -> None:
+    """Test any multi-task loss for the phantom gradient; `aura-study audit --help` tells more."""
+    from aura_study.audit.cli import audit_command
+
+    inner = _typer()
+    inner.command()(audit_command)
+    inner(context.args, prog_name="aura-study audit")
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user end it with one message and exit code 1."""
+    try:
+        app(prog_name="aura-study")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, (StudyError, OSError, *_data_errors())):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _data_errors() -> tuple[type[Exception], ...]:
+    sources = sys.modules.get("aura_study.data.sources")
+    return (sources.DataError,) if sources else ()

@@ -1,0 +1,69 @@
+"""Trainings beyond the notebooks: ``sweep``, ``train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aura_study.cli.options import Assignments, ParameterFile, end_like_an_interrupt, folders_of
+
+ListParameters = Annotated[bool, typer.Option("--list", help="List the parameters, and do nothing.")]
+
+
+def sweep(
+    kind: Annotated[str, typer.Argument(help="What to sweep: training or dynamics.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE,...", help="Values; FIRST:STOP is a range of integers."),
+    ] = None,
+    grid_file: Annotated[
+        Path | None, typer.Option("-f", "--grid-file", help="YAML file of the grid; -p wins over it.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Sweep name or results folder; default: KIND-sweep.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes of this machine; 0: one per core.")] = 0,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT|local:N", help="Run on dask instead: its scheduler's address."),
+    ] = None,
+    list_parameters: ListParameters = False,
+) -> None:
+    """Run a grid of jobs; each is kept when it ends, and the same command goes on from there."""
+    from rich.console import Console
+
+    from aura_study.sweep import tables
+    from aura_study.sweep.engines import build_engine
+    from aura_study.sweep.grid import Grid, read_grid_file
+    from aura_study.sweep.runner import run_sweep
+
+    if list_parameters:
+        Console().print(tables.parameters(kind))
+        return
+    end_like_an_interrupt()
+    grid = Grid.of(kind, parameter or [], read_grid_file(grid_file) if grid_file else None)
+    outcome = run_sweep(grid, folders_of(out or f"{kind}-sweep"), build_engine(cluster, workers), Console(stderr=True))
+    Console().print(tables.summary(grid, outcome))
+    typer.echo(f"Summary: {outcome.folder / 'summary.csv'}")
+
+
+def train(
+    parameter: Assignments = None,
+    parameter_file: ParameterFile = None,
+    out: Annotated[str, typer.Option(help="Run name or results folder.")] = "training",
+    precision: Annotated[str, typer.Option(help="Of the forward pass: no (float32) or bf16.")] = "no",
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Leave GPUs alone.")] = False,
+    list_parameters: ListParameters = False,
+) -> None:
+    """Train one model, on many devices under `accelerate launch -m aura_study train`; goes on from its checkpoint."""
+    from rich.console import Console
+
+    from aura_study.sweep import tables
+    from aura_study.sweep.grid import Grid, read_grid_file
+
+    if list_parameters:
+        Console().print(tables.parameters("training"))
+        return
+    grid = Grid.of("training", parameter or [], read_grid_file(parameter_file) if parameter_file else None)
+    from aura_study.parallel.command import train_command  # imports torch: only for parameters that are right
+
+    train_command(grid, folders_of(out), precision, checkpoint_every, cpu)

@@ -1,0 +1,61 @@
+"""Reading what a run left: ``claims``, ``report``, ``compare``, ``thin``."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunToRead, folders_of
+
+
+def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
+    """Print the ledger of a run."""
+    from rich.console import Console
+
+    from aura_study import ledger
+
+    content = ledger.read_claims(folders_of(run))
+    if as_json:
+        typer.echo(json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False))
+    else:
+        Console().print(ledger.table(content))
+
+
+def report(run: RunToRead = DEFAULT_RUN) -> None:
+    """Rebuild the report of a run from its results alone."""
+    from aura_study import ledger
+    from aura_study.report import build_report
+    from aura_study.study.lock import locked
+
+    folders = folders_of(run)
+    if not folders.results.is_dir():
+        ledger.read_claims(folders)  # says that there is no such run, and which there are
+    with locked(folders):
+        typer.echo(f"Report: {build_report(folders)}")
+
+
+def compare(
+    run_a: RunName,
+    run_b: RunName,
+) -> None:
+    """Show parameters, ledger and figures of two runs side by side."""
+    from rich.console import Console
+
+    from aura_study.study.compare import compare_runs
+
+    for table in compare_runs(folders_of(run_a), folders_of(run_b)):
+        Console().print(table)
+
+
+def thin(
+    run: RunName,
+    every: Annotated[int, typer.Option(min=2, help="Keep one step in this many.")] = 10,
+) -> None:
+    """Keep some steps only of a finished run's trajectories, to pass it on; what was concluded from them stays."""
+    from aura_study.report import build_report
+    from aura_study.study import thin as thinning
+
+    folders = folders_of(run)
+    count = thinning.thin(folders, every)
+    build_report(folders)
+    typer.echo(f"{count} trajectories thinned to one step in {every}.")

@@ -1,0 +1,103 @@
+"""Making runs, and running them again: ``run``, ``params``, ``verify``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aura_study.cli.options import AsJson, Assignments, ParameterFile, RunName, end_like_an_interrupt, folders_of
+from aura_study.datasets import DEFAULT_DATASET
+from aura_study.parameters import DATA_MEANING, Data, Profile
+
+if TYPE_CHECKING:
+    from aura_study.study import Request
+
+
+def run(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Notebooks by name or number; all if none.")] = None,
+    profile: Annotated[Profile, typer.Option(help="How much work: seconds, minutes, or the whole study.")] = "quick",
+    data: Annotated[Data, typer.Option(help=DATA_MEANING)] = DEFAULT_DATASET,
+    out: Annotated[str | None, typer.Option(help="Run name or results folder; default: the profile's name.")] = None,
+    parameter: Assignments = None,
+    parameter_file: ParameterFile = None,
+    replace: Annotated[bool, typer.Option(help="Overwrite a run made with other settings.")] = False,
+    at_once: Annotated[
+        int, typer.Option(min=0, max=64, help="Notebooks side by side; 0: two, or one on a single core.")
+    ] = 0,
+) -> None:
+    """Run notebooks, then write ledger, manifest and report. What has not changed is not run again."""
+    from rich.console import Console
+
+    from aura_study import ledger
+    from aura_study.study import run_study
+
+    end_like_an_interrupt()
+    request = _request(notebooks or [], profile, data, out, parameter or [], parameter_file)
+    outcome = run_study(request, Console(stderr=True), replace=replace, at_once=at_once)
+    console = Console()
+    console.print(ledger.table(ledger.read_claims(request.folders)))
+    if not outcome.executed:
+        console.print("Nothing had changed, so nothing was run again.", highlight=False)
+    console.print(f"Report: {outcome.report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def params(notebook: Annotated[str, typer.Argument(help="Notebook by name or number.")]) -> None:
+    """List a notebook's parameters: type, range, default, meaning, and what the profiles change."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from aura_study.study import registry
+
+    (name,) = registry.choose_notebooks([notebook])
+    rows = registry.describe(registry.parameters_of(name, registry.parameter_classes()))
+    table = Table(title=f"Parameters of {name}", show_lines=True)
+    for heading in ("name", "allowed", *registry.PROFILES, "meaning"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        values = (str(row.profiles[profile]) for profile in registry.PROFILES)
+        table.add_row(*map(Text, (row.name, row.allowed, *values, row.meaning)))
+    Console().print(table)
+
+
+def verify(
+    run: RunName,
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Only these notebooks; all if none.")] = None,
+    budget: Annotated[float, typer.Option(min=0, help="Minutes to spend, by the durations the run recorded.")] = 3.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run again what is affordable of a run, and say claim by claim what was reproduced.
+
+    Exit code 1 if a claim was not reproduced or nothing could be run again, 2 if there is no such run.
+    """
+    from rich.console import Console
+
+    from aura_study.study import registry, verify_display
+    from aura_study.study import verify as verification
+
+    end_like_an_interrupt()
+    folders = folders_of(run)
+    try:
+        found = verification.verify(folders, registry.parameter_classes(), 60 * budget, notebooks or [])
+    except verification.UnknownRun as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+    else:
+        Console().print(verify_display.table(found))
+        typer.echo(verify_display.summary(found))
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _request(
+    notebooks: list[str], profile: Profile, data: Data, out: str | None, assignments: list[str], file: Path | None
+) -> "Request":
+    from aura_study.study import registry
+    from aura_study.study.request import Request, parse_assignments, read_parameter_file
+
+    registry.choose_notebooks(notebooks)  # a mistyped name is told before the experiments are imported
+    overrides: dict[str, Any] = {**(read_parameter_file(file) if file else {}), **parse_assignments(assignments)}
+    return Request.of(registry.parameter_classes(), notebooks, profile, data, out, overrides)
