@@ -4,6 +4,7 @@ Heavy modules are imported inside the commands, so that ``--help`` and usage err
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -12,19 +13,20 @@ from aura_study.cli import data, grids, results, runs
 from aura_study.errors import StudyError
 
 
-def _typer(**settings: Any) -> typer.Typer:
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
+def _typer(*commands: Callable[..., None], **settings: Any) -> typer.Typer:
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
+    for command in commands:
+        made.command()(command)
+    return made
 
 
-app = _typer(help="Reproduce and study the phantom gradient of Kendall's uncertainty weighting.", no_args_is_help=True)
-for command in (runs.run, runs.params, runs.verify, results.claims, results.report, results.compare, results.thin):
-    app.command()(command)
-for command in (grids.sweep, grids.train):
-    app.command()(command)
-data_app = _typer(help="AURA's public data files.", no_args_is_help=True)
-for command in (data.fetch, data.status):
-    data_app.command()(command)
-app.add_typer(data_app, name="data")
+app = _typer(
+    *(runs.run, runs.params, runs.verify, results.claims, results.report, results.compare, results.thin),
+    *(grids.sweep, grids.train),
+    help="Reproduce and study the phantom gradient of Kendall's uncertainty weighting.",
+    no_args_is_help=True,
+)
+app.add_typer(_typer(data.fetch, data.status, help="AURA's public data files.", no_args_is_help=True), name="data")
 
 
 @app.command(
@@ -35,9 +37,7 @@ def audit(context: typer.Context) -> None:
     """Test any multi-task loss for the phantom gradient; `aura-study audit --help` tells more."""
     from aura_study.audit.cli import audit_command
 
-    inner = _typer()
-    inner.command()(audit_command)
-    inner(context.args, prog_name="aura-study audit")
+    _typer(audit_command)(context.args, prog_name="aura-study audit")
 
 
 def main() -> None:
