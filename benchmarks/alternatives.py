@@ -18,9 +18,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from training import Subject, data_here, subject
 
 from aura_study.data.batches import Batch
-from aura_study.datasets import DATASETS
-from aura_study.training import train
-from aura_study.unpadding import TokenLayout, encode
+from aura_study.data.registry import DATASETS
+from aura_study.training.loop import train
+from aura_study.training.unpadded import TokenLayout, encode
 
 
 def timed(title: str, ways: dict[str, Callable[[], object]], turns: int) -> None:

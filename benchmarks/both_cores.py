@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from timing import report
 from training import OURS, PLAIN, RECORDED, Subject, data_here, span, subject, whole_runs
 
-from aura_study.datasets import DATASETS
+from aura_study.data.registry import DATASETS
 
 
 def compare(work: Subject, data: str, turns: int) -> None:

@@ -81,8 +81,8 @@ def cells(size: int) -> Point:
 
 def seeds(size: int) -> Point:
     """As many training jobs of 10 steps on the tiny model, recorded and scored."""
-    from aura_study.experiments.training_runs import TrainingJob, run_job
-    from aura_study.training import TrainingSettings
+    from aura_study.training.loop import TrainingSettings
+    from aura_study.training.runs import TrainingJob, run_job
 
     def jobs(first: int, last: int, folder: Path) -> None:
         for seed in range(first, last):

@@ -18,7 +18,7 @@ from transformers import RobertaConfig, RobertaModel
 
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASKS
-from aura_study.model import TINY, AuraModel
+from aura_study.training.model import TINY, AuraModel
 
 STEPS, MICRO_BATCHES, ROWS, TOKENS = 12_390, 4, 16, 128
 UTILISATION = 0.4  # of the peak: what well-kept training loops of this size reach; the one figure here not counted

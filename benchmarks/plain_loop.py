@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from aura_study.data.corpus import Corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.losses import MaskedKendallLoss
-from aura_study.model import AuraModel, TaskHead
-from aura_study.training import task_loss
+from aura_study.training.loop import task_loss
+from aura_study.training.model import AuraModel, TaskHead
 
 PADDED = 128
 

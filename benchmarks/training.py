@@ -20,17 +20,16 @@ from timing import report
 from torch import nn
 
 from aura_study.data.batches import Batch, Batches
-from aura_study.data.corpus import load_corpus
+from aura_study.data.registry import DATASETS, load_corpus
 from aura_study.data.sources import MissingDataError
 from aura_study.data.tasks import TASK_NAMES, TASKS
-from aura_study.datasets import DATASETS
-from aura_study.experiments.training_runs import Prepared, TrainingJob, build_model, prepare
-from aura_study.gradients import watch_gradients
-from aura_study.model import AuraModel
-from aura_study.recording import TrajectoryRecorder
-from aura_study.training import TrainingSettings, build_optimizer, task_loss, train
-from aura_study.unpadding import encode
-from aura_study.weighting import build_weighting
+from aura_study.training.loop import TrainingSettings, build_optimizer, task_loss, train
+from aura_study.training.model import AuraModel
+from aura_study.training.recording import TrajectoryRecorder
+from aura_study.training.runs import Prepared, TrainingJob, build_model, prepare
+from aura_study.training.task_gradients import watch_gradients
+from aura_study.training.unpadded import encode
+from aura_study.training.weighting import build_weighting
 
 LR = 5e-4
 PLAIN, OURS, RECORDED = "the straightforward loop", "our loop", "our loop, every step recorded"

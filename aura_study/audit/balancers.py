@@ -27,7 +27,7 @@ from aura_study.audit.conventions import MARK_TEXT, Absence
 from aura_study.audit.findings import Findings
 from aura_study.audit.verdicts import Verdict
 from aura_study.balancing import Effect, Kind, PresentOnly
-from aura_study.balancing.asking import ask, distance, in_words, learner, return_in_words, same_draws
+from aura_study.balancing.session import ask, distance, in_words, learner, return_in_words, same_draws
 
 PARAMS, WARM, AWAY, EPOCH = 24, 6, 6, 2
 GRADIENT_NAMES = ("jacobian", "gradients", "grads", "jac", "matrix")

@@ -4,7 +4,7 @@ TorchJD is an optional extra: it is imported when one of its balancers is made.
 """
 
 from aura_study.balancing.db_mtl import DBMTL
-from aura_study.balancing.entry import Balancer, Effect, Kind, MissingBalancers
+from aura_study.balancing.effects import Balancer, Effect, Kind, MissingBalancers
 from aura_study.balancing.gradnorm import GradNorm
 from aura_study.balancing.present_only import PresentOnly
 from aura_study.balancing.registry import BALANCERS, balancer

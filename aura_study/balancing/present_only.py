@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from aura_study.balancing.keepers import read
-from aura_study.balancing.keepers_named import DWAKeeper, keeper_of
+from aura_study.balancing.task_state import read
+from aura_study.balancing.task_state_named import DWAKeeper, keeper_of
 
 ByName = Mapping[str, Tensor]
 

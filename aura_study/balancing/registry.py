@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from aura_study.balancing.db_mtl import DBMTL
-from aura_study.balancing.entry import Balancer, Effect, Kind, torchjd
+from aura_study.balancing.effects import Balancer, Effect, Kind, torchjd
 from aura_study.balancing.gradnorm import GradNorm
 
 

@@ -1,24 +1,31 @@
 """The claims of AURA's guide and of the theory, their rules, and the ledger.
 
-One module per group of claims; `CLAIMS` holds them all in the ledger's order: focal loss (F), Kendall's
-weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), the family of balancers (N).
+One module a notebook, of its name; `CLAIMS` holds them all in the ledger's order: focal loss (F), Kendall's
+weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), balancers (N).
 """
 
 from aura_study.claims import (
-    aftermath,
-    beyond,
-    dynamics,
-    family,
-    focal,
-    kendall,
-    phantom,
+    after_the_return,
+    aura_log,
+    aura_training,
+    balancers,
+    beyond_the_mask,
+    focal_loss,
+    focal_on_toxicity,
+    kendall_weighting,
+    phantom_gradient,
+    presence,
     pretraining,
-    quality,
-    schedule,
+    schedules,
+    task_quality,
 )
-from aura_study.claims.model import AtLeast, AtMost, Claim, Limit, Measurement, RatioWithin, Rule, Verdict
+from aura_study.claims.model import Claim, Limit, Measurement, Rule, Verdict
+from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
-_GROUPS = (focal, kendall, phantom, aftermath, pretraining, quality, dynamics, schedule, beyond, family)
+_NOTEBOOKS = (
+    *(focal_loss, kendall_weighting, phantom_gradient, aura_training, presence, aura_log, beyond_the_mask),
+    *(schedules, focal_on_toxicity, after_the_return, pretraining, task_quality, balancers),
+)
 _LETTERS = "FKPSBN"
 
 
@@ -28,7 +35,7 @@ def _place(claim: Claim) -> tuple[int, int, str]:
 
 
 CLAIMS: dict[str, Claim] = {
-    claim.key: claim for claim in sorted((claim for group in _GROUPS for claim in group.CLAIMS), key=_place)
+    claim.key: claim for claim in sorted((claim for notebook in _NOTEBOOKS for claim in notebook.CLAIMS), key=_place)
 }
 
 __all__ = [

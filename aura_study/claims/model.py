@@ -106,58 +106,6 @@ class Rule(ABC):
         return "; ".join(parts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RatioWithin(Rule):
-    """The whole interval of measured / predicted lies within 1 +- tolerance; refuted if all of it lies outside."""
-
-    tolerance: float
-
-    def condition(self) -> str:
-        """When the claim is confirmed, in words."""
-        return f"the interval of measured / predicted lies within 1 ± {self.tolerance:g}; refuted if it lies outside"
-
-    def holds(self, measurement: Measurement) -> bool | None:
-        """True, False, or None where the interval straddles a border."""
-        if not measurement.predicted:
-            raise ValueError(f"RatioWithin needs a prediction that is not 0, got {measurement.predicted}")
-        low, high = sorted((measurement.low / measurement.predicted, measurement.high / measurement.predicted))
-        if low >= 1 - self.tolerance and high <= 1 + self.tolerance:
-            return True
-        if high < 1 - self.tolerance or low > 1 + self.tolerance:
-            return False
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtMost(Rule):
-    """The whole interval lies at or below ``bound``; refuted if all of it lies above."""
-
-    bound: float
-
-    def condition(self) -> str:
-        """When the claim is confirmed, in words."""
-        return f"the interval lies at or below {self.bound:g}; refuted if it lies above"
-
-    def holds(self, measurement: Measurement) -> bool | None:
-        """True, False, or None where the interval straddles the bound."""
-        return True if measurement.high <= self.bound else False if measurement.low > self.bound else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtLeast(Rule):
-    """The whole interval lies at or above ``bound``; refuted if all of it lies below."""
-
-    bound: float
-
-    def condition(self) -> str:
-        """When the claim is confirmed, in words."""
-        return f"the interval lies at or above {self.bound:g}; refuted if it lies below"
-
-    def holds(self, measurement: Measurement) -> bool | None:
-        """True, False, or None where the interval straddles the bound."""
-        return True if measurement.low >= self.bound else False if measurement.high < self.bound else None
-
-
 @dataclass(frozen=True)
 class Claim:
     """A checkable sentence: of AURA's guide, or of the theory that explains it.

@@ -1,6 +1,7 @@
 """Claims on what the return of an absent task does to the encoder's pre-training (question 2 of the guide)."""
 
-from aura_study.claims.model import AtLeast, AtMost, Claim, Limit
+from aura_study.claims.model import Claim, Limit
+from aura_study.claims.rules import AtLeast, AtMost
 
 _LASTING = Limit(
     quantity="effect at the end of training",

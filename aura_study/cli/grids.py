@@ -64,6 +64,6 @@ def train(
         Console().print(tables.parameters("training"))
         return
     grid = Grid.of("training", parameter or [], read_grid_file(parameter_file) if parameter_file else None)
-    from aura_study.parallel.command import train_command  # imports torch: only for parameters that are right
+    from aura_study.cli.training import train_command  # imports torch: only for parameters that are right
 
     train_command(grid, folders_of(out), precision, checkpoint_every, cpu)

@@ -12,7 +12,7 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
     """Print the ledger of a run."""
     from rich.console import Console
 
-    from aura_study import ledger
+    from aura_study.runs import ledger
 
     content = ledger.read_claims(folders_of(run))
     if as_json:
@@ -23,9 +23,9 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
 
 def report(run: RunToRead = DEFAULT_RUN) -> None:
     """Rebuild the report of a run from its results alone."""
-    from aura_study import ledger
     from aura_study.report import build_report
-    from aura_study.study.lock import locked
+    from aura_study.runs import ledger
+    from aura_study.runs.lock import locked
 
     folders = folders_of(run)
     if not folders.results.is_dir():
@@ -53,7 +53,7 @@ def thin(
 ) -> None:
     """Keep some steps only of a finished run's trajectories, to pass it on; what was concluded from them stays."""
     from aura_study.report import build_report
-    from aura_study.study import thin as thinning
+    from aura_study.runs import thin as thinning
 
     folders = folders_of(run)
     count = thinning.thin(folders, every)

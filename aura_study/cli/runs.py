@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aura_study.cli.options import AsJson, Assignments, ParameterFile, RunName, end_like_an_interrupt, folders_of
-from aura_study.datasets import DEFAULT_DATASET
-from aura_study.parameters import DATA_MEANING, Data, Profile
+from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.runs.parameters import DATA_MEANING, Data, Profile
 
 if TYPE_CHECKING:
     from aura_study.study import Request
@@ -29,7 +29,7 @@ def run(
     """Run notebooks, then write ledger, manifest and report. What has not changed is not run again."""
     from rich.console import Console
 
-    from aura_study import ledger
+    from aura_study.runs import ledger
     from aura_study.study import run_study
 
     end_like_an_interrupt()

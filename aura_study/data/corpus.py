@@ -1,4 +1,4 @@
-"""Labelled texts of the four tasks, from the embedded generator or from AURA's public files."""
+"""Labelled texts of the four tasks."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,11 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-
-from aura_study.data.tasks import TASKS, task_order
-from aura_study.datasets import DATASETS, DEFAULT_DATASET, DatasetName
-
-Limits = Mapping[str, int] | int | None
 
 
 @dataclass(frozen=True)
@@ -65,48 +60,10 @@ class Corpus:
                 sha.update(np.ascontiguousarray(split.labels).tobytes())
         return sha.hexdigest()
 
-
-def load_corpus(
-    name: DatasetName = DEFAULT_DATASET,
-    seed: int = 0,
-    rows: Limits = None,
-    dev_rows: Limits = None,
-    *,
-    download: bool = False,
-) -> Corpus:
-    """Texts and labels of the four tasks.
-
-    Args:
-        name: one of `aura_study.datasets.DATASETS`: "embedded" (generated from ``seed``, no download), "aura" (the
-            public files, see `aura.load_aura`).
-        seed: of the generator, and of the choice of rows.
-        rows: most training rows to keep, for every task or by task name; a smaller limit keeps a subset of what a
-            larger one keeps. Without it, or for tasks it leaves out, the corpus's own sizes: for "embedded" AURA's
-            V10.2 mixture scaled down, for "aura" that mixture itself (SST-2's sentence release has only 6,920
-            training rows, where AURA took 20,000 of its phrases).
-        dev_rows: the same for the development rows.
-        download: whether missing files may be downloaded.
-
-    Raises:
-        ValueError: an unknown corpus or task, a limit below 1, or a file whose content is not what it should be.
-        FileNotFoundError: a file that is missing, if ``download`` is false.
-    """
-    limits, dev_limits = _limits(rows, "rows"), _limits(dev_rows, "dev_rows")
-    if name not in DATASETS:
-        raise ValueError(f"unknown corpus {name!r}; choose one of {', '.join(map(repr, DATASETS))}")
-    corpus = DATASETS[name].load(seed, download)
-    limits = {**DATASETS[name].rows, **limits}
-    return Corpus(
-        corpus.name, _limited(corpus.train, limits, seed), _limited(corpus.dev, dev_limits, seed), corpus.dropped
-    )
-
-
-def _limits(rows: Limits, what: str) -> dict[str, int]:
-    limits = {} if rows is None else dict(rows) if isinstance(rows, Mapping) else dict.fromkeys(TASKS, rows)
-    task_order(limits)
-    if bad := {task: limit for task, limit in limits.items() if limit < 1}:
-        raise ValueError(f"{what} must keep at least 1 row of each task, got {bad}")
-    return limits
+    def limited(self, rows: Mapping[str, int], dev_rows: Mapping[str, int], seed: int) -> "Corpus":
+        """At most so many rows of each task; a smaller limit keeps a subset of what a larger one keeps."""
+        train, dev = _limited(self.train, rows, seed), _limited(self.dev, dev_rows, seed)
+        return Corpus(self.name, train, dev, self.dropped)
 
 
 def _limited(splits: dict[str, TaskSplit], limits: Mapping[str, int], seed: int) -> dict[str, TaskSplit]:

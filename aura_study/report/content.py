@@ -7,15 +7,15 @@ from typing import Any
 
 import nbformat
 
-from aura_study import ledger
 from aura_study.claims import CLAIMS, Claim
 from aura_study.errors import StudyError
-from aura_study.fingerprint import digest_file
-from aura_study.ledger import FigureEntry, Ledger, Row, TableEntry
-from aura_study.manifest import Manifest, read_manifest
 from aura_study.paths import RunFolders
+from aura_study.runs import ledger
+from aura_study.runs.fingerprint import digest_file
+from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
+from aura_study.runs.manifest import Manifest, read_manifest
+from aura_study.runs.stamps import locate
 from aura_study.study.kernel import failed_path
-from aura_study.study.stamps import locate
 
 FAMILIES = {
     "F": "Focal loss",

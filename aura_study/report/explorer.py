@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from aura_study.dynamics.kernel import POLICIES
-from aura_study.experiments.aura_run import V10_2
-from aura_study.experiments.phase_diagram import BAND, PHASES, WARM_UP, PhaseParameters, practice
-from aura_study.figures.phases import PHASE_COLOURS
+from aura_study.experiments.aura_log.run import V10_2
+from aura_study.experiments.phase_diagram.figures import PHASE_COLOURS
+from aura_study.experiments.phase_diagram.maps import BAND, PHASES, WARM_UP, practice
+from aura_study.experiments.phase_diagram.parameters import PhaseParameters
 from aura_study.figures.style import POLICY_LABELS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 

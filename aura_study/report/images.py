@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from aura_study.fingerprint import digest
-from aura_study.ledger import FigureEntry
+from aura_study.runs.fingerprint import digest
+from aura_study.runs.ledger import FigureEntry
 
 SUFFIXES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
 DATA_URI = re.compile(r"data:(?P<type>[\w/+.-]+)(?P<options>(?:;[\w=-]+)*),(?P<content>.*)", re.DOTALL)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, RatioWithin
-from aura_study.ledger import Row, number
+from aura_study.runs.ledger import Row, number
 
 MARGIN = 0.08  # of the line, free at either end
 SMALLEST = 1e-9  # relative width below which there is nothing to see

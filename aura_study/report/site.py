@@ -11,10 +11,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from aura_study import ledger
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, by_section
-from aura_study.fingerprint import code_digest, digest
 from aura_study.paths import RunFolders
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
@@ -22,6 +20,8 @@ from aura_study.report.content import NotebookContent, RunContent, gather, input
 from aura_study.report.images import Pictures
 from aura_study.report.methods import DEVIATIONS, THREATS
 from aura_study.report.scale import scale
+from aura_study.runs import ledger
+from aura_study.runs.fingerprint import code_digest, digest
 from aura_study.study.display import duration
 
 HEADLINE_FIGURE = "sigma_trajectories"

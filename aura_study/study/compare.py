@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from rich.table import Table
 from rich.text import Text
 
-from aura_study import ledger
-from aura_study.manifest import Manifest, read_manifest
 from aura_study.paths import RunFolders
+from aura_study.runs import ledger
+from aura_study.runs.manifest import Manifest, read_manifest
 
 
 def compare_runs(first: RunFolders, second: RunFolders) -> Iterator[Table]:

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 
 from aura_study.claims import CLAIMS, Measurement
-from aura_study.fingerprint import digest_file
-from aura_study.ledger import Ledger, Row, read_one
-from aura_study.manifest import Manifest
 from aura_study.paths import RunFolders
+from aura_study.runs.fingerprint import digest_file
+from aura_study.runs.ledger import Ledger, Row, read_one
+from aura_study.runs.manifest import Manifest
 
 
 def contradictions(folders: RunFolders, ledger: Ledger, held: Manifest) -> Iterator[tuple[str, str]]:

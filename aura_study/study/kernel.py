@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aura_study.errors import StudyError
-from aura_study.outputs import write_atomically
+from aura_study.runs.outputs import write_atomically
 from aura_study.study.pool import Kernels
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"

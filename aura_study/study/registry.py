@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from aura_study.errors import StudyError, did_you_mean
-from aura_study.parameters import Parameters, Profile
 from aura_study.paths import notebooks_folder
+from aura_study.runs.parameters import Parameters, Profile
 
 Registry = Mapping[str, type[Parameters]]
 PROFILES: tuple[Profile, ...] = get_args(Profile)
@@ -42,11 +42,11 @@ def choose_notebooks(wanted: Sequence[str], folder: Path | None = None) -> list[
 
 
 def parameter_classes() -> dict[str, type[Parameters]]:
-    """Notebook name to parameter class: every subclass of `Parameters` declared in ``aura_study.experiments``."""
+    """Notebook name to parameter class: that in ``parameters.py`` of its folder in ``experiments``."""
     import aura_study.experiments as experiments
 
-    for module in pkgutil.iter_modules(experiments.__path__, f"{experiments.__name__}."):
-        importlib.import_module(module.name)
+    for folder in pkgutil.iter_modules(experiments.__path__, f"{experiments.__name__}."):
+        importlib.import_module(f"{folder.name}.parameters")
     return {cls.notebook: cls for cls in _subclasses(Parameters) if cls.__module__.startswith(experiments.__name__)}
 
 

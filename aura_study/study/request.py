@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from aura_study.datasets import DEFAULT_DATASET
+from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.errors import StudyError, did_you_mean
-from aura_study.manifest import Identity
-from aura_study.parameters import Data, Parameters, Profile
 from aura_study.paths import RunFolders, without_folders
+from aura_study.runs.manifest import Identity
+from aura_study.runs.parameters import Data, Parameters, Profile
+from aura_study.runs.summaries import is_summary
 from aura_study.study.registry import Registry, choose_notebooks, describe, parameters_of
-from aura_study.summaries import is_summary
 
 Overrides = dict[str, Any]
 

@@ -10,19 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from aura_study import manifest
 from aura_study.errors import StudyError
-from aura_study.fingerprint import fingerprint
-from aura_study.ledger import Ledger, write_claims
 from aura_study.paths import RunFolders, notebooks_folder, project_root, without_folders
-from aura_study.study.display import Display
-from aura_study.study.inputs import data_state
-from aura_study.study.kernel import NotebookFailed, execute, failed_path
-from aura_study.study.lock import locked
-from aura_study.study.pool import Kernels, run_side_by_side
-from aura_study.study.registry import notebook_names
-from aura_study.study.request import Request
-from aura_study.study.stamps import (
+from aura_study.runs import manifest
+from aura_study.runs.fingerprint import fingerprint
+from aura_study.runs.inputs import data_state
+from aura_study.runs.ledger import Ledger, write_claims
+from aura_study.runs.lock import locked
+from aura_study.runs.stamps import (
     Stamp,
     collect_outputs,
     read_stamp,
@@ -31,7 +26,12 @@ from aura_study.study.stamps import (
     stamp_path,
     write_stamp,
 )
-from aura_study.summaries import findings_digest, is_summary
+from aura_study.runs.summaries import findings_digest, is_summary
+from aura_study.study.display import Display
+from aura_study.study.kernel import NotebookFailed, execute, failed_path
+from aura_study.study.pool import Kernels, run_side_by_side
+from aura_study.study.registry import notebook_names
+from aura_study.study.request import Request
 
 LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb|\..+\.\d+\.partial")  # as our writers name them
 AT_ONCE = 2 if (os.cpu_count() or 1) > 1 else 1

@@ -23,15 +23,15 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from aura_study import manifest
-from aura_study.datasets import DATASETS, DEFAULT_DATASET
+from aura_study.data.registry import DATASETS, DEFAULT_DATASET
 from aura_study.errors import StudyError
-from aura_study.ledger import Evidence, Ledger, Row, read_claims
-from aura_study.parameters import Data, Parameters
 from aura_study.paths import RunFolders, notebooks_folder
-from aura_study.records import read_record
+from aura_study.runs import manifest
+from aura_study.runs.inputs import data_state
+from aura_study.runs.ledger import Evidence, Ledger, Row, read_claims
+from aura_study.runs.parameters import Data, Parameters
+from aura_study.runs.records import read_record
 from aura_study.study.consistency import contradictions
-from aura_study.study.inputs import data_state
 from aura_study.study.kernel import NotebookFailed
 from aura_study.study.registry import Registry, choose_notebooks
 from aura_study.study.request import Request

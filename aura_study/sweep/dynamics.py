@@ -8,10 +8,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from aura_study.dynamics import grid, simulate, trajectories
-from aura_study.jobs import Job, job_metadata, keep_table
 from aura_study.losses import ParameterizationName
+from aura_study.runs.jobs import Job, job_metadata, keep_table
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
-from aura_study.weighting import PolicyName
+from aura_study.training.weighting import PolicyName
 
 KEPT_STEPS = 500
 """Steps of a trajectory that its record keeps, about."""

@@ -23,7 +23,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from aura_study.errors import StudyError
-from aura_study.jobs import Job, is_finished, run_on_one_core
+from aura_study.runs.jobs import Job, is_finished, run_on_one_core
 
 Run = Callable[[Any, Path], Path]
 ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")

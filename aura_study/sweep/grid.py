@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from aura_study.errors import StudyError, did_you_mean
-from aura_study.jobs import Job
+from aura_study.runs.jobs import Job
 from aura_study.study.registry import allowed_values
 from aura_study.study.request import read_parameter_file
 from aura_study.sweep.kinds import Kind, kind_named

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from aura_study.errors import StudyError, did_you_mean
-from aura_study.experiments.training_runs import run_job
 from aura_study.sweep import dynamics, training
+from aura_study.training.runs import run_job
 
 
 @dataclass(frozen=True)

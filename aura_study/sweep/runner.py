@@ -13,15 +13,15 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from aura_study import manifest
 from aura_study.errors import StudyError
-from aura_study.jobs import is_finished, job_path
-from aura_study.outputs import write_atomically, write_json
 from aura_study.paths import RunFolders
-from aura_study.records import read_record
+from aura_study.runs import manifest
+from aura_study.runs.inputs import data_state
+from aura_study.runs.jobs import is_finished, job_path
+from aura_study.runs.lock import locked
+from aura_study.runs.outputs import write_atomically, write_json
+from aura_study.runs.records import read_record
 from aura_study.study.display import duration
-from aura_study.study.inputs import data_state
-from aura_study.study.lock import locked
 from aura_study.study.runner import remove_leftovers
 from aura_study.sweep.engines import Engine
 from aura_study.sweep.grid import Grid, Node

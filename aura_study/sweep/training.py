@@ -5,13 +5,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.data.tasks import TaskName
-from aura_study.datasets import DEFAULT_DATASET
-from aura_study.experiments.training_runs import Presence, PresenceName, TrainingJob
-from aura_study.jobs import job_metadata
-from aura_study.parameters import Data
-from aura_study.recording import read_trajectories
-from aura_study.training import TrainingSettings
+from aura_study.runs.jobs import job_metadata
+from aura_study.runs.parameters import Data
+from aura_study.training.loop import TrainingSettings
+from aura_study.training.recording import read_trajectories
+from aura_study.training.runs import Presence, PresenceName, TrainingJob
 
 
 class TrainingPoint(TrainingSettings):

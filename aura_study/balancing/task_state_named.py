@@ -1,0 +1,294 @@
+"""Keepers of the balancers whose state is more than tensors: DWA, FAMO, Nash-MTL, ExcessMTL."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aura_study.balancing.task_state import TABLE, Keeper, holds_tensors, pick, put, read
+
+
+class DWAKeeper(Keeper):
+    """Every task has a history of its own: an epoch in which it was never there does not enter it.
+
+    An epoch's average is taken over the calls in which the task was present. A task without two epochs of its own
+    counts at a ratio of 1, the paper's start; while no present task has two, the weights are all 1, as in TorchJD.
+    """
+
+    def __init__(self, balancer: Any) -> None:
+        super().__init__(balancer, {})
+        self.total = self.calls = self.older = self.newer = torch.empty(0)
+
+    def _sized(self, count: int, like: Tensor | None) -> None:
+        if len(self.total) != count and like is not None:
+            self.total, self.calls = like.new_zeros(count), like.new_zeros(count)
+            self.older, self.newer = like.new_full((count,), torch.nan), like.new_full((count,), torch.nan)
+
+    @contextmanager
+    def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
+        """TorchJD's DWA sees the present tasks' last two epochs."""
+        history: list[Tensor] = []
+        if len(self.total) == count:
+            older, newer = self.older[places], self.newer[places]
+            both = ~(older.isnan() | newer.isnan())
+            if both.any():
+                history = [torch.where(both, past, torch.ones_like(past)) for past in (older, newer)]
+        self.balancer._previous_averages = history
+        self.balancer._loss_sum, self.balancer._n_batches = None, 0
+        yield
+
+    def after_call(self, places: Tensor, values: Tensor) -> None:
+        """Add this call's losses to each present task's epoch."""
+        self.total[places] += values.detach().to(self.total)
+        self.calls[places] += 1
+
+    def prepare(self, count: int, like: Tensor) -> None:
+        """Make room for the tasks at the first call."""
+        self._sized(count, like.detach())
+
+    def step(self) -> None:
+        """End an epoch for the tasks that were there."""
+        seen = self.calls > 0
+        self.older = torch.where(seen, self.newer, self.older)
+        self.newer = torch.where(seen, self.total / self.calls.clamp_min(1), self.newer)
+        self.total, self.calls = torch.zeros_like(self.total), torch.zeros_like(self.calls)
+
+    def reset(self) -> None:
+        """Forget every epoch."""
+        self.balancer.reset()
+        self.total = self.calls = self.older = self.newer = torch.empty(0)
+
+    def convert(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Another device or precision."""
+        self.total, self.calls = change(self.total), change(self.calls)
+        self.older, self.newer = change(self.older), change(self.newer)
+
+    def state(self) -> dict[str, Tensor]:
+        """Sum and number of calls of the running epoch, averages of the last two."""
+        names = ("total", "calls", "older", "newer")
+        return {name: getattr(self, name).clone() for name in names if len(getattr(self, name))}
+
+
+class FAMOKeeper(Keeper):
+    """Every task's logit is a parameter of its own under one Adam, so that an absent one keeps its clock as well."""
+
+    def __init__(self, balancer: Any) -> None:
+        super().__init__(balancer, {"min_losses": (0,), "_prev_losses": (0,)}, blank={"_prev_losses": torch.nan})
+        self._fresh()
+
+    def _fresh(self) -> None:
+        start = self.balancer._w.detach()
+        self.logits = [nn.Parameter(value.clone()) for value in start]
+        self.adam = torch.optim.Adam(self.logits, lr=self.balancer.lr, weight_decay=self.balancer.weight_decay)
+        self.answered: Tensor | None = None
+
+    @contextmanager
+    def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
+        """TorchJD's FAMO sees the present tasks' logits."""
+        full = self.balancer._w
+        self.balancer._w = nn.Parameter(torch.stack([self.logits[place].detach() for place in places.tolist()]))
+        self.balancer._optimizer = _Spread(self, places)
+        try:
+            with super().narrowed(places, count):
+                yield
+        finally:
+            with torch.no_grad():
+                full.copy_(torch.stack([logit.detach() for logit in self.logits]))
+            self.balancer._w = full
+
+    def after_call(self, places: Tensor, values: Tensor) -> None:
+        """Remember who was there: the update must speak of the same tasks."""
+        self.answered = places.clone()
+
+    def update(self, values: Tensor, places: Tensor, count: int) -> None:
+        """One step of the present tasks' logits.
+
+        Raises:
+            ValueError: other tasks than in the call before.
+        """
+        if self.answered is None or not torch.equal(self.answered, places):
+            before = None if self.answered is None else self.answered.tolist()
+            raise ValueError(f"update needs the tasks of the call before it, {before}, got {places.tolist()}")
+        super().update(values, places, count)
+
+    def reset(self) -> None:
+        """Logits back to 0, Adam forgotten."""
+        self.balancer.reset()
+        self._fresh()
+
+    def convert(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Another device or precision."""
+        for logit in self.logits:
+            logit.data = change(logit.data)
+            moments = self.adam.state[logit]
+            moments.update({name: change(moments[name]) for name in ("exp_avg", "exp_avg_sq") if name in moments})
+
+    def state(self) -> dict[str, Tensor]:
+        """Logits with Adam's moments and clock."""
+        found = {"logits": torch.stack([logit.detach() for logit in self.logits])}
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            held = [self.adam.state[logit].get(name, torch.zeros(())) for logit in self.logits]
+            found[name] = torch.stack([value.to(found["logits"]) for value in held])
+        return found
+
+
+class _Spread:
+    """Stands in for FAMO's own Adam: hands each entry of the gradient to the task's own logit."""
+
+    def __init__(self, keeper: FAMOKeeper, places: Tensor) -> None:
+        self.keeper, self.places = keeper, places
+
+    def step(self) -> None:
+        gradient = self.keeper.balancer._w.grad
+        for place, entry in zip(self.places.tolist(), gradient, strict=True):
+            self.keeper.logits[place].grad = entry.clone()
+        self.keeper.adam.step()
+        self.keeper.adam.zero_grad()
+
+
+class NashKeeper(Keeper):
+    r"""Weights are kept per task; the convex programme, which has a fixed size, is kept per number of present tasks.
+
+    A single present task has nobody to bargain with, and TorchJD's code raises for it. Its equation
+    :math:`G\alpha = 1/\alpha` on the Gramian divided by its norm reads :math:`\alpha = 1/\alpha`: it gets a weight
+    of 1, and the clip to ``max_norm`` as always.
+    """
+
+    PROGRAMME = ("alpha_param", "prvs_alpha_param", "G_param", "normalization_factor_param", "phi_alpha", "prob")
+
+    def __init__(self, balancer: Any) -> None:
+        super().__init__(balancer, {})
+        self.programmes: dict[int, dict[str, Any]] = {}
+
+    def tasks(self) -> int | None:
+        """Number of tasks that the solver was made for."""
+        return int(self.balancer.n_tasks)
+
+    @contextmanager
+    def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
+        """TorchJD's Nash-MTL solves for the present tasks, from their own last weights."""
+        solver = self.balancer.weighting
+        full = solver.prvs_alpha
+        solver.n_tasks, solver.prvs_alpha = len(places), full[places.numpy()]
+        solver.init_gtg = np.eye(len(places))
+        if len(places) == 1:
+            pass  # no programme: see `call`
+        elif len(places) in self.programmes:
+            vars(solver).update(self.programmes[len(places)])
+        elif solver.step:
+            solver._init_optim_problem()
+        try:
+            yield
+            if len(places) > 1:
+                self.programmes[len(places)] = {name: getattr(solver, name) for name in self.PROGRAMME}
+            merged = full.astype(solver.prvs_alpha.dtype)
+            merged[places.numpy()] = solver.prvs_alpha
+            full = merged
+        finally:
+            solver.n_tasks, solver.prvs_alpha = count, full
+
+    def call(self, values: Sequence[Tensor]) -> Tensor:
+        """TorchJD's answer, or the closed form for a single task."""
+        (jacobian,) = values
+        solver = self.balancer.weighting
+        if len(jacobian) > 1:
+            return super().call(values)
+        solver.step += 1
+        solver.prvs_alpha = np.ones(1)
+        norm = float(jacobian.norm())
+        clip = solver.max_norm / norm if 0 < solver.max_norm < norm else 1.0
+        return jacobian[0] * clip
+
+    def reset(self) -> None:
+        """All weights back to 1."""
+        self.balancer.reset()
+        self.programmes = {}
+
+    def state(self) -> dict[str, Tensor]:
+        """Last weights."""
+        return {"weights": torch.from_numpy(self.balancer.weighting.prvs_alpha.copy())}
+
+
+class ExcessKeeper(Keeper):
+    """A task's first presence is its baseline, whenever it comes; the weights are shares of 1."""
+
+    BASELINE, SQUARES = "weighting._initial_w", "weighting._sq_grad_sum"
+    STABILISER, TINY = 1e-7, 1e-7  # TorchJD's constants in the baseline's division and under the root
+
+    def __init__(self, balancer: Any) -> None:
+        if balancer.n_warmup_steps:
+            raise ValueError(
+                f"PresentOnly keeps no warm-up statistics: n_warmup_steps must be 0, got {balancer.n_warmup_steps}"
+            )
+        axes = {"weighting._weights": (0,), self.SQUARES: (0,), "weighting._warmup_w_sum": (0,), self.BASELINE: (0,)}
+        super().__init__(
+            balancer,
+            axes,
+            shares={"weighting._weights": False},
+            blank={self.BASELINE: torch.nan},
+            key="weighting._state_key",
+        )
+        self.newcomers: Tensor | None = None
+
+    @contextmanager
+    def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
+        """As for the others, after marking the present tasks that have no baseline yet."""
+        weighting = self.balancer.weighting
+        held = weighting._initial_w
+        self.newcomers = None
+        if held is not None and held[places].isnan().any():
+            self.newcomers = places[held[places].isnan()]
+            # The code divides by the baseline: one that amounts to 1 leaves a newcomer's first excess as it is.
+            weighting._initial_w = put(held, held.new_tensor(1 - self.STABILISER), (0,), self.newcomers)
+        try:
+            with super().narrowed(places, count):
+                yield
+        except BaseException:
+            weighting._initial_w = held
+            raise
+
+    def after_call(self, places: Tensor, values: Tensor) -> None:
+        """A newcomer's first excess risk is its baseline."""
+        if self.newcomers is not None:
+            weighting = self.balancer.weighting
+            chosen = torch.isin(places, self.newcomers)
+            squares = values.detach()[chosen].square()
+            spread = (pick(read(self.balancer, self.SQUARES), (0,), self.newcomers) + self.TINY).sqrt()
+            weighting._initial_w = put(weighting._initial_w, (squares / spread).sum(1), (0,), self.newcomers)
+
+
+NAMED: Mapping[tuple[str, str], type[Any]] = {
+    ("torchjd.scalarization", "DWA"): DWAKeeper,
+    ("torchjd.scalarization", "FAMO"): FAMOKeeper,
+    ("torchjd.aggregation", "NashMTL"): NashKeeper,
+    ("torchjd.aggregation", "ExcessMTL"): ExcessKeeper,
+}
+
+
+def keeper_of(balancer: Any, state: Mapping[str, Any] | None) -> Keeper:
+    """The keeper for ``balancer``: as ``state`` says, as its class says, or as this project knows its class.
+
+    Raises:
+        TypeError: a balancer with tensors of which nobody says whether they belong to tasks.
+    """
+    if state is not None:
+        return Keeper(balancer, state)
+    if (declared := getattr(balancer, "task_state", None)) is not None:
+        return Keeper(balancer, declared, getattr(balancer, "task_shares", None), getattr(balancer, "task_blank", None))
+    for kind in type(balancer).__mro__:
+        package = ".".join(kind.__module__.split(".")[:2])
+        if (package, kind.__name__) in NAMED:
+            keeper: Keeper = NAMED[package, kind.__name__](balancer)
+            return keeper
+        if kind.__name__ in TABLE.get(package, {}):
+            return Keeper(balancer, **copy.deepcopy(dict(TABLE[package][kind.__name__])))
+    if held := holds_tensors(balancer):
+        raise TypeError(
+            f"{type(balancer).__name__} holds {', '.join(held)}: say which axes run over the tasks, as in "
+            f"PresentOnly(balancer, state={{{held[0]!r}: (0,)}}), or state={{}} if none does"
+        )
+    return Keeper(balancer, {})

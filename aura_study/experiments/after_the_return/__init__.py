@@ -1,0 +1,1 @@
+"""Notebook 12, what follows the return of an absent task."""

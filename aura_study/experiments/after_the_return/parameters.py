@@ -1,0 +1,117 @@
+"""Parameters of notebook 12, and the arms that it compares."""
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.data.tasks import TaskName
+from aura_study.experiments.after_the_return.watch import ReturnJob
+from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.training.loop import OptimizerName, TrainingSettings
+from aura_study.training.runs import Presence
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One optimiser, with or without clipping of the model's gradient."""
+
+    name: str
+    optimizer: OptimizerName
+    clipped: bool
+
+
+ARMS = (
+    Arm("AdamW", "adamw", False),
+    Arm("AdamW, clipped", "adamw", True),
+    Arm("SGD", "sgd", False),
+    Arm("SGD, clipped", "sgd", True),
+)
+
+
+class AfterTheReturnParameters(Parameters):
+    """Parameters of notebook ``12_after_the_return``."""
+
+    notebook = "12_after_the_return"
+    profiles = {
+        "smoke": {
+            "seed_count": 1,
+            "before": 5,
+            "absent_steps": 8,
+            "after": 6,
+            "short_steps": 2,
+            "short_after": 4,
+            "lr_sigma": 0.3,
+            "rows": 200,
+            "dev_rows": 16,
+            "workers": 1,
+        },
+        "full": {
+            "seed_count": 5,
+            "before": 100,
+            "absent_steps": 60,
+            "after": 200,
+            "short_steps": 12,
+            "short_after": 60,
+            "lr_sigma": 0.05,
+            "batch_size": 16,
+            "dev_rows": 300,
+        },
+    }
+
+    data: Data = DEFAULT_DATASET
+    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    absent: TaskName = Field("reporting", description="task that goes absent and returns")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
+    before: int = Field(10, ge=2, description="steps before the absence")
+    absent_steps: int = Field(48, ge=1, description="steps of the long absence")
+    after: int = Field(52, ge=4, description="steps after the return from the long absence")
+    short_steps: int = Field(12, ge=1, description="steps of the short absence")
+    short_after: int = Field(16, ge=4, description="steps after the return from the short absence")
+    lr_sigma: float = Field(0.075, gt=0, le=1, description="learning rate of sigma")
+    lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
+    lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
+    clip_norm: float = Field(1.0, gt=0, description="bound on the model's gradient norm in the clipped arms")
+    batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int | None = Field(50, ge=16, description="most development rows per task, for the scores")
+    workers: Workers = 0
+
+    @property
+    def checkpoints(self) -> dict[str, int]:
+        """Steps after which a run through the long absence is scored, by name."""
+        back = self.before + self.absent_steps
+        return {"soon after": back + self.after // 10, "end": back + self.after - 1}
+
+    def length(self, stretch: str) -> tuple[int, int]:
+        """Absent steps and steps after the return, of the ``long`` or the ``short`` absence."""
+        return (self.absent_steps, self.after) if stretch == "long" else (self.short_steps, self.short_after)
+
+    def job(self, arm: Arm, stretch: str, policy: str, seed: int) -> ReturnJob:
+        """One run."""
+        absent, after = self.length(stretch)
+        back = self.before + absent
+        rate = self.lr_adamw if arm.optimizer == "adamw" else self.lr_sgd
+        settings = TrainingSettings.model_validate(
+            {
+                "policy": policy,
+                "seed": seed,
+                "steps": back + after,
+                "accumulation": 1,
+                "optimizer": arm.optimizer,
+                "lr_encoder": rate,
+                "lr_heads": rate,
+                "lr_sigma": self.lr_sigma,
+                "weight_decay_sigma": 0.0,
+                "schedule": "constant",
+                "clip_norm": self.clip_norm if arm.clipped else None,
+            }
+        )
+        return ReturnJob(
+            name=f"return-{stretch}-{arm.name.lower().replace(', ', '-')}-{policy}-seed{seed}",
+            presence=Presence(schedule="stretch", absent=self.absent, start=self.before, stop=back),
+            settings=settings,
+            checkpoints=tuple(self.checkpoints.values()) if stretch == "long" else (),
+            **self.model_dump(include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size"}),
+        )

@@ -1,0 +1,274 @@
+"""What the runs of `after_the_return` show, table by table: the spike, the ways back, the encoder, the damage."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from aura_study.claims.statistics import mean_interval
+from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
+from aura_study.experiments.after_the_return.runs import FORM, OPTIMIZERS, log_weight_ratio
+from aura_study.theory.driven import driven_path
+from aura_study.theory.fixed_points import fixed_point
+from aura_study.theory.optimizers import Adam
+from aura_study.theory.poisoning import chance_shrinkage, clipped_part, shrinkage, spike_parts
+from aura_study.theory.recovery import return_step
+
+BAND = 2.0
+"""Factor within which a weight counts as back, as in the phase diagrams."""
+OFF = 0.1
+"""A task whose weight is below this share of its weight before the absence is switched off."""
+
+
+def by_arm(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Means over seeds of some columns, by arm and, where the table has both, by absence."""
+    keys = [key for key in ("absence", "arm") if key in table]
+    return table.groupby(keys, sort=False)[list(columns)].mean().reset_index()
+
+
+def unmasked(runs: pd.DataFrame, stretch: str = "long") -> list[tuple[str, int, pd.DataFrame]]:
+    """Arm, seed and rows of every run of V10.1 through that absence."""
+    chosen = runs[(runs["policy"] == "unmasked") & (runs["stretch"] == stretch)]
+    groups = chosen.groupby(["arm", "seed"], sort=False)
+    return [(run["arm"].iloc[0], int(run["seed"].iloc[0]), run) for _, run in groups]
+
+
+def spikes(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
+    """The first step back, by arm and seed: weight and encoder gradient of V10.1 over V10.2's, and the prediction.
+
+    ``predicted_ratio`` comes from the losses before the absence alone; ``others_identical``: all other tasks' losses
+    are equal bit for bit in both runs, up to and including that step.
+    """
+    twins = dict(iter(runs[runs["policy"] == "masked"].groupby(["arm", "stretch", "seed"])))
+    rows = []
+    for arm, seed, run in unmasked(runs):
+        twin = twins[arm, "long", seed]
+        here, there = run[run["since"] == 0].iloc[0], twin[twin["since"] == 0].iloc[0]
+        ratio = float(here["predicted_weight"] / there["predicted_weight"])
+        gradient = float(here["pull_norm"] / there["pull_norm"])
+        same = run["others_loss"].to_numpy() == twin["others_loss"].to_numpy()
+        rows.append(
+            {
+                "arm": arm,
+                "seed": seed,
+                "phantom_number": p.lr_sigma * p.absent_steps,
+                "weight_ratio": float(here["weight"] / there["weight"]),
+                "gradient_ratio": gradient,
+                "predicted_ratio": ratio,
+                "gradient_over_predicted": gradient / ratio,
+                "others_identical": bool(same[run["since"] <= 0].all()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
+    """Steps until V10.1's weight is back at its twin's, by absence, arm and seed; NaN where the run ended first.
+
+    ``back`` within a factor 2 and ``back_10`` within 10 %, for the first time; ``seen``, steps that were watched;
+    ``over_absence``, ``back`` (or ``seen``, as the least it can be) over the absent steps; ``predicted`` the same, from
+    the twin's losses. Where the two differ, the return has changed the losses: ``loss_ratio``, the task's mean loss
+    since then over the twin's; ``replay_error``, log sigma less the recursion's on the run's own losses, at most.
+    """
+    rows = []
+    for stretch in ("long", "short"):
+        absent, seen = p.length(stretch)
+        for arm, seed, run in unmasked(runs, stretch):
+            after = run[run["since"] >= 0]
+            measured, theory = log_weight_ratio(after), log_weight_ratio(after, "predicted_theta")
+            back = _first(np.abs(measured) <= np.log(BAND))
+            said = _first(np.abs(theory) <= np.log(BAND))
+            replay = driven_path(FORM, 0.0, run["loss"], p.lr_sigma, OPTIMIZERS[run["optimizer"].iloc[0]])[:-1]
+            rows.append(
+                {
+                    "absence": stretch,
+                    "arm": arm,
+                    "seed": seed,
+                    "phantom_number": p.lr_sigma * absent,
+                    "absent_steps": absent,
+                    "back": back,
+                    "back_10": _first(np.abs(measured) <= np.log(1.1)),
+                    "seen": seen,
+                    "over_absence": min(back, seen) / absent if back == back else seen / absent,
+                    "predicted": min(said, seen) / absent if said == said else seen / absent,
+                    "loss_ratio": float(after["loss"].mean() / after["twin_loss"].mean()),
+                    "replay_error": float(np.abs(replay - run["theta"]).max()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _first(true: np.ndarray) -> float:
+    """Index of the first True; NaN if there is none."""
+    return float(true.argmax()) if true.any() else np.nan
+
+
+def whiplash(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
+    """SGD's first step with the task back, by absence, arm and seed.
+
+    ``strength`` is eta exp(2 Lambda); ``landed``, log sigma after the step less the twin's, which had no absence to
+    suffer from; ``predicted``, the same from theory and the twin's loss at that step; ``mean_field``, at a loss without
+    noise, eta (exp(2 Lambda) - 1) - Lambda; ``off``, steps with a weight below a tenth of that before the absence, up
+    to ``seen``; ``off_predicted``, the same from the twin's losses.
+    """
+    rows = []
+    for stretch in ("long", "short"):
+        absent, seen = p.length(stretch)
+        lam = p.lr_sigma * absent
+        for arm, seed, run in unmasked(runs[runs["optimizer"] == "sgd"], stretch):
+            first, second = run[run["since"] == 0].iloc[0], run[run["since"] == 1].iloc[0]
+            aim, theta, loss = (float(first[name]) for name in ("twin_theta", "predicted_theta", "twin_loss"))
+            limit = run["theta"][run["since"] == -absent].item() - np.log(OFF) / 2
+            after = run[run["since"] > 0]
+            rows.append(
+                {
+                    "absence": stretch,
+                    "arm": arm,
+                    "seed": seed,
+                    "strength": p.lr_sigma * np.exp(2 * lam),
+                    "landed": float(second["theta"]) - aim,
+                    "predicted": float(return_step(FORM, theta, p.lr_sigma, loss) + fixed_point(FORM, loss)) - aim,
+                    "mean_field": p.lr_sigma * (np.exp(2 * lam) - 1) - lam,
+                    "off": int((after["theta"] > limit).sum()),
+                    "off_predicted": int((after["predicted_theta"] > limit).sum()),
+                    "seen": seen,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def shrinkages(
+    runs: pd.DataFrame, classes: Mapping[tuple[str, int], pd.DataFrame], p: AfterTheReturnParameters
+) -> pd.DataFrame:
+    """V10.1 under AdamW at every step since the return: what is left of the other tasks' encoder updates.
+
+    Theory takes the size of the task's proper gradient at each step (rho) from the twin, and its mean square on each
+    parameter.
+
+    Columns: ``left_by_v``, their updates' norm over that which the same gradients would have through the v of a
+    properly weighted task; ``predicted``, the closed form from the predicted weight ratios (``ratio``) and the twin's
+    gradients, for a spike that is not clipped; ``left_in_layers`` and ``predicted_in_layers``, the same without the
+    embeddings, whose rows of other texts' tokens the returning task never touches; ``left``, their updates' norm over
+    the proper one, through v and clipping together; ``share``, of the whole update.
+    """
+    frames = []
+    masked = runs[(runs["policy"] == "masked") & (runs["stretch"] == "long") & (runs["since"] >= 0)]
+    for arm, seed, run in unmasked(runs[runs["optimizer"] == "adamw"]):
+        after = run[run["since"] >= 0]
+        twin = masked[(masked["arm"] == arm) & (masked["seed"] == seed)]
+        sizes = (twin["pull_norm"] ** 2 / (twin["pull_norm"] ** 2).mean()).to_numpy()
+        ratios = np.exp(log_weight_ratio(after, "predicted_theta"))
+        told = classes[arm, seed]
+        parts = spike_parts(ratios, p.before + p.absent_steps, Adam(), sizes)
+        all_, layers = (
+            np.full(len(after), np.nan) if after["clipped"].any() else chance_shrinkage(parts, told["q"], told[held])
+            for held in ("shares", "layer_shares")
+        )
+        frames.append(
+            pd.DataFrame(
+                {
+                    "arm": arm,
+                    "clipped": after["clipped"],
+                    "seed": seed,
+                    "since": after["since"],
+                    "ratio": ratios,
+                    "kappa": parts.sum(1),
+                    "left_by_v": after["left_by_v"],
+                    "predicted": all_,
+                    "left_in_layers": after["left_in_layers"],
+                    "predicted_in_layers": layers,
+                    "left": after["others_update"] / after["others_proper"],
+                    "share": after["others_share"],
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def late(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `shrinkages`: geometric means over the second half of the steps since the return, by arm and seed."""
+    half = table[table["since"] >= table["since"].max() / 2]
+    numbers = ["left_by_v", "predicted", "left_in_layers", "predicted_in_layers", "left", "share"]
+    logs = half.assign(**{name: np.log(half[name].clip(lower=1e-12)) for name in numbers})
+    means = logs.groupby(["arm", "clipped", "seed"], sort=False)[numbers].mean()
+    return np.exp(means).reset_index()
+
+
+def fading(
+    table: pd.DataFrame, classes: Mapping[tuple[str, int], pd.DataFrame], p: AfterTheReturnParameters
+) -> pd.DataFrame:
+    """How long the poisoning of the layers lasts, by seed, without clipping: at the run's end, and beyond by theory.
+
+    ``left_at_end`` over the last tenth of the steps, measured and predicted; ``steps_to_half``, ``steps_to_90``: since
+    the return, until the others' updates of the layers have that size again if the weight is proper from the run's end
+    on, from the mean form; ``memory``, 1/(1-b2).
+    """
+    rows = []
+    b2 = Adam().beta2
+    for (arm, seed), told in classes.items():
+        run = table[(table["arm"] == arm) & (table["seed"] == seed) & ~table["clipped"]]
+        if run.empty:
+            continue
+        last = run[run["since"] >= 0.9 * run["since"].max()]
+        row = {
+            "seed": seed,
+            "left_at_end": float(np.exp(np.log(last["left_in_layers"]).mean())),
+            "left_at_end_predicted": float(np.exp(np.log(last["predicted_in_layers"]).mean())),
+        }
+        end = run.iloc[-1]
+        made, ahead = p.before + p.absent_steps + end["since"] + 1, np.arange(0, 20_000, 20)
+        kappa = end["kappa"] * b2**ahead * (1 - b2**made) / (1 - b2 ** (made + ahead))
+        left = shrinkage(kappa, told["q"], told["layer_shares"])
+        for name, size in (("steps_to_half", 0.5), ("steps_to_90", 0.9)):
+            row[name] = float(end["since"] + 1 + ahead[(left >= size).argmax()])
+        rows.append(row | {"memory": 1 / (1 - b2)})
+    return pd.DataFrame(rows)
+
+
+def clippings(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
+    """What clipping leaves of all gradients at the first step back, over what it would with the proper weight.
+
+    Columns: arm, seed, ``kept`` and ``kept_proper`` (factors), ``measured``, their ratio, and ``predicted``, from the
+    twin's norms and the predicted weight.
+    """
+    rows = []
+    masked = runs[(runs["policy"] == "masked") & (runs["since"] == 0) & (runs["stretch"] == "long")]
+    for arm, seed, run in unmasked(runs[runs["clipped"]]):
+        first = run[run["since"] == 0].iloc[0]
+        twin = masked[(masked["arm"] == arm) & (masked["seed"] == seed)].iloc[0]
+        ratio = first["predicted_weight"] / twin["weight"]
+        rows.append(
+            {
+                "arm": arm,
+                "seed": seed,
+                "kept": first["kept"],
+                "kept_proper": twin["kept"],
+                "measured": first["kept"] / twin["kept"],
+                "predicted": float(clipped_part(twin["others_all"], twin["proper_all"], ratio, p.clip_norm)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def damages(runs: pd.DataFrame, scores: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
+    """What the return costs: V10.1 less V10.2, paired over seeds, by arm, with 95 % intervals.
+
+    ``others' loss``: sum of the other tasks' training losses, mean over the steps since the return; ``macro-F1``: of
+    each task at each checkpoint.
+    """
+    chosen = runs[(runs["stretch"] == "long") & (runs["since"] > 0)]
+    means = chosen.groupby(["arm", "seed", "policy"], sort=False)["others_loss"].mean().unstack("policy")
+    told = [(str(arm), "others' loss", "since the return", pair) for arm, pair in means.groupby("arm", sort=False)]
+    wide = scores.pivot(index=["arm", "task", "checkpoint", "seed"], columns="policy", values="macro_f1")
+    told += [
+        (str(arm), f"macro-F1 of {task}", str(when), pair)
+        for (arm, task, when), pair in wide.groupby(["arm", "task", "checkpoint"], sort=False)
+    ]
+    rows = []
+    for arm, quantity, when, pair in told:
+        found = mean_interval(pair["unmasked"] - pair["masked"])
+        levels = {"V10.2": pair["masked"].mean(), "V10.1": pair["unmasked"].mean()}
+        row = {"arm": arm, "quantity": quantity, "when": when, **levels, "difference": found.mean}
+        rows.append(row | {"low": found.low, "high": found.high, "seeds": found.count})
+    order = {name: place for place, name in enumerate(dict.fromkeys(runs["arm"]))}
+    return pd.DataFrame(rows).sort_values("arm", key=lambda arm: arm.map(order), kind="stable", ignore_index=True)

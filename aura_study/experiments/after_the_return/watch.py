@@ -1,0 +1,204 @@
+r"""One training run with its returning task's gradient kept apart from the others', step by step.
+
+Adam's first moment is linear in the gradients, so the encoder's update splits exactly: :math:`u = u_r + u_o` with
+:math:`u_k = \eta\,\hat m_k / (\sqrt{\hat v} + \epsilon)`, the returning task's and the others' moments being filtered
+apart. The second moment does not split. What the spike does to it is measured against a second one, kept beside it on
+the very same gradients, in which the task came back with its *proper* weight: the one that the mask would have left.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import model_validator
+from torch import Tensor
+
+from aura_study.data.tokenization import TokenizedSplit
+from aura_study.experiments.after_the_return.split_weighting import SplitWeighting, flat
+from aura_study.runs.jobs import keep_table
+from aura_study.training.loop import TrainingSettings, train
+from aura_study.training.model import AuraModel
+from aura_study.training.runs import TrainingJob, build_model, job_batches, prepare
+from aura_study.training.scores import macro_f1
+
+CLASSES = 80
+"""Classes of `Memory.classes`, even in log q."""
+
+
+class ReturnJob(TrainingJob):
+    """A training run through an absence, with development scores after some steps; one micro-batch a step."""
+
+    code = ("import aura_study.experiments.after_the_return.watch",)
+
+    checkpoints: tuple[int, ...] = ()
+    """Steps after which the model is scored."""
+
+    @model_validator(mode="after")
+    def _one_batch_a_step(self) -> "ReturnJob":
+        if self.settings.accumulation != 1:
+            raise ValueError(f"a run that keeps gradients apart takes accumulation 1, got {self.settings.accumulation}")
+        return self
+
+
+class Memory:
+    """Adam's moments of the encoder with the returning task apart, and those it would have with its proper weight.
+
+    Args:
+        m, v: the optimiser's moments before the return, ``(parameters,)``.
+        steps: that it has made.
+        betas, epsilon: its settings.
+        embedded: how many of the parameters, the first ones, are embeddings: rows that one text touches and another
+            does not. The rest, the *layers*, are touched by every text.
+
+    The task's part of m is taken as 0 at the return: exact to beta1 to the power of the absence.
+    """
+
+    def __init__(
+        self, m: Tensor, v: Tensor, steps: int, betas: tuple[float, float], epsilon: float, embedded: int = 0
+    ) -> None:
+        self.betas, self.epsilon, self.embedded = betas, epsilon, embedded
+        self.steps, self.since_return = steps, 0
+        self.m_task = torch.zeros_like(m)
+        self.m_others, self.m_others_proper = m.clone(), m.clone()
+        self.v, self.v_proper = v.clone(), v.clone()
+        self._pull_squares, self._others_squares = torch.zeros_like(v), torch.zeros_like(v)
+
+    def add(self, others: Tensor, task: Tensor, proper: Tensor, kept: float, kept_proper: float) -> dict[str, float]:
+        """Add one step's gradients and say what the others' part of the update is, in units of the learning rate.
+
+        Args:
+            others, task, proper: gradients of the others, of the task, and of the task with its proper weight.
+            kept, kept_proper: what clipping leaves of the sum with ``task``, and with ``proper``.
+
+        Returns ``others_update`` and ``others_proper``, norms of the others' part as it is and as it would be with the
+        proper weight; ``others_share``, its projection on the whole update over that update's norm; ``left_by_v``, norm
+        of their part over that of the same m through the proper v; ``left_in_layers``, the same without embeddings.
+        """
+        b1, b2 = self.betas
+        self.steps, self.since_return = self.steps + 1, self.since_return + 1
+        self.m_task.lerp_(kept * task, 1 - b1)
+        self.m_others.lerp_(kept * others, 1 - b1)
+        self.m_others_proper.lerp_(kept_proper * others, 1 - b1)
+        self.v.lerp_((kept * (others + task)).square(), 1 - b2)
+        self.v_proper.lerp_((kept_proper * (others + proper)).square(), 1 - b2)
+        scale, root, root_proper = 1 / (1 - b1**self.steps), self._root(self.v), self._root(self.v_proper)
+        part, whole = scale * self.m_others / root, scale * (self.m_others + self.m_task) / root
+        part_proper, through_proper = scale * self.m_others_proper / root_proper, scale * self.m_others / root_proper
+        layers = slice(self.embedded, None)
+        self._pull_squares += (kept_proper * proper).square()
+        self._others_squares += part_proper.square()
+        return {
+            "others_update": part.norm().item(),
+            "others_proper": part_proper.norm().item(),
+            "others_share": _projection(part, whole),
+            "left_by_v": (part.norm() / through_proper.norm()).item(),
+            "left_in_layers": (part[layers].norm() / through_proper[layers].norm()).item(),
+        }
+
+    def _root(self, v: Tensor) -> Tensor:
+        return (v / (1 - self.betas[1] ** self.steps)).sqrt() + self.epsilon
+
+    def classes(self) -> dict[str, list[float]]:
+        """Distribution of q, the task's mean squared proper gradient since its return over v.
+
+        ``q`` of each class, and what it holds: ``shares``, of all parameters, ``layer_shares``, of the layers. A
+        parameter counts by the others' squared proper updates of it.
+        """
+        edges = np.geomspace(0.99e-8, 1.01e8, CLASSES + 1)
+        told = {"q": np.sqrt(edges[1:] * edges[:-1]).tolist()}
+        for name, chosen in (("shares", slice(None)), ("layer_shares", slice(self.embedded, None))):
+            weights = self._others_squares[chosen]
+            v = (self.v_proper[chosen] / (1 - self.betas[1] ** self.steps))[weights > 0]
+            q = (self._pull_squares[chosen][weights > 0] / self.since_return / v).clamp(1e-8, 1e8)
+            held, _ = np.histogram(q.cpu().numpy(), edges, weights=weights[weights > 0].double().cpu().numpy())
+            told[name] = (held / held.sum()).tolist()
+        return told
+
+
+def _projection(part: Tensor, whole: Tensor) -> float:
+    return (part @ whole / (whole @ whole)).item()
+
+
+class ReturnWatch:
+    """Observer of a run with a `SplitWeighting`: fills its rows, keeps `Memory` under Adam, scores at checkpoints.
+
+    Columns that it adds, from the return on: ``pull_norm`` and ``others_norm``, encoder gradients of the task and of
+    the others, before clipping; ``proper_all`` and ``others_all``, the same with the heads and at the task's proper
+    weight; ``kept`` and ``kept_proper``, what clipping leaves; and what `Memory.add` returns. Under SGD an update is
+    the clipped gradient, and v leaves all.
+    """
+
+    def __init__(
+        self,
+        weighting: SplitWeighting,
+        settings: TrainingSettings,
+        dev: Mapping[str, TokenizedSplit],
+        checkpoints: Sequence[int] = (),
+    ) -> None:
+        self.weighting, self.settings = weighting, settings
+        self.dev, self.checkpoints = dev, checkpoints
+        self.memory: Memory | None = None
+        self.scores: dict[int, dict[str, float]] = {}
+
+    def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Take the step's gradients apart, from the return on."""
+        split = self.weighting
+        if split.pull is None:
+            return
+        size = sum(parameter.numel() for parameter in model.encoder.parameters())
+        pull, others = split.pull[:size], split.others[:size]
+        task, proper = split.weight * pull, split.proper_weight * pull
+        heads = split.others[size:].norm().item(), split.pull[size:].norm().item()
+        kept = self._kept(others + task, heads[0], split.weight * heads[1])
+        kept_proper = self._kept(others + proper, heads[0], split.proper_weight * heads[1])
+        row = {
+            "pull_norm": task.norm().item(),
+            "others_norm": others.norm().item(),
+            "proper_all": split.proper_weight * split.pull.norm().item(),
+            "others_all": split.others.norm().item(),
+            "kept": kept,
+            "kept_proper": kept_proper,
+        }
+        if self.settings.optimizer == "adamw":
+            if self.memory is None:
+                self.memory = _memory(model, optimizer)
+            row |= self.memory.add(others, task, proper, kept, kept_proper)
+        else:
+            norm = row["others_norm"]
+            row |= {"others_update": kept * norm, "others_proper": kept_proper * norm}
+            row |= {"others_share": _projection(others, others + task), "left_by_v": 1.0, "left_in_layers": 1.0}
+        split.rows[-1] |= row
+
+    def _kept(self, encoder: Tensor, *heads: float) -> float:
+        """What clipping leaves of a gradient, as ``torch.nn.utils.clip_grad_norm_`` does it."""
+        bound = self.settings.clip_norm
+        return (
+            1.0 if bound is None else min(1.0, bound / (float(np.hypot.reduce([encoder.norm().item(), *heads])) + 1e-6))
+        )
+
+    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Score the model on the development texts at a checkpoint."""
+        if step in self.checkpoints:
+            self.scores[step] = macro_f1(model, self.dev)
+
+
+def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:
+    states = [optimizer.state[parameter] for parameter in model.encoder.parameters()]
+    group = optimizer.param_groups[0]
+    m, v = (flat([state[name] for state in states]) for name in ("exp_avg", "exp_avg_sq"))
+    named = model.encoder.named_parameters()
+    embedded = sum(parameter.numel() for name, parameter in named if name.startswith("embeddings."))
+    return Memory(m, v, int(states[0]["step"]), group["betas"], group["eps"], embedded)
+
+
+def run_return(job: ReturnJob, folder: Path) -> Path:
+    """Train one job; its table has a row per step, its metadata the development scores and the classes of q."""
+    prepared = prepare(job)
+    model = build_model(job, prepared)
+    split = SplitWeighting(job.settings, job.presence.absent, next(model.parameters()).device)
+    watch = ReturnWatch(split, job.settings, prepared.dev, job.checkpoints)
+    train(model, job_batches(job, prepared), job.settings, weighting=split, observer=watch)
+    classes = watch.memory.classes() if watch.memory is not None else None
+    return keep_table(job, pd.DataFrame(split.rows), folder, dev=watch.scores, classes=classes)

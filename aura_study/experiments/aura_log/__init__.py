@@ -1,0 +1,1 @@
+"""Notebook 07, AURA's own run, predicted from its log."""

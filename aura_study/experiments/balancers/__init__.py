@@ -1,0 +1,1 @@
+"""Notebook 15, published balancers and a task that is missing."""

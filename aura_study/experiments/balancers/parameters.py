@@ -1,0 +1,59 @@
+"""Parameters of notebook 15."""
+
+from pydantic import Field, field_validator
+
+from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.experiments.balancers.problems import sizes
+from aura_study.runs.parameters import Data, Parameters, Workers
+
+
+class FamilyParameters(Parameters):
+    """Parameters of notebook ``15_balancers``."""
+
+    notebook = "15_balancers"
+    profiles = {
+        "smoke": {"problem_sizes": "3/1", "problems": 1, "away": 6, "cure_sizes": "4/2", "cure_steps": 3}
+        | {"model_seeds": 1, "model_before": 2, "model_absent": 5, "model_back": 2, "model_epoch": 2}
+        | {"rows": 200, "dev_rows": 16, "workers": 1},
+        "full": {
+            "problem_sizes": "2/1, 4/1, 8/1, 8/5, 16/15, 32/8, 64/8",
+            "away": 24,
+            "problems": 4,
+            "cure_steps": 10,
+            "cure_sizes": "2/1, 4/2, 8/5, 16/15",
+            "model_seeds": 5,
+            "model_before": 20,
+            "model_absent": 40,
+            "model_back": 20,
+            "mixed_steps": 50,
+            "dev_rows": 300,
+        },
+    }
+
+    problem_sizes: str = Field("2/1, 4/1, 8/5, 32/8", description="tasks/absent of the problems with random gradients")
+    problems: int = Field(3, ge=1, le=100, description="random problems of each kind and size (one above 16 tasks)")
+    away: int = Field(12, ge=5, le=1000, description="steps of the stretch on the layer that is trained")
+    balancer_lr: float = Field(0.1, gt=0, le=1, description="learning rate of what a balancer learns, Adam")
+    cure_sizes: str = Field("4/2, 8/5", description="tasks/absent of the problems that the cure is tried on")
+    cure_steps: int = Field(6, ge=2, le=1000, description="steps of each trial of the cure")
+    seed: int = Field(0, ge=0, description="first seed")
+    data: Data = DEFAULT_DATASET
+    model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model's runs")
+    model_before: int = Field(5, ge=1, description="steps of the AURA model before reporting goes away")
+    model_absent: int = Field(15, ge=5, description="steps that it is away")
+    model_back: int = Field(5, ge=1, description="steps after its return")
+    mixed_steps: int = Field(0, ge=0, description="steps of the runs that leave presence to chance; 0 leaves them out")
+    model_epoch: int = Field(5, ge=1, description="steps of DWA's epoch on the AURA model")
+    lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
+    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    reporting_rows: int = Field(101, ge=16, description="training rows of reporting")
+    dev_rows: int | None = Field(100, ge=16, description="most development rows per task, for losses and scores")
+    workers: Workers = 0
+
+    @field_validator("problem_sizes", "cure_sizes")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        sizes(text.split(","))
+        return text

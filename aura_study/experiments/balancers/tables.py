@@ -1,0 +1,163 @@
+"""The family's measurements as tables: effects in plain words, numbers with intervals, what the cure leaves."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from aura_study.balancing import BALANCERS, Effect
+from aura_study.balancing.session import UNTOUCHED_WITHIN
+from aura_study.claims.statistics import mean_interval
+from aura_study.experiments.balancers.sessions import Fill
+
+SEVERITY = (
+    Effect.UNTOUCHED,
+    Effect.SHRUNK,
+    Effect.CHANGED,
+    Effect.WEAK,
+    Effect.STRONG,
+    Effect.STOPPED,
+    Effect.NAN,
+    Effect.ERROR,
+)
+COLUMNS = {
+    "zero, away": (Fill.ZERO, "during"),
+    "zero, back": (Fill.ZERO, "after"),
+    "NaN, away": (Fill.NAN, "during"),
+    "NaN, back": (Fill.NAN, "after"),
+    "left out, away": (Fill.LEFT_OUT, "during"),
+    "left out, back": (Fill.LEFT_OUT, "after"),
+}
+
+
+def joined(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
+    """The zero-filled rows of both kinds of problems."""
+    both = pd.concat([random, layer], ignore_index=True)
+    return both[both["fill"] == Fill.ZERO].reset_index(drop=True)
+
+
+def commonest(effects: Sequence[str]) -> str:
+    """The effect in most problems; of equals the gravest."""
+    counts = pd.Series(list(effects)).value_counts()
+    return max(counts.index, key=lambda effect: (counts[effect], SEVERITY.index(Effect(effect))))
+
+
+def overview(random: pd.DataFrame, layer: pd.DataFrame, cured: pd.DataFrame) -> pd.DataFrame:
+    """One row per balancer, gravest last: its effect in each column of ``COLUMNS``, and the numbers beside a zero.
+
+    What a zero does while the task is away is read off all problems; the return, NaN and left out off the trained
+    layer, whose stretch is long enough to leave something behind; `PresentOnly` off its trials against twins.
+    """
+    everything = pd.concat([random, layer], ignore_index=True)
+    rows = []
+    for entry in BALANCERS:
+        row: dict[str, object] = {"balancer": entry.name, "takes": str(entry.kind)}
+        for column, (fill, stage) in COLUMNS.items():
+            source = everything if column == "zero, away" else layer
+            chosen = source[(source["balancer"] == entry.name) & (source["fill"] == fill)]
+            row[column] = commonest(chosen[stage].tolist())
+        row["PresentOnly"] = _of_the_cure(cured[cured["balancer"] == entry.name])
+        zero = layer[(layer["balancer"] == entry.name) & (layer["fill"] == Fill.ZERO)]
+        row["length"], row["growth"] = zero["ratio"].astype(float).mean(), zero["share_growth"].astype(float).mean()
+        rows.append({**row, "foretold": _foretold(row, entry.during, entry.after), "why": entry.why})
+    table = pd.DataFrame(rows)
+    rank = table["zero, away"].map(_severity) * 10 + table["zero, back"].map(_severity)
+    return table.iloc[rank.argsort(kind="stable")].reset_index(drop=True)
+
+
+def _of_the_cure(trials: pd.DataFrame) -> str:
+    if trials.empty:
+        return "-"
+    within = bool((trials["difference"] < UNTOUCHED_WITHIN).all() and (trials["moved"] == 0).all())
+    return str(Effect.UNTOUCHED if within else Effect.CHANGED)
+
+
+def _severity(effect: str) -> int:
+    return SEVERITY.index(Effect(effect))
+
+
+def _foretold(row: dict[str, object], during: Effect, after: Effect) -> str:
+    missed = [
+        f"{stage}: {expected}"
+        for stage, expected in (("zero, away", during), ("zero, back", after))
+        if row[stage] != expected
+    ]
+    return "yes" if not missed else f"no, foretold {'; '.join(missed)}"
+
+
+def numbers(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
+    """Means with 95 % intervals over problems, zero-filled: the update's worst step, its return, its recovery."""
+    rows = []
+    for entry in BALANCERS:
+        zero = [table[(table["balancer"] == entry.name) & (table["fill"] == Fill.ZERO)] for table in (random, layer)]
+        both = pd.concat(zero, ignore_index=True)
+        rows.append(
+            {
+                "balancer": entry.name,
+                "source": entry.source,
+                "code": entry.code(),
+                "problems": len(both),
+                "length while away": _interval(both["ratio"]),
+                "cosine while away": _interval(both["cosine"]),
+                "steps stopped": _interval(both["stopped"]),
+                "share on return": _interval(zero[1]["share_growth"]),
+                "update on return differs by": _interval(zero[1]["return_difference"]),
+                "steps to recover": _interval(zero[1]["recovery"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _interval(values: pd.Series) -> str:
+    finite = values.astype(float).replace([float("inf"), float("-inf")], float("nan")).dropna()
+    if finite.empty:
+        return "-"
+    if len(finite) == 1 or finite.nunique() == 1:
+        return f"{finite.mean():.3g}"
+    found = mean_interval(finite)
+    return f"{found.mean:.3g} [{found.low:.3g}, {found.high:.3g}]"
+
+
+def fills(layer: pd.DataFrame) -> pd.DataFrame:
+    """One row per balancer and fill: what happens while the task is away and on its return, and the error, if any."""
+    rows = [
+        {
+            "balancer": name,
+            "fill": fill,
+            "while away": commonest(part["during"].tolist()),
+            "on return": commonest(part["after"].tolist()),
+            "error": next(iter(part["error"].dropna()), "-"),
+        }
+        for (name, fill), part in layer.groupby(["balancer", "fill"], sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def advice(table: pd.DataFrame) -> pd.DataFrame:
+    """Which balancers can be fed a zero: the names by what it does, for the README."""
+    parts = table.groupby(["zero, away", "zero, back"], sort=False)["balancer"]
+    rows = [
+        {"while it is away": away, "on its return": back, "balancers": ", ".join(names)}
+        for (away, back), names in parts
+    ]
+    return pd.DataFrame(rows)
+
+
+def before_and_after(zero: pd.DataFrame, cured: pd.DataFrame) -> pd.DataFrame:
+    """Per balancer the largest relative difference from the present tasks alone, zero-filled and cured."""
+    chosen = zero[zero["fill"] == Fill.ZERO]
+    rows = []
+    for entry in BALANCERS:
+        mine = chosen[chosen["balancer"] == entry.name]
+        broken = (mine[["during", "after"]] == str(Effect.NAN)).any(axis=None)
+        worst = mine[["worst_difference", "return_difference"]].astype(float).max(axis=None)
+        part = cured[cured["balancer"] == entry.name]
+        rows.append(
+            {
+                "balancer": entry.name,
+                "zero-filled": float("inf") if broken else worst,
+                "PresentOnly": part["difference"].max(),
+                "absent state moved": part["moved"].max(),
+                "trials": len(part),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,1 @@
+"""Notebook 00, the findings: what the run as a whole has found."""

@@ -1,0 +1,92 @@
+"""What the run as a whole has found: every claim by question, the guide's answers, and what is left open."""
+
+import pandas as pd
+
+from aura_study.claims import CLAIMS, Verdict
+from aura_study.claims.guide import GUIDE
+from aura_study.claims.questions import QUESTIONS
+from aura_study.experiments.findings.parameters import FindingsParameters
+from aura_study.paths import RunFolders
+from aura_study.runs.ledger import Row, interval, merge, number, read_evidence
+
+UNDECIDED = "not decided in this run"
+
+
+PRACTICE = {
+    "setting": "setting",
+    "optimizer": "optimiser",
+    "presence": "presence",
+    "phantom_number": "phantom number",
+    "weight_factor": "weight grows by",
+    "phase": "phase",
+}
+
+
+def decided(p: FindingsParameters) -> dict[str, Row]:
+    """The claims that the run's notebooks have decided so far, by key."""
+    return {row.claim: row for row in merge(read_evidence(RunFolders.of(p.out)))}
+
+
+def verdicts(rows: dict[str, Row]) -> pd.DataFrame:
+    """Every claim with the question it belongs to and its verdict, columns question, claim, verdict."""
+    table = [
+        {"question": question.asks, "claim": key, "verdict": str(rows[key].verdict) if key in rows else UNDECIDED}
+        for question in QUESTIONS.values()
+        for key in question.with_parts()
+    ]
+    return pd.DataFrame(table)
+
+
+def tally(table: pd.DataFrame) -> pd.DataFrame:
+    """Number of claims per question and verdict, from `verdicts`; the last row holds the sums."""
+    order = [*map(str, Verdict), UNDECIDED]
+    counts = pd.crosstab(table["question"], table["verdict"]).reindex(
+        index=table["question"].unique(), columns=[name for name in order if name in set(table["verdict"])]
+    )
+    counts.loc["all"] = counts.sum()
+    return counts.astype(int).rename_axis(columns=None).reset_index(names="question")
+
+
+def answers(rows: dict[str, Row], question: str) -> pd.DataFrame:
+    """The claims of one question: statement, and verdict with limit and measurement.
+
+    Raises:
+        ValueError: a question that is not in `aura_study.claims.questions.QUESTIONS`.
+    """
+    if question not in QUESTIONS:
+        raise ValueError(f"unknown question {question!r}; questions are {list(QUESTIONS)}")
+    return pd.DataFrame(
+        {"claim": key, "statement": CLAIMS[key].statement, "finding": _finding(rows.get(key))}
+        for key in QUESTIONS[question].with_parts()
+    )
+
+
+def guide(rows: dict[str, Row]) -> pd.DataFrame:
+    """The guide's statements in its order, each with the verdicts of the claims that answer it."""
+    return pd.DataFrame(
+        {
+            "section": passage.section,
+            "the guide says": passage.says,
+            "answer": ", ".join(f"{key} {_verdict(rows.get(key))}" for key in passage.claims) or passage.remark,
+        }
+        for passage in GUIDE
+    )
+
+
+def practice(p: FindingsParameters) -> pd.DataFrame:
+    """Notebook 06's settings from practice with their phantom number and what becomes of the weight."""
+    path = RunFolders.of(p.out).tables / "phase_practice.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(PRACTICE))
+    return table[list(PRACTICE)].rename(columns=PRACTICE)
+
+
+def _verdict(row: Row | None) -> str:
+    return str(row.verdict) if row else UNDECIDED
+
+
+def _finding(row: Row | None) -> str:
+    if row is None:
+        return UNDECIDED
+    limit = f": {row.limit}" if row.limit else ""
+    count = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else "exact"
+    return f"{row.verdict}{limit}. Measured {number(row.measured)}, {interval(row)}; {count}"

@@ -1,0 +1,1 @@
+"""Notebook 11, focal loss on AURA's toxicity task."""

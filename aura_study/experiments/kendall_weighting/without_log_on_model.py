@@ -1,0 +1,135 @@
+"""The AURA model without log sigma: sigma, weights and development scores beside the complete formula's (K3, K3a)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from aura_study.claims import Measurement
+from aura_study.claims.rules import MARGIN
+from aura_study.claims.statistics import paired_interval, seeds
+from aura_study.data.tasks import TASK_NAMES
+from aura_study.experiments.kendall_weighting.parameters import KendallParameters
+from aura_study.experiments.kendall_weighting.without_log import WithoutLog
+from aura_study.losses import LogSigma, MaskedKendallLoss, Parameterization
+from aura_study.runs.jobs import footer, job_metadata, job_path, run_jobs
+from aura_study.training.loop import TrainingSettings, train
+from aura_study.training.recording import TrajectoryRecorder
+from aura_study.training.runs import TrainingJob, build_model, job_batches, load_runs, prepare
+from aura_study.training.scores import macro_f1, majority_macro_f1
+
+ARMS: Mapping[str, Parameterization] = {"with log": LogSigma(), "without log": WithoutLog()}
+
+
+class WithoutLogJob(TrainingJob):
+    """One training of the model with the complete formula or without its regulariser."""
+
+    code = ("import aura_study.experiments.kendall_weighting.without_log_on_model",)
+
+    arm: Literal["with log", "without log"]
+
+
+def model_jobs(p: KendallParameters) -> list[WithoutLogJob]:
+    """Both arms of each seed on the same batches from the same start, at rates that a tiny encoder learns with."""
+    shared = p.model_dump(include={"data", "encoder", "rows", "dev_rows"})
+    jobs = []
+    for seed in seeds(p.model_seeds):
+        settings = TrainingSettings(
+            steps=p.model_steps,
+            accumulation=1,
+            lr_encoder=p.lr_model,
+            lr_heads=p.lr_model,
+            lr_sigma=p.lr_sigma,
+            schedule="constant",
+            seed=seed,
+        )
+        for arm in ARMS:
+            name = f"{arm.replace(' ', '-')}-sigma-seed{seed}"
+            job = {"name": name, "arm": arm, "settings": settings, "max_length": 64, "batch_size": 32, **shared}
+            jobs.append(WithoutLogJob.model_validate(job))
+    return jobs
+
+
+def run_job(job: WithoutLogJob, folder: Path) -> Path:
+    """Train one arm and record it, with the final scores and the majority baseline's beside it."""
+    path, prepared, settings = job_path(job, folder), prepare(job), job.settings
+    model = build_model(job, prepared)
+    device = next(model.parameters()).device
+    weighting = MaskedKendallLoss(TASK_NAMES, ARMS[job.arm], device=device)
+    with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, device) as recorder:
+        train(model, job_batches(job, prepared), settings, recorder, weighting=weighting)
+        dev = prepared.dev
+        results = {"macro_f1": macro_f1(model, dev), "majority": majority_macro_f1(prepared.train, dev)}
+        recorder.annotate(footer(job, results))
+    return path
+
+
+def train_both(p: KendallParameters, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`model_jobs`, finished ones kept.
+
+    Returns trajectories, a row per arm, seed, step and task, and the final development macro-F1 with the majority
+    baseline's: a row per task, arm and seed.
+    """
+    files = run_jobs(run_job, model_jobs(p), folder, p.workers, "without log sigma")
+    arms = {path.stem: job_metadata(path)["job"]["arm"] for path in files}
+    runs = load_runs(files)
+    runs = runs.assign(arm=runs["run"].map(arms))
+    return runs[["arm", "seed", "step", "task", "sigma", "weight", "loss"]], _scores(files)
+
+
+def _scores(files: Sequence[Path]) -> pd.DataFrame:
+    rows = []
+    for path in files:
+        stored = job_metadata(path)
+        for task, score in stored["macro_f1"].items():
+            common = {"task": task, "arm": stored["job"]["arm"], "seed": stored["job"]["settings"]["seed"]}
+            rows.append({**common, "macro_f1": score, "majority": stored["majority"][task]})
+    return pd.DataFrame(rows)
+
+
+def outcome(paths: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Sigma, weight and macro-F1 at the end, mean over seeds, and the majority baseline: one row per task and arm."""
+    last = paths[paths["step"] == paths["step"].max()]
+    ends = last.groupby(["task", "arm"], sort=False)[["sigma", "weight"]].mean()
+    means = scores.groupby(["task", "arm"], sort=False)[["macro_f1", "majority"]].mean()
+    return ends.join(means).reset_index()
+
+
+def score_changes(scores: pd.DataFrame) -> pd.DataFrame:
+    """What the formula's log sigma is worth in macro-F1, paired over seeds: with it minus without it.
+
+    Columns: task (and "mean of tasks"), with_log and without_log (means over seeds), majority, difference, low, high
+    (95 % interval), seeds.
+    """
+    rows = []
+    mean = scores.groupby(["arm", "seed"])[["macro_f1", "majority"]].mean().reset_index().assign(task="mean of tasks")
+    for task, group in pd.concat([scores, mean]).groupby("task", sort=False):
+        by_seed = group.pivot(index="seed", columns="arm", values="macro_f1")
+        gain = paired_interval(by_seed["with log"], by_seed["without log"])
+        rows.append(
+            {
+                "task": task,
+                "with_log": by_seed["with log"].mean(),
+                "without_log": by_seed["without log"].mean(),
+                "majority": group["majority"].mean(),
+                "difference": gain.mean,
+                "low": gain.low,
+                "high": gain.high,
+                "seeds": gain.count,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def measure_evasion(changes: pd.DataFrame) -> Measurement:
+    """K3a: macro-F1 lost without log sigma, mean over tasks and seeds."""
+    mean, tasks = changes[changes["task"] == "mean of tasks"].iloc[0], changes[changes["task"] != "mean of tasks"]
+    return Measurement(
+        float(mean["difference"]),
+        float(mean["low"]),
+        float(mean["high"]),
+        "mean development macro-F1 over the tasks, with log sigma minus without",
+        seeds=int(mean["seeds"]),
+        limits={MARGIN: float((tasks["with_log"] - tasks["majority"]).min())},
+    )

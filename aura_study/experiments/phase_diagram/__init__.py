@@ -1,0 +1,1 @@
+"""Notebook 06, when the phantom gradient matters."""

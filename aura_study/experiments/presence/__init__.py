@@ -1,0 +1,1 @@
+"""Notebook 05, a task that comes and goes: the 1/p law."""

@@ -1,0 +1,1 @@
+"""Notebook 13, what the return does to the encoder's pre-training."""

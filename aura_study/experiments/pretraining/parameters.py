@@ -1,0 +1,116 @@
+"""Parameters of notebook 13, and the ways to optimise that it compares."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.data.tasks import TaskName
+from aura_study.experiments.pretraining.language_model import PretrainingJob
+from aura_study.runs.parameters import Data, Parameters, Workers
+
+RegimeName = Literal["clipped", "unclipped", "sgd", "own_rate"]
+
+
+ADAM_MEMORY = 10
+"""Steps after the return at which the encoder is first judged: 1/(1 - b1), what Adam's first moment remembers."""
+
+
+REGIMES: dict[RegimeName, str] = {"clipped": "P8", "unclipped": "P8a", "sgd": "P8b", "own_rate": "P8c"}
+"""Ways to optimise, and the claim that each decides: AdamW clipped as AURA does, AdamW and SGD without clipping, and
+the first with AURA's own rate for sigma."""
+
+
+class PretrainingParameters(Parameters):
+    """Parameters of notebook ``13_pretraining``."""
+
+    notebook = "13_pretraining"
+    profiles = {
+        "smoke": {
+            "seed_count": 1,
+            "mlm_steps": 30,
+            "before": 4,
+            "absent_steps": 12,
+            "after": 12,
+            "lr_sigma": 0.25,
+            "batch_size": 8,
+            "max_length": 32,
+            "rows": 200,
+            "dev_rows": 16,
+            "workers": 1,
+        },
+        "full": {
+            "seed_count": 5,
+            "mlm_steps": 4000,
+            "before": 60,
+            "absent_steps": 150,
+            "after": 100,
+            "lr_sigma": 0.02,
+            "mlm_lr": 0.001,
+            "dev_rows": 150,
+        },
+    }
+
+    data: Data = DEFAULT_DATASET
+    checkpoint: str | None = Field(
+        None, description="hub id or local folder of a masked language model; none pre-trains one here"
+    )
+    mlm_steps: int = Field(200, ge=1, le=1_000_000, description="optimiser steps of the pre-training")
+    mlm_batch: int = Field(32, ge=4, le=4096, description="texts of a batch of the pre-training")
+    mlm_lr: float = Field(0.002, gt=0, le=1, description="AdamW's peak rate in the pre-training")
+    absent: TaskName = Field("reporting", description="task that goes absent and returns")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of the fine-tunings")
+    before: int = Field(10, ge=1, description="steps before the absence")
+    absent_steps: int = Field(40, ge=1, description="steps of the absence")
+    after: int = Field(20, ge=ADAM_MEMORY + 1, description="steps after the return")
+    lr_sigma: float = Field(0.075, gt=0, le=1, description="rate for sigma in the demonstrations")
+    lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
+    lr_sgd: float = Field(0.005, gt=0, le=10, description="SGD's rate for encoder and heads")
+    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch of the fine-tunings")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int = Field(40, ge=8, description="development rows per task that test the pre-training")
+    every_policy: bool = Field(
+        False,
+        description="train masked in every regime, and frozen with every seed; else masked as AURA trains, frozen once",
+    )
+    workers: Workers = 0
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _named(cls, checkpoint: str | None) -> str | None:
+        if checkpoint is not None and not checkpoint.strip():
+            raise ValueError("a checkpoint is a hub id or a local folder, or none; got an empty name")
+        return checkpoint
+
+    @property
+    def stop(self) -> int:
+        """The first step back."""
+        return self.before + self.absent_steps
+
+    @property
+    def steps(self) -> int:
+        """Steps of a fine-tuning."""
+        return self.stop + self.after
+
+    def policies(self, regime: RegimeName, place: int) -> tuple[str, ...]:
+        """What trains under a regime with the seed at ``place``, the control first."""
+        clipped, everything = regime == "clipped", self.every_policy
+        frozen = ("frozen",) if clipped and (everything or place == 0) else ()
+        masked = ("masked",) if clipped or everything else ()
+        return ("control", *frozen, *masked, "unmasked")
+
+    @property
+    def moments(self) -> dict[str, int]:
+        """Steps before which all arms are compared, by name."""
+        return {
+            "before fine-tuning": 0,
+            "before the return": self.stop,
+            "after the return": self.stop + ADAM_MEMORY,
+            "at the end": self.steps,
+        }
+
+    def pretraining(self) -> PretrainingJob:
+        """The pre-training that stands in for a checkpoint."""
+        shared = self.model_dump(include={"data", "rows", "dev_rows", "max_length"})
+        return PretrainingJob(steps=self.mlm_steps, batch_size=self.mlm_batch, lr=self.mlm_lr, **shared)

@@ -1,0 +1,1 @@
+"""Notebook 14, what the phantom gradient costs in task quality."""

@@ -1,0 +1,127 @@
+"""Parameters of notebook 14, and the arms that it compares."""
+
+from typing import get_args
+
+from pydantic import Field, model_validator
+
+from aura_study.claims.statistics import seeds
+from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.experiments.task_quality.runs import RARE, QualityJob
+from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.theory.schedules import linear_warmup_decay, phantom_number
+from aura_study.training.loop import AURA, TrainingSettings
+from aura_study.training.runs import Presence, PresenceName
+
+REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
+"""The regimes that P9 is decided over."""
+
+
+ALL_ROWS, AURA_RATE = "mixed, all rows", "mixed, AURA's rate"
+
+
+KENDALL = ("unmasked", "masked")
+
+
+OTHERS = ("frozen", "equal", "analytic")
+
+
+FURTHER_SEEDS = 3
+
+
+class TaskQualityParameters(Parameters):
+    """Parameters of notebook ``14_task_quality``."""
+
+    notebook = "14_task_quality"
+    profiles = {
+        "smoke": {"seed_count": 1, "steps": 20, "rows": 200, "dev_rows": 40, "reporting_dev": 60},
+        "full": {
+            "seed_count": 5,
+            "other_seeds": 5,
+            "everything": True,
+            "steps": 300,
+            "dev_rows": 1000,
+            "reporting_dev": 1000,
+        },
+    }
+
+    data: Data = DEFAULT_DATASET
+    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of unmasked and masked in the three regimes")
+    other_seeds: int = Field(1, ge=1, le=100, description="seeds of the other weightings and the further regimes")
+    everything: bool = Field(False, description="other weightings in all regimes, not only in mixed; further regimes")
+    steps: int = Field(60, ge=20, description="optimiser steps of a run")
+    reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
+    reporting_dev: int = Field(300, ge=2, description="development rows of reporting")
+    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
+    dev_rows: int | None = Field(200, ge=16, description="most development rows of each other task")
+    phantom: float = Field(3.0, gt=0, le=20, description="phantom number of the stretch; sets sigma's rate everywhere")
+    lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's largest rate for encoder and heads")
+    batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
+    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
+    workers: Workers = 0
+
+    @model_validator(mode="after")
+    def _stretch_has_room(self) -> "TaskQualityParameters":
+        if self.rows is not None and self.reporting_rows > self.rows:
+            raise ValueError(f"reporting_rows = {self.reporting_rows} exceeds rows = {self.rows}")
+        return self
+
+    @property
+    def stretch(self) -> Presence:
+        """Reporting absent from a fifth of the run to its half."""
+        return Presence(schedule="stretch", absent=RARE, start=self.steps // 5, stop=self.steps // 2)
+
+    @property
+    def after_return(self) -> int:
+        """Step before which the model is scored after the return: a fortieth of the run after it."""
+        return self.stretch.stop + max(1, self.steps // 40)
+
+    @property
+    def lr_sigma(self) -> float:
+        """AdamW's largest rate for sigma: such that the stretch has the phantom number asked for."""
+        start, stop = self.stretch.start, self.stretch.stop
+        return self.phantom / phantom_number(linear_warmup_decay(1.0, self.steps, self._warmup)[start:stop])
+
+    @property
+    def lr_sigma_aura(self) -> float:
+        """The rate whose sum over this run is that of AURA's own rate over AURA's own run."""
+        aura = linear_warmup_decay(AURA.lr_sigma, AURA.steps, int(AURA.warmup * AURA.steps))
+        return phantom_number(aura) / phantom_number(linear_warmup_decay(1.0, self.steps, self._warmup))
+
+    @property
+    def _warmup(self) -> int:
+        return int(AURA.warmup * self.steps)
+
+    @property
+    def arms(self) -> list[tuple[str, str, int]]:
+        """Regime, weighting and seed of every run."""
+        every, some = seeds(self.seed_count), seeds(min(self.other_seeds, self.seed_count))
+        arms = [(regime, policy, seed) for regime in REGIMES for seed in every for policy in KENDALL]
+        compared = REGIMES if self.everything else REGIMES[:1]
+        arms += [(regime, policy, seed) for regime in compared for seed in some for policy in OTHERS]
+        further = (ALL_ROWS, AURA_RATE) if self.everything else ()
+        few = some[:FURTHER_SEEDS]  # no claim rests on these
+        return arms + [(regime, policy, seed) for regime in further for seed in few for policy in KENDALL]
+
+    def job(self, regime: str, policy: str, seed: int) -> QualityJob:
+        """The run of one weighting in one regime."""
+        schedule: PresenceName = "alternating" if regime == "alternating" else "mixed"
+        settings = {
+            "policy": policy,
+            "seed": seed,
+            "steps": self.steps,
+            "accumulation": 1,
+            "lr_encoder": self.lr_model,
+            "lr_heads": self.lr_model,
+            "lr_sigma": self.lr_sigma_aura if regime == AURA_RATE else self.lr_sigma,
+        }
+        shared = ("data", "encoder", "rows", "dev_rows", "reporting_dev", "max_length", "batch_size")
+        return QualityJob(
+            name=f"quality-{regime.replace(', ', '-').replace(' ', '-').replace(chr(39), '')}-{policy}-seed{seed}",
+            settings=TrainingSettings.model_validate(settings),
+            presence=self.stretch if regime == "stretch" else Presence(schedule=schedule),
+            reporting_rows=self.reporting_rows if regime in ("mixed", AURA_RATE) else None,
+            probes=(self.stretch.stop, self.after_return) if regime == "stretch" else (),
+            regime=regime,
+            **self.model_dump(include=set(shared)),
+        )

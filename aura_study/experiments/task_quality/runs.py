@@ -1,0 +1,200 @@
+"""Training runs judged by their development scores: few reporting rows, many to judge by, scores on the way."""
+
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from torch.nn.utils import get_total_norm
+
+from aura_study.data.aura import load_aura
+from aura_study.data.corpus import Corpus, TaskSplit
+from aura_study.data.embedded import DEV_ROWS, TRAIN_ROWS, generate
+from aura_study.data.registry import load_corpus
+from aura_study.data.tasks import TASK_NAMES
+from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer
+from aura_study.runs.jobs import keep_table
+from aura_study.runs.parameters import Data
+from aura_study.training.loop import train
+from aura_study.training.model import AuraModel, checkpoint_name
+from aura_study.training.recording import TrajectoryRecorder, read_trajectories
+from aura_study.training.runs import Prepared, TrainingJob, build_model, job_batches
+from aura_study.training.scores import macro_f1, majority_macro_f1, samples_f1
+
+RARE = "reporting"
+
+
+class QualityJob(TrainingJob):
+    """A training run that leaves scores and shares behind, rather than its trajectory."""
+
+    code = ("import aura_study.experiments.task_quality.runs",)
+
+    reporting_rows: int | None = Field(
+        None, ge=2, description="training rows of reporting; none keeps the corpus's own"
+    )
+    reporting_dev: int = Field(1000, ge=2, description="development rows of reporting")
+    probes: tuple[int, ...] = Field((), description="steps before which the model is scored; the end always is")
+    regime: str = ""
+
+
+def quality_corpus(
+    data: Data,
+    rows: int | None = None,
+    dev_rows: int | None = None,
+    reporting_rows: int | None = None,
+    reporting_dev: int = 1000,
+) -> Corpus:
+    """The corpus with few rows of reporting to learn from and many to be judged by.
+
+    AURA's own development set has 73 rows of reporting, on which one row is more than a point of macro-F1. For "aura"
+    it is extended by rows of the published training file that AURA's mixture leaves out; the generator just writes
+    more; another corpus is taken as it is. No row is in both sets, and fewer training rows are a subset of more.
+
+    Args:
+        data: corpus.
+        rows, dev_rows: most rows per task; ``dev_rows`` does not limit reporting.
+        reporting_rows: most training rows of reporting.
+        reporting_dev: most development rows of reporting.
+    """
+    if data == "embedded":
+        whole = generate(0, TRAIN_ROWS, {**DEV_ROWS, RARE: reporting_dev})
+        train, dev = whole.train, whole.dev
+    else:
+        mixture = load_corpus(data)
+        train, dev = mixture.train, dict(mixture.dev)
+        if data == "aura":
+            dev[RARE] = _extended(mixture, reporting_dev)
+    limits = dict.fromkeys(TASK_NAMES, rows) | ({RARE: reporting_rows} if reporting_rows else {})
+    dev_limits = dict.fromkeys(TASK_NAMES, dev_rows) | {RARE: reporting_dev}
+    return Corpus(
+        data,
+        {task: _sample(split, limits[task], place) for place, (task, split) in enumerate(train.items())},
+        {task: _sample(split, dev_limits[task], place) for place, (task, split) in enumerate(dev.items())},
+    )
+
+
+def _extended(mixture: Corpus, count: int) -> TaskSplit:
+    """The published development rows of reporting first, then rows that the mixture does not train on."""
+    published, everything = mixture.dev[RARE], load_aura().train[RARE]
+    known = {text for split in mixture.train.values() for text in split.texts} | set(published.texts)
+    spare = everything.take(np.array([row for row, text in enumerate(everything.texts) if text not in known], np.int64))
+    more = _sample(spare, max(count - len(published), 0), 0)
+    return TaskSplit(published.texts + more.texts, np.concatenate([published.labels, more.labels]))
+
+
+def _sample(split: TaskSplit, limit: int | None, key: int) -> TaskSplit:
+    """At most ``limit`` rows, the first of a shuffle that ``key`` decides, in their own order."""
+    if limit is None or limit >= len(split):
+        return split
+    return split.take(np.sort(np.random.default_rng([0, key]).permutation(len(split))[:limit]))
+
+
+@lru_cache(maxsize=2)
+def _prepared(
+    data: Data, rows: int | None, dev_rows: int | None, scarce: int | None, dev: int, encoder: str, max_length: int
+) -> Prepared:
+    corpus = quality_corpus(data, rows, dev_rows, scarce, dev)
+    tokenizer = corpus_tokenizer(corpus) if encoder == "tiny" else pretrained_tokenizer(checkpoint_name(encoder))
+    return Prepared(corpus, tokenizer, max_length)
+
+
+def prepare(job: QualityJob) -> Prepared:
+    """The job's data, tokenised; kept in memory for the next job with the same data."""
+    return _prepared(
+        job.data, job.rows, job.dev_rows, job.reporting_rows, job.reporting_dev, job.encoder, job.max_length
+    )
+
+
+class Scorer:
+    """Scores the model at chosen steps, and notes what clipping leaves of each step's gradient. An `Observer`.
+
+    Args:
+        dev: tokenised development rows.
+        clip_norm: the training's bound on the gradient norm.
+        probes: steps before which to score.
+    """
+
+    def __init__(self, dev: dict[str, TokenizedSplit], clip_norm: float | None, probes: tuple[int, ...] = ()) -> None:
+        self.kept: list[float] = []
+        self.scores: list[dict[str, Any]] = []
+        self._dev, self._clip_norm, self._probes = dev, clip_norm, set(probes)
+
+    def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Note the factor by which clipping will scale this step's gradient."""
+        if step in self._probes:
+            self.score(model, step)
+        norm = float(get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+        self.kept.append(1.0 if self._clip_norm is None else min(1.0, self._clip_norm / max(norm, 1e-12)))
+
+    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Nothing to note."""
+
+    def score(self, model: AuraModel, step: int) -> None:
+        """Macro-F1 per task, and samples-F1 of emotion, of the model as it stands before ``step``."""
+        samples = samples_f1(model, self._dev)
+        for task, value in macro_f1(model, self._dev).items():
+            self.scores.append({"step": step, "task": task, "macro_f1": value, "samples_f1": samples.get(task)})
+
+
+def run_job(job: QualityJob, folder: Path) -> Path:
+    """Train and score one job; leaves `shares` at `job_path`, with scores and the majority baseline beside it."""
+    prepared, settings = prepare(job), job.settings
+    model = build_model(job, prepared)
+    device = next(model.parameters()).device
+    scorer = Scorer(prepared.dev, settings.clip_norm, job.probes)
+    with TemporaryDirectory() as temporary:
+        path = Path(temporary) / "trajectory.parquet"
+        with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, device) as recorder:
+            train(model, job_batches(job, prepared), settings, recorder, observer=scorer)
+        trajectory = read_trajectories([path])
+    scorer.score(model, settings.steps)
+    majority = majority_macro_f1(prepared.train, prepared.dev)
+    dev_rows = {task: len(split) for task, split in prepared.dev.items()}
+    return keep_table(
+        job,
+        shares(trajectory, np.array(scorer.kept)),
+        folder,
+        scores=scorer.scores,
+        majority=majority,
+        dev_rows=dev_rows,
+        train_rows=prepared.corpus.sizes,
+    )
+
+
+def shares(trajectory: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
+    """How much each task counted in the second half of training, per task.
+
+    Args:
+        trajectory: one run's, as recorded.
+        kept: ``(steps,)``, the factor that clipping left of each step's gradient.
+
+    Columns: task; presence (share of steps); loss (mean where present); weight (mean over all steps of weight x
+    present); loss_share (the task's part of the sum of present weight x loss); gradient_share (its part of the sum of
+    encoder gradient norms) and clipped_share (the same, each step's norms scaled as clipping scaled them).
+    """
+    late = trajectory[trajectory["step"] >= trajectory["step"].max() // 2].copy()
+    late["present"] = late["present"].astype(float)
+    late["counted"] = late["weight"] * late["present"]
+    late["pull"] = late["counted"] * late["loss"].fillna(0.0)
+    late["gradient"] = late["gradient_norm"].fillna(0.0)
+    late["clipped"] = late["gradient"] * kept[late["step"].to_numpy()]
+    means = (
+        late.astype({"task": str})
+        .groupby("task", sort=False)[["present", "counted", "loss", "pull", "gradient", "clipped"]]
+        .mean()
+    )
+    return pd.DataFrame(
+        {
+            "task": means.index,
+            "presence": means["present"],
+            "loss": means["loss"],
+            "weight": means["counted"],
+            "loss_share": means["pull"] / means["pull"].sum(),
+            "gradient_share": means["gradient"] / means["gradient"].sum(),
+            "clipped_share": means["clipped"] / means["clipped"].sum(),
+        }
+    ).reset_index(drop=True)

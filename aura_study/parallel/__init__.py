@@ -1,5 +1,0 @@
-"""One AURA model on many devices through accelerate, with checkpoints that hold no pickle."""
-
-from aura_study.parallel.training import ParallelRun, train_parallel
-
-__all__ = ["ParallelRun", "train_parallel"]

@@ -1,0 +1,1 @@
+"""What a run is on disk: parameters, outputs, jobs, fingerprints, stamps, manifest, ledger."""

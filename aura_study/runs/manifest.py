@@ -1,0 +1,140 @@
+"""Provenance of a run: parameters, seeds, versions, commit, device and digests, without paths of the machine."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aura_study.paths import RunFolders, project_root
+from aura_study.runs.outputs import write_json
+from aura_study.runs.records import read_record
+
+DISTRIBUTION = "aura-study"
+
+
+class Identity(BaseModel):
+    """What tells a run from another in the same folder."""
+
+    profile: str
+    data: str
+    overrides: dict[str, Any]
+
+
+class Commit(BaseModel):
+    """Commit of the checkout; ``dirty`` if tracked files outside ``results`` and ``figures`` differ from it."""
+
+    hash: str | None
+    dirty: bool | None
+
+
+class Device(BaseModel):
+    """What computed."""
+
+    accelerator: str | None
+    cpus: int | None
+    threads: int
+    machine: str
+    system: str
+
+
+class DataRecord(BaseModel):
+    """Name of the data and digest of each file."""
+
+    name: str
+    files: dict[str, str]
+
+
+class NotebookRecord(BaseModel):
+    """One finished notebook: what it was made from, what it wrote, how long it took."""
+
+    parameters: dict[str, Any]
+    seeds: dict[str, Any]
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+class Manifest(BaseModel):
+    """``manifest.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str
+    request: Identity
+    finished: str
+    commit: Commit
+    device: Device
+    versions: dict[str, str]
+    data: DataRecord
+    unfinished: list[str]
+    notebooks: dict[str, NotebookRecord]
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of Python, of this project and of everything that it requires."""
+    required = [
+        re.split(r"[^\w.-]", line, maxsplit=1)[0]
+        for line in metadata.requires(DISTRIBUTION) or ()
+        if "extra ==" not in line
+    ]
+    found = {"python": platform.python_version(), DISTRIBUTION: metadata.version(DISTRIBUTION)}
+    for name in sorted(required, key=str.lower):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def commit() -> Commit:
+    """Where the checkout stands; unknown where there is no git or no checkout."""
+    try:
+        root = project_root()
+        hash_ = _git(root, "rev-parse", "HEAD")
+        status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!figures")
+    except (OSError, subprocess.SubprocessError):
+        return Commit(hash=None, dirty=None)
+    return Commit(hash=hash_, dirty=bool(status))
+
+
+def device() -> Device:
+    """The accelerator that torch sees, and the number of CPUs."""
+    import torch
+
+    accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return Device(
+        accelerator=accelerator,
+        cpus=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        machine=platform.machine(),
+        system=platform.system(),
+    )
+
+
+def seeds_of(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that set a seed or a number of seeds."""
+    return {name: value for name, value in parameters.items() if "seed" in name}
+
+
+def write_manifest(folders: RunFolders, content: Manifest) -> Path:
+    """Save ``manifest.json``."""
+    return write_json(folders.manifest, content.model_dump(mode="json"))
+
+
+def read_manifest(folders: RunFolders) -> Manifest | None:
+    """``manifest.json``, or ``None`` where there is none.
+
+    Raises:
+        StudyError: it is damaged; the text names the place.
+    """
+    return read_record(folders.manifest, Manifest) if folders.manifest.is_file() else None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()

@@ -1,0 +1,109 @@
+"""What a notebook writes: tables, figures and decided claims, each file whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aura_study.claims import CLAIMS, Measurement
+from aura_study.figures import Plate
+from aura_study.paths import RunFolders
+from aura_study.runs import trajectories
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
+    """Call ``write`` with a temporary path beside ``path``, then move the result there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """JSON, indented, keys in the given order, no NaN."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+class NotebookRun:
+    """The part of a run that one notebook writes.
+
+    Args:
+        notebook: its name, without suffix.
+        out: run name or folder, see `RunFolders.of`.
+
+    ``evidence/<notebook>.json`` lists the claims it decided, the figures (with captions) and the tables it made, in
+    order, and the trajectories that it recorded or found recorded; it is rewritten whole after every addition. Opening
+    the run clears an earlier execution's list.
+    """
+
+    def __init__(self, notebook: str, out: str) -> None:
+        self.notebook = notebook
+        self.folders = RunFolders.of(out)
+        pd.set_option(
+            "display.max_colwidth", None, "display.float_format", "{:.4g}".format
+        )  # tables as people read them
+        self._evidence: dict[str, Any] = {"notebook": notebook, "claims": [], "figures": [], "tables": []}
+        trajectories.forget()
+        self._write()
+
+    def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Save ``frame`` as ``tables/<name>.csv`` and hand it back for display."""
+        write_atomically(self.folders.tables / f"{name}.csv", lambda path: frame.to_csv(path, index=False))
+        self._add("tables", {"name": name, "rows": len(frame)})
+        return frame
+
+    def figure(self, name: str, plate: Plate) -> Plate:
+        """Save ``plate`` as ``<name>.png`` and ``<name>.svg`` and hand it back for display."""
+        for kind in ("png", "svg"):
+            write_atomically(self.folders.figures / f"{name}.{kind}", partial(_write_picture, plate, kind))
+        self._add("figures", {"name": name, "caption": plate.caption, "alt": plate.alt})
+        return plate
+
+    def trajectory(self, name: str) -> Path:
+        """Path of trajectory ``name``, for a recorder to write."""
+        self.folders.trajectories.mkdir(parents=True, exist_ok=True)
+        path = self.folders.trajectories / f"{name}.parquet"
+        trajectories.keep([path])
+        return path
+
+    def decide(self, claim: str, measurement: Measurement) -> pd.DataFrame:
+        """Judge ``claim`` by its rule and enter it in the ledger; returns the row, for display.
+
+        Raises:
+            ValueError: a claim that is unknown or belongs to another notebook.
+        """
+        if claim not in CLAIMS:
+            raise ValueError(f"unknown claim {claim!r}; known: {list(CLAIMS)}")
+        if CLAIMS[claim].notebook != self.notebook:
+            raise ValueError(f"claim {claim} belongs to notebook {CLAIMS[claim].notebook}, not {self.notebook}")
+        row = CLAIMS[claim].decide(measurement)
+        self._add("claims", row)
+        shown = ("claim", "verdict", "predicted", "measured", "interval", "ratio", "unit", "seeds", "limit", "rule")
+        return pd.DataFrame({"": [row[name] for name in shown]}, index=list(shown))
+
+    def _add(self, kind: str, entry: dict[str, Any]) -> None:
+        key = "claim" if kind == "claims" else "name"
+        kept = [other for other in self._evidence[kind] if other[key] != entry[key]]
+        self._evidence[kind] = [*kept, entry]
+        self._write()
+
+    def _write(self) -> None:
+        self._evidence["trajectories"] = trajectories.kept_in(self.folders.trajectories)
+        write_json(self.folders.evidence / f"{self.notebook}.json", self._evidence)
+
+
+def _write_picture(plate: Plate, kind: str, path: Path) -> None:
+    path.write_bytes(plate.encode(kind))

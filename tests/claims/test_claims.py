@@ -1,0 +1,125 @@
+"""Properties of rules, verdicts and intervals."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
+from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
+from aura_study.claims.statistics import mean_interval, paired_interval, seeds
+
+
+def measured(low: float, high: float, **more) -> Measurement:
+    return Measurement((low + high) / 2, low, high, "units", **more)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.99, 1.01, Verdict.CONFIRMED),
+        (0.97, 1.01, Verdict.INCONCLUSIVE),
+        (0.5, 2.0, Verdict.INCONCLUSIVE),
+        (1.03, 1.04, Verdict.REFUTED),
+        (0.1, 0.97, Verdict.REFUTED),
+    ],
+)
+@pytest.mark.parametrize("predicted", [1.0, 250.0, -3.0])
+def test_ratio_within(low, high, verdict, predicted):
+    """The whole interval in, the whole interval out, or undecided; in units of the prediction, whatever its sign."""
+    ends = sorted((low * predicted, high * predicted))
+    assert RatioWithin(tolerance=0.02).judge(measured(*ends, predicted=predicted)) == verdict
+
+
+@pytest.mark.parametrize(("low", "high", "holds"), [(0.0, 1.0, True), (0.5, 1.5, None), (1.1, 1.2, False)])
+def test_bounds(low, high, holds):
+    """AtMost and AtLeast mirror each other."""
+    verdict = {True: Verdict.CONFIRMED, False: Verdict.REFUTED, None: Verdict.INCONCLUSIVE}[holds]
+    assert AtMost(bound=1.0).judge(measured(low, high)) == verdict
+    assert AtLeast(bound=-1.0).judge(measured(-high, -low)) == verdict
+
+
+def test_too_few_seeds_decide_nothing():
+    """However clear the numbers, one seed is no verdict where the rule asks for three."""
+    rule = RatioWithin(tolerance=0.02, min_seeds=3)
+    assert rule.judge(measured(1, 1, predicted=1.0, seeds=1)) == Verdict.INCONCLUSIVE
+    assert rule.judge(measured(1, 1, predicted=1.0, seeds=3)) == Verdict.CONFIRMED
+
+
+def test_a_limit_bounds_a_claim_that_holds():
+    """A claim that holds, but not beyond its limit, is confirmed within limits, and the limit is named."""
+    rule = AtMost(bound=1.0, limit=Limit("reach", 10, "only within reach"))
+    assert rule.judge(measured(0, 1, limits={"reach": 12.0})) == Verdict.CONFIRMED
+    assert rule.judge(measured(0, 1, limits={"reach": 9.0})) == Verdict.WITHIN_LIMITS
+    assert rule.judge(measured(2, 3, limits={"reach": 9.0})) == Verdict.REFUTED
+    assert "reach >= 10" in rule.text()
+
+
+def test_not_a_number_is_inconclusive():
+    """A measurement that failed refutes nothing."""
+    assert AtMost(bound=1.0).judge(Measurement(math.nan, math.nan, math.nan, "units")) == Verdict.INCONCLUSIVE
+
+
+def test_a_measurement_lies_in_its_own_interval():
+    """A number outside its interval is a mistake in the experiment."""
+    with pytest.raises(ValueError, match="outside its own interval"):
+        Measurement(3.0, 0.0, 1.0, "units")
+
+
+def test_every_claim_is_complete():
+    """Key, section, statement, prediction, rule and notebook are there, and rules speak."""
+    for key, claim in CLAIMS.items():
+        assert claim.key == key
+        assert all((claim.section, claim.statement, claim.prediction, claim.notebook))
+        assert len(claim.rule.text()) > 20
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
+def test_interval_holds_the_mean(values):
+    """The mean lies in its interval, and shifting the values shifts both."""
+    estimate = mean_interval(values)
+    assert estimate.low <= estimate.mean <= estimate.high
+    assert estimate.count == len(values)
+
+
+def test_interval_covers_at_its_level():
+    """Of many 95 % intervals over five normal values, 95 % hold the truth."""
+    random = np.random.default_rng(0)
+    held = [mean_interval(random.normal(size=5)) for _ in range(2000)]
+    covered = np.mean([estimate.low <= 0 <= estimate.high for estimate in held])
+    assert 0.935 < covered < 0.965
+
+
+def test_pairing_removes_what_is_shared():
+    """Differences within a seed are tighter than differences between seeds."""
+    random = np.random.default_rng(0)
+    control = random.normal(size=8)
+    treated = control + 0.5 + 0.01 * random.normal(size=8)
+    estimate = paired_interval(treated, control)
+    assert 0.48 < estimate.low < estimate.high < 0.52
+
+
+def test_one_value_and_bad_values():
+    """One seed has no interval; no seeds and NaN are errors."""
+    assert mean_interval([1.0]).high == math.inf
+    for bad in ([], [math.nan, 1.0]):
+        with pytest.raises(ValueError, match="values must be"):
+            mean_interval(bad)
+    with pytest.raises(ValueError, match="equal shapes"):
+        paired_interval([1.0], [1.0, 2.0])
+    assert list(seeds(3, first=2)) == [2, 3, 4]
+    with pytest.raises(ValueError, match="at least one seed"):
+        seeds(0)
+
+
+def test_every_statement_of_the_guide_is_answered_and_every_claim_about_it_answers_one() -> None:
+    """Passages name claims that exist; what a claim says of a section of the guide answers a passage."""
+    answering = {key for passage in GUIDE for key in passage.claims}
+    assert answering <= set(CLAIMS)
+    assert {key for key, claim in CLAIMS.items() if claim.section != "theory" and key not in answering} == set()
+    assert {claim.section for claim in CLAIMS.values()} - {"theory"} <= set(SECTIONS)
+    assert all(by_section().values())
+    with pytest.raises(ValueError, match="nothing answers"):
+        Passage("1", "A statement that nobody answers.")

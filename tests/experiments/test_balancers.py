@@ -1,0 +1,180 @@
+"""The family's experiments and figures, and the audit of balancers, by what they find."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from aura_study.audit import CannotAudit, Verdict, audit
+from aura_study.balancing import BALANCERS, DBMTL, GradNorm, PresentOnly, balancer
+from aura_study.claims import CLAIMS
+from aura_study.cli import app
+from aura_study.experiments.balancers import cure as family_cure
+from aura_study.experiments.balancers import figures
+from aura_study.experiments.balancers import steps as family
+from aura_study.experiments.balancers import stress as family_stress
+from aura_study.experiments.balancers import tables as family_tables
+
+pytest.importorskip("torchjd")
+pytest.importorskip("cvxpy")
+
+
+@pytest.fixture(scope="module")
+def found():
+    p = family.FamilyParameters.for_profile("smoke")
+    random, (layer, steps), cured = family.random_problems(p), family.trained_layer(p), family_cure.cure(p)
+    return random, layer, steps, cured, family_tables.overview(random, layer, cured)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "effect"),
+    [
+        ("Sum", "zero, away", "untouched"),
+        ("Mean", "zero, away", "shrunk"),
+        ("UW", "zero, away", "untouched"),
+        ("UW", "zero, back", "returns too strong"),
+        ("UW", "NaN, back", "NaN"),
+        ("UW", "left out, away", "raises an error"),
+        ("DWA", "zero, away", "NaN"),
+        ("Geometric mean", "zero, away", "stops everyone"),
+        ("FAMO", "zero, away", "stops everyone"),
+        ("MGDA", "zero, away", "stops everyone"),
+        ("CAGrad", "zero, away", "stops everyone"),
+        ("UPGrad", "zero, away", "shrunk"),
+        ("PCGrad", "zero, away", "untouched"),
+        ("PCGrad", "NaN, away", "NaN"),
+        ("IMTL-G", "zero, away", "untouched"),
+        ("DB-MTL", "zero, away", "changed"),
+        ("GradVac", "left out, away", "changed"),
+        ("MGDA", "left out, away", "untouched"),
+    ],
+)
+def test_effects(found, name, column, effect):
+    """Each balancer does under each fill what its formula says."""
+    assert found[4].set_index("balancer").loc[name, column] == effect
+
+
+def test_the_cure_is_measured_for_every_balancer(found):
+    """Every balancer has a row, and under PresentOnly every one is untouched."""
+    assert set(found[4]["balancer"]) == {entry.name for entry in BALANCERS}
+    assert set(found[4]["PresentOnly"]) == {"untouched"}
+
+
+def test_claims_follow_from_the_tables(found):
+    """The cure's claims hold exactly; N1 counts balancers and N1a predictions, both as shares."""
+    random, layer, _, cured, _ = found
+    zero = family_tables.joined(random, layer)
+    assert CLAIMS["N2"].decide(family_cure.n2_measurement(cured))["verdict"] == "confirmed"
+    assert CLAIMS["N2a"].decide(family_cure.n2a_measurement(cured))["verdict"] == "confirmed"
+    assert 0.5 < family.n1_measurement(zero).measured < 0.9
+    assert 0.8 < family.n1a_measurement(zero).measured <= 1.0
+
+
+def test_n1_counts_what_is_disturbed():
+    """Of two balancers, one disturbed in each of three problems: a half, with certainty."""
+    rows = [
+        {"balancer": name, "problem": problem, "fill": "zero", "during": effect, "after": "untouched"}
+        for problem in "abc"
+        for name, effect in (("Sum", "untouched"), ("Mean", "shrunk"))
+    ]
+    measured = family.n1_measurement(pd.DataFrame(rows))
+    assert (measured.measured, measured.low, measured.high) == (0.5, 0.5, 0.5)
+    assert family.n1a_measurement(pd.DataFrame(rows)).measured == 1.0
+
+
+def test_n2_fails_when_a_difference_is_seen(found):
+    """The rule is able to refute."""
+    worse = found[3].assign(difference=found[3]["difference"] + 0.1, moved=1.0)
+    assert CLAIMS["N2"].decide(family_cure.n2_measurement(worse))["verdict"] == "refuted"
+    assert CLAIMS["N2a"].decide(family_cure.n2a_measurement(worse))["verdict"] == "refuted"
+
+
+def test_figures_and_tables_draw(found):
+    """Every figure has bytes and words; numbers carry the version of the code; advice lists every balancer once."""
+    random, layer, steps, cured, table = found
+    compared = family_tables.before_and_after(family_tables.joined(random, layer), cured)
+    plates = (
+        figures.effects(table),
+        figures.shrinkage(random),
+        figures.paths(steps, ("Mean", "UW")),
+        figures.cure(compared),
+    )
+    assert all(plate.encode("png")[:4] == b"\x89PNG" and plate.alt and plate.caption for plate in plates)
+    assert family_tables.numbers(random, layer)["code"].str.contains(r" \d").all()
+    listed = ", ".join(family_tables.advice(table)["balancers"]).split(", ")
+    assert sorted(listed) == sorted(entry.name for entry in BALANCERS)
+    assert set(family_tables.fills(layer)["fill"]) == {"zero", "NaN", "left out"}
+
+
+def test_stress_finds_the_exceptions_and_the_cure_has_none():
+    """Where gradients oppose each other CAGrad does not stop; the cure equals the present rows under every stress."""
+    table = family_stress.stress(1, 0)
+    assert table["cure"].max() == 0.0
+    opposed = table[(table["balancer"] == "CAGrad") & (table["stress"] == "two opposed")]["effect"]
+    assert "stops everyone" not in set(opposed)
+    assert list(family_stress.stress_overview(table).columns[1:-1]) == list(family_stress.STRESSES)
+
+
+AUDITED = [
+    ("MGDA", "unstable", {"zero": "unstable", "nan": "unstable", "omit": "safe"}),
+    ("FAMO", "unstable", {"zero": "unstable"}),
+    ("DWA", "unstable", {"zero": "unstable"}),
+    ("Geometric mean", "unstable", {"zero": "unstable", "omit": "safe"}),
+    ("Mean", "disturbed", {"zero": "disturbed", "omit": "safe"}),
+    ("Sum", "unstable", {"zero": "safe", "nan": "unstable", "omit": "safe"}),
+    ("UPGrad", "disturbed", {"zero": "disturbed"}),
+    ("PCGrad", "unstable", {"zero": "safe", "nan": "unstable"}),
+    ("GradVac", "phantom", {"zero": "phantom", "omit": "phantom"}),
+    ("ExcessMTL", "phantom", {"zero": "phantom"}),
+    ("Nash-MTL", "disturbed", {"zero": "disturbed"}),
+    ("GradNorm", "phantom", {"zero": "phantom"}),
+    ("DB-MTL", "phantom", {"zero": "phantom"}),
+]
+
+
+@pytest.mark.parametrize(("name", "verdict", "marks"), AUDITED)
+def test_the_audit_knows_balancers(name, verdict, marks):
+    """The verdict on a balancer is on its update and its state: zero, NaN, and an entry left out."""
+    report = audit(lambda: balancer(name).make(3), tasks=3)
+    assert report.verdict == verdict
+    assert {mark: report[mark].verdict for mark in marks} == marks
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["exit_code"] == 1
+    assert "PresentOnly" in str(report)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in BALANCERS])
+def test_the_audit_finds_every_balancer_safe_behind_present_only(name):
+    """PresentOnly is told of an absence by its mask, with NaN in the place, and is safe around every balancer."""
+    report = audit(lambda: PresentOnly(balancer(name).make(3)), tasks=3)
+    assert report.safe
+    assert report["mask"].verdict == Verdict.SAFE
+    assert report.exit_code == 0
+
+
+def test_the_audit_takes_classes_and_marks_from_the_command_line():
+    """Targets are named as any other; the exit code is the verdict."""
+    run = CliRunner().invoke(app, ["audit", "torchjd.aggregation:MGDA", "--absence", "omit"])
+    assert (run.exit_code, "SAFE" in run.output) == (0, True)
+    run = CliRunner().invoke(app, ["audit", "aura_study.balancing:GradNorm", "--json"])
+    assert run.exit_code == 1
+    assert {finding["absence"] for finding in json.loads(run.stdout)["findings"]} >= {"zero", "nan"}
+
+
+def test_a_balancer_that_cannot_be_audited_says_why():
+    """A mark that no balancer takes, and a state that nobody describes."""
+
+    class Secret(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.memory = torch.zeros(3)
+
+        def forward(self, losses, jacobian):
+            return losses.sum()
+
+    with pytest.raises(CannotAudit, match="'none'"):
+        audit(DBMTL, tasks=3, absence="none")
+    with pytest.raises(CannotAudit, match="Secret holds memory"):
+        audit(Secret, tasks=3)
+    assert audit(GradNorm, tasks=4).tasks == 4

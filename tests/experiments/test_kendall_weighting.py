@@ -1,0 +1,234 @@
+"""Kendall's weighting: fixed points, the two regressions, and life without log sigma."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from aura_study.claims import CLAIMS, Verdict
+from aura_study.experiments.kendall_weighting import regressions, without_log, without_log_on_model
+from aura_study.experiments.kendall_weighting import settling as kendall
+from aura_study.losses import MaskedKendallLoss
+from aura_study.theory.forms import FORMS
+from aura_study.theory.optimizers import Adam
+from aura_study.theory.unregularised import adam_speed, unregularised_flow
+
+
+def adam_twin(rate: float, steps: int, beta1: float, beta2: float, loss: float = 1.0) -> list[float]:
+    """s under Adam without regulariser, written out."""
+    s, m, v, path = 0.0, 0.0, 0.0, [0.0]
+    for k in range(1, steps + 1):
+        gradient = -math.exp(-2 * s) * loss
+        m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+        s -= rate * (m / (1 - beta1**k)) / math.sqrt(v / (1 - beta2**k))
+        path.append(s)
+    return path
+
+
+def test_every_form_settles_at_its_fixed_point():
+    """K1's measurement on two loss levels lies within its rule."""
+    settled = kendall.settled(kendall.settle(0.1, 1.0, levels=2, steps=1500, lr=0.02))
+    assert set(settled["parameterization"]) == set(FORMS)
+    assert CLAIMS["K1"].rule.judge(kendall.measure_fixed_points(settled)) == Verdict.CONFIRMED
+
+
+def test_the_regressions_have_the_stated_lines_and_noise():
+    """Least squares on 200,000 samples finds slopes 2 and 3, offsets 8 and 3, noise 10 and 1, within 1 %."""
+    x, y = regressions.sample([3], 200_000)
+    design = torch.cat([x[0], torch.ones_like(x[0])], dim=1)
+    fit = torch.linalg.lstsq(design, y[0]).solution
+    torch.testing.assert_close(fit, torch.tensor([regressions.SLOPES, regressions.OFFSETS]), rtol=0.02, atol=0.05)
+    noise = (y[0] - design @ fit).std(dim=0)
+    torch.testing.assert_close(noise, torch.tensor(regressions.NOISE), rtol=0.01, atol=0)
+
+
+def test_networks_side_by_side_train_as_they_would_alone():
+    """A seed's sigma does not depend on which other seeds train beside it."""
+    together = regressions.learn_noise([50], [0, 1, 2], steps=100, lr=0.05, width=4)
+    alone = regressions.learn_noise([50], [2], steps=100, lr=0.05, width=4)
+    beside = together[together["seed"] == 2]["sigma"].to_numpy()
+    np.testing.assert_allclose(alone["sigma"].to_numpy(), beside, rtol=1e-3)
+
+
+def test_a_pass_of_batches_holds_every_sample_once():
+    """Two passes over 100 samples in batches of 20: each sample twice."""
+    drawn = torch.cat(list(regressions.batches(100, 10, size=20)))
+    assert torch.bincount(drawn).tolist() == [2] * 100
+    assert list(regressions.batches(15, 2, size=20)) == [slice(None), slice(None)]
+
+
+def test_sigma_is_the_networks_own_residual():
+    """On one full batch the learned sigma equals the root mean squared error to 0.1 %, for noise 10 and noise 1."""
+    table = regressions.learn_noise([100], [0, 1], steps=1500, lr=0.05, width=4)
+    np.testing.assert_allclose(table["sigma"], table["residual"], rtol=1e-3)
+
+
+def made_noise(ratio: float) -> pd.DataFrame:
+    """Learned sigmas of 8 seeds around ``ratio`` times the noise."""
+    rows = []
+    for seed in range(8):
+        for task, noise in zip(regressions.TASKS, regressions.NOISE, strict=True):
+            off = ratio + 1e-3 * (-1) ** seed
+            rows.append(
+                {"samples": 9, "seed": seed, "task": task, "ratio": off, "sigma": off * noise, "weight": 1 / noise}
+            )
+    return pd.DataFrame(rows)
+
+
+def test_sigmas_off_by_five_per_cent_would_refute_k2():
+    """The rule can fail: 1.05 is refuted, 1 confirmed, and a wrong order of the weights is a limit."""
+    judge = CLAIMS["K2"].rule.judge
+    assert judge(regressions.measure_noise(made_noise(1.0))) == Verdict.CONFIRMED
+    assert judge(regressions.measure_noise(made_noise(1.05))) == Verdict.REFUTED
+    swapped = made_noise(1.0).assign(weight=1.0)
+    assert judge(regressions.measure_noise(swapped)) == Verdict.WITHIN_LIMITS
+
+
+def test_without_log_the_weight_follows_its_closed_form_under_sgd():
+    """1/(2 sigma^2) = 1/2 / (1 + 2 eta L t), within 0.5 %, at every recorded step and loss."""
+    table = without_log.rise_under_sgd([0.1, 1.0], lr=0.01, steps=500)
+    expected = 0.5 / (1 + 2 * 0.01 * table["loss"] * table["step"])
+    np.testing.assert_allclose(table["predicted_weight"], expected, rtol=1e-12)
+    np.testing.assert_allclose(table["weight"], expected, rtol=5e-3)
+
+
+def test_without_log_sgd_ends_at_kendalls_ratio_of_weights():
+    """After a long time w1 L1 = w2 L2, the balance of the complete formula, though both weights die."""
+    dose = 1e6
+    weights = 0.5 * np.exp(-2 * unregularised_flow(0.0, [0.2 * dose, 5.0 * dose]))
+    assert weights[0] * 0.2 == pytest.approx(weights[1] * 5.0, rel=1e-4)
+    assert weights.max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [1e-4, 1e-3, 1e-1])
+def test_adams_speed_is_where_its_twin_settles(rate):
+    """The closed form meets the slope of a written-out Adam at b2 = 0.99 after 4,000 steps, within 1 %."""
+    path = adam_twin(rate, 4000, 0.9, 0.99)
+    assert (path[-1] - path[3500]) / 500 == pytest.approx(adam_speed(rate, Adam(beta2=0.99)), rel=0.01)
+
+
+def test_adams_speed_is_eta_for_small_rates_and_bounded_for_large_ones():
+    """x -> eta for eta -> 0, and x -> -log(b2)/4, about (1 - b2)/4, for large eta."""
+    assert adam_speed(1e-7) == pytest.approx(1e-7, rel=1e-3)
+    assert adam_speed(10.0) == pytest.approx(2.5e-4, rel=1e-2)
+    assert adam_speed(1.0) < adam_speed(10.0) < -math.log(0.999) / 4
+
+
+def test_adams_speed_refuses_what_it_cannot_know():
+    """A rate of 0 and a beta2 below beta1 squared are named."""
+    with pytest.raises(ValueError, match="rate must be > 0, got 0"):
+        adam_speed(0)
+    with pytest.raises(ValueError, match=r"beta2 must be .* got 0\.9 and 0\.5"):
+        adam_speed(1e-3, Adam(beta2=0.5))
+
+
+def test_the_measured_rise_under_adam_is_the_twins():
+    """The real module under torch's Adam and the written-out one agree to 1e-6."""
+    table = without_log.rise_under_adam([1e-2], beta2=0.9)
+    twin = np.array(adam_twin(1e-2, 120, 0.9, 0.9))
+    np.testing.assert_allclose(table["s"], twin[table["step"]], rtol=1e-6, atol=1e-9)
+
+
+def test_the_form_without_log_is_kendalls_weight_alone():
+    """Total = sum of exp(-2s)/2 L, and an always-positive loss pushes s up only."""
+    weigh = MaskedKendallLoss(["a", "b"], without_log.WithoutLog(), dtype=torch.float64)
+    losses = torch.tensor([0.3, 2.0], dtype=torch.float64)
+    total = weigh(losses)
+    total.backward()
+    assert total.item() == pytest.approx(0.5 * 2.3)
+    assert weigh.theta.grad.tolist() == pytest.approx([-0.3, -2.0])
+
+
+def made_signal(**changes) -> pd.DataFrame:
+    """A signal table of 4 seeds in which both arms are alike but for ``changes`` to the arm without log."""
+    rows = []
+    for seed in range(4):
+        for arm in ("with log", "without log"):
+            row = {
+                "optimizer": "sgd",
+                "task": "y1",
+                "seed": seed,
+                "arm": arm,
+                "volatility": 1.0,
+                "peak": 1.0,
+                "finite": True,
+            }
+            rows.append({**row, **(changes if arm == "without log" else {})})
+    return pd.DataFrame(rows).assign(volatility=lambda table: table["volatility"] + 1e-3 * table["seed"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, Verdict.REFUTED),
+        ({"volatility": 3.0}, Verdict.CONFIRMED),
+        ({"peak": 3.0}, Verdict.CONFIRMED),
+        ({"volatility": 0.1, "peak": 0.5}, Verdict.REFUTED),
+    ],
+)
+def test_an_unstable_signal_would_be_called_unstable(changes, verdict):
+    """K4's rule sees a threefold volatility or peak, and is not impressed by silence."""
+    assert CLAIMS["K4"].rule.judge(without_log.measure_instability(made_signal(**changes))) == verdict
+
+
+def test_a_run_that_blows_up_is_no_silence():
+    """A run that is not finite never counts as stable."""
+    measurement = without_log.measure_instability(made_signal(finite=False))
+    assert measurement.measured == math.inf
+    assert CLAIMS["K4"].rule.judge(measurement) != Verdict.REFUTED
+
+
+def test_without_log_no_weight_ever_rises_and_the_arms_start_alike():
+    """On the two regressions: the first step's gradients are equal in both arms; later weights only fall."""
+    runs = without_log.train_regressions([0, 1, 2], samples=200, steps=60, lr=0.01, width=4)
+    first = runs[runs["step"] == 0].set_index(["optimizer", "task", "seed", "arm"])["gradient"].unstack("arm")
+    np.testing.assert_allclose(first["with log"], first["without log"], rtol=1e-5)
+    table = without_log.signal(runs)
+    assert (table[table["arm"] == "without log"]["rises"] == 0).all()
+    assert (table[table["arm"] == "with log"]["rises"] > 0).any()
+
+
+def test_the_aura_model_without_log_loses_all_weights(tmp_path):
+    """Same first loss in both arms; without log sigma no weight ever rises, and all end below their start."""
+    p = kendall.KendallParameters.for_profile("smoke", model_steps=6, rows=64, dev_rows=16, workers=1)
+    paths, scores = without_log_on_model.train_both(p, tmp_path)
+    first = paths[paths["step"] == 0].pivot(index="task", columns="arm", values="loss")
+    pd.testing.assert_series_equal(first["with log"], first["without log"], check_names=False)
+    bare = paths[paths["arm"] == "without log"].pivot(index="step", columns="task", values="weight")
+    assert (np.diff(bare, axis=0) <= 0).all()
+    assert (bare.iloc[-1] < bare.iloc[0]).all()
+    outcome = without_log_on_model.outcome(paths, scores)
+    assert len(outcome) == 8
+    assert outcome["macro_f1"].between(0, 1).all()
+    evasion = without_log_on_model.measure_evasion(without_log_on_model.score_changes(scores))
+    assert CLAIMS["K3a"].rule.judge(evasion) == Verdict.INCONCLUSIVE, "one seed decides nothing"
+
+
+def made_scores(lost: float, learned: float = 0.3) -> pd.DataFrame:
+    """Scores of 5 seeds, ``learned`` above the majority baseline with log sigma and ``lost`` lower without it."""
+    rows = []
+    for seed in range(5):
+        for task in ("toxicity", "emotion"):
+            full = 0.4 + learned + 0.02 * seed
+            for arm, score in (("with log", full), ("without log", full - lost - 1e-3 * (seed % 2))):
+                rows.append({"task": task, "arm": arm, "seed": seed, "macro_f1": score, "majority": 0.4})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("lost", "learned", "verdict"),
+    [
+        (0.05, 0.3, Verdict.CONFIRMED),
+        (0.0, 0.3, Verdict.REFUTED),
+        (-0.05, 0.3, Verdict.REFUTED),
+        (0.01, 0.3, Verdict.INCONCLUSIVE),
+        (0.0, 0.0, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_evasion_is_a_point_lost_by_a_model_that_has_learned(lost, learned, verdict):
+    """K3a sees 5 points lost; an even score refutes it, unless no arm has learned: then there was nothing to lose."""
+    changes = without_log_on_model.score_changes(made_scores(lost, learned))
+    assert changes["difference"].to_numpy() == pytest.approx(lost + 4e-4)
+    assert CLAIMS["K3a"].rule.judge(without_log_on_model.measure_evasion(changes)) == verdict

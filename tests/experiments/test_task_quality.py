@@ -1,0 +1,270 @@
+"""P9: what runs are compared on, what is read off them, and what its rules would say of made scores."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+from small_runs import batches, job, model, prepared
+
+from aura_study.claims import CLAIMS, Verdict
+from aura_study.data.tasks import TASK_NAMES
+from aura_study.experiments.task_quality import figures, tables
+from aura_study.experiments.task_quality import scores as experiment
+from aura_study.experiments.task_quality.parameters import TaskQualityParameters
+from aura_study.experiments.task_quality.runs import RARE, Scorer, quality_corpus, shares
+from aura_study.training.loop import build_schedule, train
+from aura_study.training.recording import TrajectoryRecorder, read_trajectories
+
+SMALL = {"rows": 64, "reporting_rows": 40, "dev_rows": 16, "reporting_dev": 20, "max_length": 32, "workers": 1}
+
+
+def texts(split) -> set[str]:
+    return set(split.texts)
+
+
+def assert_scarce_and_apart(few, more) -> None:
+    """Fewer rows of reporting are a subset of more, everything else is equal, and no row is in both sets."""
+    assert texts(few.train[RARE]) < texts(more.train[RARE])
+    for task in TASK_NAMES:
+        assert few.dev[task].texts == more.dev[task].texts
+        assert task == RARE or few.train[task].texts == more.train[task].texts
+    trained = set().union(*(texts(split) for split in more.train.values()))
+    assert not trained & set().union(*(texts(split) for split in more.dev.values()))
+
+
+def test_scarce_reporting_changes_nothing_else():
+    """On the generated corpus: 50 of 370 rows, 300 development rows instead of 200."""
+    few, more = (quality_corpus("embedded", None, 100, count, 300) for count in (50, None))
+    assert_scarce_and_apart(few, more)
+    assert (few.sizes[RARE], more.sizes[RARE]) == (50, 370)
+    assert {task: len(split) for task, split in few.dev.items()} == {**dict.fromkeys(TASK_NAMES, 100), RARE: 300}
+
+
+@pytest.mark.usefixtures("real_data")
+def test_the_development_set_of_reporting_is_the_published_one_and_more():
+    """On AURA's files: the 73 published rows come first, the further ones are of no training set."""
+    few, more = (quality_corpus("aura", None, 100, count, 400) for count in (101, None))
+    assert_scarce_and_apart(few, more)
+    assert (few.sizes[RARE], more.sizes[RARE]) == (101, 925)
+    published = quality_corpus("aura", None, 100, 101, 73).dev[RARE]
+    assert few.dev[RARE].texts[: len(published)] == published.texts
+    assert len(few.dev[RARE]) == 400
+    assert 0.3 < few.dev[RARE].labels.mean() < 0.7
+
+
+@pytest.mark.parametrize("steps", [20, 123])
+def test_sigmas_rate_gives_the_stretch_its_phantom_number(steps):
+    """The rates that training really uses sum to Lambda = 3 over the absence, and to AURA's own budget at AURA's."""
+    p = TaskQualityParameters(steps=steps)
+
+    def rates(regime: str) -> np.ndarray:
+        settings = p.job(regime, "unmasked", 0).settings
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=settings.lr_sigma)
+        schedule = build_schedule(optimizer, settings)
+        found = []
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        return np.array(found)
+
+    assert rates("stretch")[p.stretch.start : p.stretch.stop].sum() == pytest.approx(3.0)
+    assert rates(experiment.AURA_RATE).sum() == pytest.approx(5e-5 * 12390 / 2, rel=1e-3)
+
+
+def test_runs_of_a_regime_and_seed_differ_in_the_weighting_alone():
+    """Paired comparisons need equal starts, batches and rates."""
+    p = TaskQualityParameters(everything=True, seed_count=2, other_seeds=1)
+    seen: dict[tuple[str, int], set[str]] = {}
+    for regime, policy, seed in p.arms:
+        work = p.job(regime, policy, seed).model_dump(exclude={"name"})
+        assert work["settings"].pop("policy") == policy
+        seen.setdefault((regime, seed), set()).add(str(work))
+    assert all(len(kinds) == 1 for kinds in seen.values())
+    names = [p.job(*arm).name for arm in p.arms]
+    assert len(set(names)) == len(names) == 3 * 2 * 2 + 3 * 3 + 2 * 2
+
+
+def test_more_scarce_rows_than_rows_are_refused():
+    """The error names both numbers."""
+    with pytest.raises(ValidationError, match="reporting_rows = 101 exceeds rows = 64"):
+        TaskQualityParameters(rows=64)
+
+
+def test_scoring_on_the_way_changes_nothing(tmp_path):
+    """A run that is scored before two of its steps leaves the same record, bit for bit, as one that is not."""
+    found = []
+    for place, observer in enumerate((Scorer(prepared().dev, 1.0, (3, 7)), None)):
+        work, path = job(), tmp_path / f"{place}.parquet"
+        with TrajectoryRecorder(path, TASK_NAMES, "masked", 0, torch.device("cpu")) as recorder:
+            train(model(), iter(batches(work)), work.settings, recorder, observer=observer)
+        found.append(read_trajectories([path]))
+        if observer is not None:
+            assert {row["step"] for row in observer.scores} == {3, 7}
+            assert len(observer.kept) == work.settings.steps
+    pd.testing.assert_frame_equal(*found)
+
+
+def test_shares_are_what_a_loop_finds():
+    """Twin: the second half of a made trajectory of 4 steps, summed by hand; an absent task counts 0."""
+    rows = []
+    for step in range(4):
+        for place, task in enumerate(("a", "b")):
+            here = task == "a" or step == 3
+            values = {"weight": 1.0 + place, "loss": 0.5 if here else np.nan, "gradient_norm": 2.0 if here else np.nan}
+            rows.append({"step": step, "task": task, "present": here, **values})
+    kept = np.array([1.0, 1.0, 0.5, 0.25])
+    table = shares(pd.DataFrame(rows), kept).set_index("task")
+    late = [(row, kept[row["step"]]) for row in rows if row["step"] >= 1]
+    pull = {task: sum(r["weight"] * r["loss"] for r, _ in late if r["task"] == task and r["present"]) for task in "ab"}
+    clip = {task: sum(r["gradient_norm"] * k for r, k in late if r["task"] == task and r["present"]) for task in "ab"}
+    assert table.loc["b", "loss_share"] == pytest.approx(pull["b"] / (pull["a"] + pull["b"]))
+    assert table.loc["b", "clipped_share"] == pytest.approx(clip["b"] / (clip["a"] + clip["b"]))
+    assert table.loc["b", "presence"] == pytest.approx(1 / 3)
+    assert table.loc["b", "loss"] == 0.5
+
+
+@pytest.fixture(scope="module")
+def small_files(tmp_path_factory):
+    """Every regime and weighting, one seed, 20 steps."""
+    p = TaskQualityParameters(seed_count=1, steps=20, **SMALL)
+    return p, experiment.train_all(p, tmp_path_factory.mktemp("quality"))
+
+
+def test_until_the_return_scores_are_equal_bit_for_bit(small_files):
+    """Masked or not, an absence changes nothing that could be scored before its end."""
+    _, files = small_files
+    table = tables.long_scores(experiment.all_scores(files))
+    before = table[table["moment"] == "before the return"].pivot(index="task", columns="policy", values="score")
+    assert len(before) == 6
+    assert (before["masked"] == before["unmasked"]).all()
+    assert set(table[table["regime"] == "stretch"]["moment"]) == {"before the return", tables.RETURN, tables.END}
+    assert set(table[table["regime"] == "mixed"]["moment"]) == {tables.END}
+
+
+def test_foretold_shares_come_from_presence_alone(small_files):
+    """A quarter each unmasked, in proportion to presence masked, nothing for equal weights."""
+    _, files = small_files
+    table = experiment.all_shares(files)
+    for (_, policy), rows in table.groupby(["regime", "policy"]):
+        expected = {"unmasked": np.full(4, 0.25), "equal": np.full(4, np.nan)}
+        np.testing.assert_allclose(
+            rows["predicted_share"], expected.get(policy, rows["presence"] / rows["presence"].sum())
+        )
+        for kind in ("loss_share", "gradient_share", "clipped_share"):
+            assert rows[kind].sum() == pytest.approx(1)
+
+
+def test_one_seed_decides_nothing_and_every_figure_is_drawn(small_files):
+    """Real runs go through every table, verdict and figure; with one seed all verdicts are inconclusive."""
+    _, files = small_files
+    scores, found = experiment.all_scores(files), experiment.all_shares(files)
+    for key, measurement in measurements(scores).items():
+        assert CLAIMS[key].rule.judge(measurement) == Verdict.INCONCLUSIVE, key
+    table = tables.differences(scores)
+    relation = tables.shares_and_scores(found, scores)
+    slope = float(tables.points_per_doubling(relation)["macro-F1 per doubling"][0])
+    for plate in (
+        figures.differences(table[table["moment"] == tables.END], "regime", 0.01),
+        figures.scores(tables.score_table(scores).query("moment == 'end'")),
+        figures.shares(tables.share_table(found)),
+        figures.shares_and_scores(relation, slope, 0.01),
+    ):
+        assert plate.encode("png")
+    assert set(experiment.resolution(files)["task"]) == set(TASK_NAMES)
+
+
+def measurements(scores: pd.DataFrame):
+    """Every claim's measurement."""
+    return {
+        "P9": tables.measure_quality(scores),
+        "P9a": tables.measure_one_regime(scores, "mixed"),
+        "P9b": tables.measure_stretch(scores),
+        "P9c": tables.measure_one_regime(scores, "alternating"),
+        "P9d": tables.measure_rare_task(scores),
+        "P9e": tables.measure_pair(scores, "frozen", "masked"),
+        "P9f": tables.measure_pair(scores, "analytic", "masked"),
+        "P9g": tables.measure_pair(scores, "masked", "equal"),
+    }
+
+
+def made(changes: dict[tuple[str, str, str], float], learned: float = 0.3, seeds: int = 5) -> pd.DataFrame:
+    """Scores of runs that differ by the seed, and by ``changes`` of a (regime, policy, task), "*" being all tasks."""
+    rows = []
+    for regime in experiment.REGIMES:
+        for policy in (*experiment.KENDALL, *experiment.OTHERS):
+            for seed in range(seeds):
+                for step, last in ((10, False), (12, False), (20, True)) if regime == "stretch" else ((20, True),):
+                    for task in TASK_NAMES:
+                        change = changes.get((regime, policy, task), changes.get((regime, policy, "*"), 0.0))
+                        jitter = 1e-3 * ((seed + len(policy) + len(task)) % 3)
+                        score = 0.4 + learned + 0.05 * seed + change + jitter
+                        row = {"regime": regime, "policy": policy, "seed": seed, "step": step, "last": last}
+                        samples = score if task == "emotion" else np.nan
+                        rows.append({**row, "task": task, "macro_f1": score, "samples_f1": samples, "majority": 0.4})
+    return pd.DataFrame(rows)
+
+
+def verdicts(scores: pd.DataFrame) -> dict[str, Verdict]:
+    return {key: CLAIMS[key].rule.judge(measurement) for key, measurement in measurements(scores).items()}
+
+
+def test_equal_scores_refute_costs_and_gains_and_confirm_likeness():
+    """Nothing but a tenth of a point between the arms: no cost, no help to the rare task, alike."""
+    found = verdicts(made({}))
+    assert {found[key] for key in ("P9", "P9a", "P9b", "P9c", "P9d", "P9g")} == {Verdict.REFUTED}
+    assert found["P9e"] == found["P9f"] == Verdict.CONFIRMED
+
+
+def test_models_that_have_not_learned_decide_nothing():
+    """The same equal scores at the majority baseline are inconclusive, every one."""
+    assert set(verdicts(made({}, learned=-0.2)).values()) == {Verdict.INCONCLUSIVE}
+
+
+def test_a_cost_in_every_regime_is_confirmed_and_in_one_is_limited():
+    """Five points lost unmasked: everywhere, P9 holds; by mixing alone, within limits."""
+    everywhere = verdicts(made({(regime, "unmasked", "*"): -0.05 for regime in experiment.REGIMES}))
+    assert {everywhere[key] for key in ("P9", "P9a", "P9b", "P9c")} == {Verdict.CONFIRMED}
+    mixing = verdicts(made({("mixed", "unmasked", "*"): -0.05}))
+    assert (mixing["P9"], mixing["P9a"], mixing["P9b"]) == (Verdict.WITHIN_LIMITS, Verdict.CONFIRMED, Verdict.REFUTED)
+
+
+def test_help_to_the_rare_task_is_seen_though_the_mean_hides_it():
+    """Reporting gains five points unmasked and the others lose some: P9d holds, P9a does not."""
+    changes = {("mixed", "unmasked", task): -0.015 for task in TASK_NAMES} | {("mixed", "unmasked", RARE): 0.05}
+    found = verdicts(made(changes))
+    assert found["P9d"] == Verdict.CONFIRMED
+    assert found["P9a"] == Verdict.REFUTED
+
+
+def test_a_difference_in_either_direction_is_not_alike():
+    """Frozen three points better, analytic three points worse: both refuted; equal weights five worse: P9g holds."""
+    arms = {("mixed", "frozen", "*"): 0.03, ("mixed", "analytic", "*"): -0.03, ("mixed", "equal", "*"): -0.05}
+    found = verdicts(made(arms))
+    assert found["P9e"] == found["P9f"] == Verdict.REFUTED
+    assert found["P9g"] == Verdict.CONFIRMED
+
+
+def test_differences_are_paired_by_seed():
+    """What a seed does to both arms cancels: the interval is that of the differences, seed by seed."""
+    scores = made({("mixed", "unmasked", "toxicity"): 0.02})
+    table = tables.differences(scores).set_index(["regime", "moment", "policy", "task"])
+    row = table.loc[("mixed", tables.END, "unmasked", "toxicity")]
+    assert row["difference"] == pytest.approx(0.02, abs=1.5e-3)
+    assert row["high"] - row["low"] < 0.01 < 0.05
+    mean = table.loc[("mixed", tables.END, "unmasked", tables.MEAN), "difference"]
+    assert mean == pytest.approx(
+        np.mean([table.loc[("mixed", tables.END, "unmasked", task), "difference"] for task in TASK_NAMES])
+    )
+
+
+def test_points_per_doubling_is_the_slope_that_was_put_in():
+    """Scores made as 0.02 x doublings of the share give 0.02 back."""
+    rows = [
+        {"regime": "mixed", "policy": "unmasked", "task": task, "seed": seed, "doublings": x, "difference": 0.02 * x}
+        for seed in range(3)
+        for task, x in (("a", -0.4), ("b", 2.0 + seed))
+    ]
+    found = tables.points_per_doubling(pd.DataFrame(rows)).iloc[0]
+    assert found[["macro-F1 per doubling", "low", "high"]].tolist() == pytest.approx([0.02, 0.02, 0.02])

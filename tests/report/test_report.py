@@ -1,0 +1,300 @@
+"""The report as files: complete, escaped, self-contained, and never a crash on what a run left behind."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_run import make_run
+
+from aura_study.claims import CLAIMS, Measurement
+from aura_study.errors import StudyError
+from aura_study.paths import RunFolders
+from aura_study.report import build_report
+from aura_study.report.scale import scale
+from aura_study.report.site import number as spoken
+from aura_study.runs.ledger import Row, number, read_claims
+from aura_study.runs.stamps import snapshot
+
+EXPLORER_SCRIPTS = ("uPlot.iife.js", "dynamics.js", "explorer-words.js", "explorer-plots.js", "explorer.js")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolders:
+    folders = make_run(tmp_path_factory.mktemp("report") / "made")
+    build_report(folders)
+    return folders
+
+
+@pytest.fixture
+def copy(made: RunFolders, tmp_path: Path) -> RunFolders:
+    """A copy to damage."""
+    shutil.copytree(made.results, tmp_path / "made")
+    return RunFolders.of(str(tmp_path / "made"))
+
+
+def pages(folders: RunFolders) -> Iterator[tuple[Path, BeautifulSoup]]:
+    for path in sorted(folders.report.rglob("*.html")):
+        yield path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> None:
+    """Index, guide, run, explorer, one page a claim, one page a notebook, and nothing else."""
+    found = {path.relative_to(made.report).as_posix() for path, _ in pages(made)}
+    claims = {f"claims/{key}.html" for key in CLAIMS}
+    notebooks = {f"notebooks/{claim.notebook}.html" for claim in CLAIMS.values()}
+    assert found == {"index.html", "guide.html", "methods.html", "run.html", "explorer.html"} | claims | notebooks
+
+
+def test_every_link_and_source_resolves_inside_the_site(made: RunFolders) -> None:
+    """A local address names a file of the site, and its fragment an id of that file; nothing else is loaded."""
+    ids = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in pages(made)}
+    for path, soup in pages(made):
+        for tag in soup.find_all(["a", "link", "script", "img"]):
+            address = str(tag.get("href") or tag.get("src") or "")
+            parts = urlsplit(address)
+            if parts.scheme and tag.name == "a":
+                continue
+            assert not parts.scheme, f"{path.name} loads {address}"
+            assert not parts.netloc, f"{path.name} loads {address}"
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.is_file(), f"{path.name} points to {address}"
+            assert target.is_relative_to(made.report.resolve())
+            if parts.fragment:
+                assert parts.fragment in ids[target], f"{path.name} points to {address}"
+
+
+def test_ids_are_unique_and_every_picture_has_alternative_text(made: RunFolders) -> None:
+    """No id occurs twice on a page; no picture is mute; one heading of the first level a page."""
+    for path, soup in pages(made):
+        ids = [tag["id"] for tag in soup.find_all(id=True)]
+        assert len(ids) == len(set(ids)), path.name
+        assert all(str(image.get("alt", "")).strip() for image in soup.find_all("img")), path.name
+        assert len(soup.find_all("h1")) == 1, path.name
+
+
+def test_what_comes_from_data_is_shown_and_never_runs(made: RunFolders) -> None:
+    """Scripts, handlers and javascript: addresses of outputs are gone; their text, where it is text, is there."""
+    for path, soup in pages(made):
+        root = "../" * (len(path.relative_to(made.report).parts) - 1)
+        own = EXPLORER_SCRIPTS if path.name == "explorer.html" else ()
+        runs = [script for script in soup.find_all("script") if script.get("type") != "application/json"]
+        assert sorted(script.get("src") for script in runs) == sorted(
+            f"{root}static/{name}" for name in ("site.js", "mathjax.js", "mathjax-config.js", *own)
+        )
+        assert not soup.find_all(lambda tag: any(name.startswith("on") for name in tag.attrs))
+        assert not soup.find_all(href=re.compile("^javascript:"))
+        assert not soup.find_all("style")
+    page = (made.report / "notebooks" / "01_focal_loss.html").read_text()
+    assert "&lt;script&gt; costs $5 and $6" in page
+    assert "&lt;script&gt;window.broken" in page
+    assert "plain instead" in page
+    assert "share of &lt;b&gt;things&lt;/b&gt;" in (made.report / "claims" / "F1.html").read_text()
+
+
+def test_notebook_figures_are_the_sites_own_files(made: RunFolders) -> None:
+    """The picture embedded in a notebook's output is the figure's file, stored once."""
+    soup = BeautifulSoup((made.report / "notebooks" / "01_focal_loss.html").read_text(), "html.parser")
+    sources = [str(image["src"]) for image in soup.select("article img")]
+    assert not [source for source in sources if source.startswith("data:")]
+    name = Path(sources[0]).name
+    assert (made.report / "figures" / name).read_bytes() == (made.figures / name).read_bytes()
+
+
+def test_a_claims_page_tells_all_of_its_row(made: RunFolders) -> None:
+    """Statement, prediction, measurement, unit, verdict, rule, limit and links stand on the page."""
+    for row in read_claims(made).claims:
+        soup = BeautifulSoup((made.report / "claims" / f"{row.claim}.html").read_text(), "html.parser")
+        text = " ".join(soup.get_text(" ").split())
+        for words in (row.statement, row.prediction, row.unit, row.verdict, row.rule, row.limit or ""):
+            assert " ".join(words.split()) in text
+        targets = {link["href"] for link in soup.find_all("a")}
+        assert f"../notebooks/{row.notebook}.html" in targets
+        assert len(soup.find_all("img")) == (row.figure is not None)
+
+
+def test_an_unchanged_run_is_not_built_again(copy: RunFolders) -> None:
+    """Building twice touches no file; a changed ledger builds again."""
+    build_report(copy)
+    before = snapshot(copy.report)
+    build_report(copy)
+    assert snapshot(copy.report) == before
+    content = json.loads(copy.claims.read_text())
+    content["profile"] = "smoke"
+    copy.claims.write_text(json.dumps(content))
+    build_report(copy)
+    assert snapshot(copy.report) != before
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("figures/focal_modulation.svg", "Figure focal_modulation of notebook 01_focal_loss is missing"),
+        ("notebooks/01_focal_loss.ipynb", "The executed notebook 01_focal_loss is missing"),
+        ("claims.json", "made&#39; has no claims.json"),
+    ],
+)
+def test_a_missing_piece_is_said(copy: RunFolders, damage: str, words: str) -> None:
+    """Without the file the site is built, the front page says what is missing, and all links still resolve."""
+    (copy.results / damage).unlink()
+    build_report(copy)
+    assert words in (copy.report / "index.html").read_text()
+    test_every_link_and_source_resolves_inside_the_site(copy)
+
+
+def test_a_run_of_the_past_is_compared_with_its_manifest(copy: RunFolders) -> None:
+    """A file that differs from what the manifest recorded, and a notebook that has not finished, are named."""
+    recorded = {
+        "01_focal_loss": {
+            "parameters": {},
+            "seeds": {},
+            "seconds": 1,
+            "inputs": {},
+            "outputs": {"claims.json": "0" * 64},
+        }
+    }
+    held = {
+        "run": "made",
+        "request": {"profile": "full", "data": "aura", "overrides": {"rate": "<1>"}},
+        "finished": "2026-01-02T03:04:05Z",
+        "commit": {"hash": "f" * 40, "dirty": True},
+        "device": {"accelerator": None, "cpus": 2, "threads": 2, "machine": "x", "system": "Linux"},
+        "versions": {"python": "3.11"},
+        "data": {"name": "aura", "files": {"a.csv": "1" * 64}},
+        "unfinished": ["04_aura_training"],
+        "notebooks": recorded,
+    }
+    copy.manifest.write_text(json.dumps(held))
+    build_report(copy)
+    page = (copy.report / "run.html").read_text()
+    for words in (
+        "claims.json, made by 01_focal_loss, is not the file",
+        "04_aura_training has not finished",
+        "&lt;1&gt;",
+    ):
+        assert words in page
+    assert "ffffffffffff" in page
+
+
+def test_a_failed_notebook_shows_what_was_executed(copy: RunFolders) -> None:
+    """Its page says that it stopped, and ends with the error."""
+    path = copy.notebooks / "01_focal_loss.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    error = nbformat.v4.new_output(
+        "error", ename="ValueError", evalue="bad", traceback=["\x1b[31mValueError\x1b[0m: <bad>"]
+    )
+    notebook.cells[4].outputs.append(error)
+    nbformat.write(notebook, path.with_name("01_focal_loss.failed.ipynb"))
+    path.unlink()
+    build_report(copy)
+    page = (copy.report / "notebooks" / "01_focal_loss.html").read_text()
+    assert "This notebook stopped with an error" in page
+    assert "&lt;bad&gt;" in page
+
+
+def test_there_is_no_report_of_no_run(tmp_path: Path) -> None:
+    """A run that does not exist is an error that says so, and nothing is created."""
+    with pytest.raises(StudyError, match=r"run 'none' has no claims\.json"):
+        build_report(RunFolders.of(str(tmp_path / "none")))
+    assert not (tmp_path / "none").exists()
+
+
+def refusal(folders: RunFolders) -> str | None:
+    """Why the ledger is refused, or ``None`` if it is not."""
+    try:
+        read_claims(folders)
+    except StudyError as error:
+        return str(error)
+    return None
+
+
+ROW_FIELDS = sorted(Row.model_fields)
+JSON = st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(field=st.sampled_from(ROW_FIELDS), value=JSON)
+def test_a_damaged_row_is_one_error_that_names_file_and_place(made: RunFolders, field: str, value: object) -> None:
+    """Any value in any field of a row is either valid or refused with the file's name, the row and the field."""
+    content = json.loads(made.claims.read_text())
+    content["claims"][1][field] = value
+    path = made.results.parent / "fuzzed" / "claims.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+    words = refusal(RunFolders.of(str(path.parent)))
+    assert words is None or words.startswith(f"{path} is damaged at claims.1.{field}")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 4000), noise=st.binary(max_size=3), name=st.sampled_from(["claims", "evidence", "notebook"]))
+def test_a_truncated_or_noisy_file_never_crashes_the_report(
+    made: RunFolders, cut: int, noise: bytes, name: str
+) -> None:
+    """Ledger, evidence or notebook cut short and continued with noise: the site is built and says what is wrong."""
+    path = {
+        "claims": made.claims,
+        "evidence": made.evidence / "01_focal_loss.json",
+        "notebook": made.notebooks / "01_focal_loss.ipynb",
+    }[name]
+    whole = path.read_bytes()
+    broken = whole[: cut % len(whole)] + noise
+    try:
+        path.write_bytes(broken)
+        build_report(made)
+        if not noise.isspace() or cut % len(whole) < len(whole) - 1:
+            page = (made.report / "index.html").read_text()
+            assert "This report is not complete" in page
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0"), (-1.5, "−1.5"), (1e-9, "1 × 10<sup>−9</sup>"), (123456.0, "1.235 × 10<sup>5</sup>")],
+)
+def test_numbers_are_written_as_people_write_them(value: float | None, text: str) -> None:
+    """Four significant digits, a true minus sign, powers of ten written out; the terminal shows the plain form."""
+    assert spoken(value) == text
+    assert number(value) == ("–" if value is None else f"{value:.4g}")
+
+
+def row_of(claim: str, measured: float, low: float, high: float, predicted: float | None) -> Row:
+    return Row.model_validate(CLAIMS[claim].decide(Measurement(measured, low, high, "unit", predicted, seeds=5)))
+
+
+def test_the_line_of_a_claim_places_what_the_rule_compares() -> None:
+    """Values keep their order on the line; the accepted band holds exactly the intervals that the rule confirms."""
+    inside = scale(row_of("K1", 1.01, 0.99, 1.015, 1.0))
+    assert inside is not None
+    assert inside.accepted is not None
+    assert 0 < inside.accepted[0] < inside.low < inside.predicted < inside.measured < inside.high  # type: ignore[operator]
+    assert inside.high < inside.accepted[1] < 100
+    outside = scale(row_of("K1", 1.2, 1.1, 1.3, 1.0))
+    assert outside is not None
+    assert outside.accepted is not None
+    assert outside.accepted[1] < outside.low
+    assert outside.words == "Measured 1.2, interval 1.1 to 1.3, predicted 1; the rule accepts from 0.98 up to 1.02."
+
+
+def test_a_one_sided_rule_accepts_to_the_end_of_the_line() -> None:
+    """A bound from above leaves the lower end open."""
+    line = scale(row_of("P1", 2e-7, 1e-9, 3e-7, 0.0))
+    assert line is not None
+    assert line.accepted is not None
+    assert line.accepted[0] == 0
+    assert line.high < line.accepted[1] < 100
+    assert line.words.endswith("the rule accepts up to 1e-06.")
+
+
+def test_there_is_no_line_where_there_is_nothing_to_see() -> None:
+    """An unbounded interval, or all values on one point, are told in numbers alone."""
+    assert scale(row_of("K1", 1.0, -math.inf, math.inf, 1.0)) is None
+    assert scale(row_of("P3", 0.0, 0.0, 0.0, 0.0)) is None

@@ -1,0 +1,204 @@
+"""Verification: an honest run is reproduced; a changed ledger, or code that gives another verdict, is not."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_study
+from rich.console import Console
+
+from aura_study import cli
+from aura_study.errors import StudyError
+from aura_study.paths import RunFolders
+from aura_study.runs.ledger import Row
+from aura_study.study import registry
+from aura_study.study import verify as verification
+from aura_study.study.verify import Status, UnknownRun, Verification, compare
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy notebooks and a finished run of them."""
+    folder = tmp_path_factory.mktemp("verify")
+    toy_study.run(folder / "run", "steps=2", notebooks=toy_study.write_notebooks(folder / "notebooks"))
+    return folder
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path) -> Path:
+    """The run, to be changed."""
+    return shutil.copytree(project / "run", tmp_path / "run")
+
+
+def verified(run: Path, project: Path, budget: float = 600.0, **options: Any) -> Verification:
+    source = options.pop("source", project / "notebooks")
+    quiet = Console(quiet=True)
+    return verification.verify(
+        RunFolders.of(str(run)), toy_study.REGISTRY, budget, console=quiet, source=source, **options
+    )
+
+
+def edit(path: Path, change: Edit) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def statuses(found: Verification) -> dict[str, Status]:
+    return {check.claim: check.status for check in found.checks}
+
+
+def test_an_honest_run_is_reproduced_claim_by_claim(project: Path) -> None:
+    """Every claim comes out the same, and the run itself is left as it was."""
+    before = {path: path.read_bytes() for path in (project / "run").rglob("*") if path.is_file()}
+    found = verified(project / "run", project)
+    assert found.passed
+    assert statuses(found) == {"F1": Status.REPRODUCED, "P1": Status.REPRODUCED}
+    assert found.executed == ["01_focal_loss", "03_phantom_gradient"]
+    assert {path: path.read_bytes() for path in (project / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_verdict_that_was_tampered_with_fails(copy: Path, project: Path) -> None:
+    """In the ledger alone, and in the ledger with its evidence and digest: running again tells both."""
+    change: Edit = lambda content: content["claims"][0].update(verdict="refuted")  # noqa: E731
+    edit(copy / "claims.json", change)
+    found = verified(copy, project, notebooks=["01"])
+    assert not found.passed
+    assert statuses(found) == {"F1": Status.VERDICT_CHANGED, "P1": Status.NOT_RUN}
+    assert next(check.why for check in found.checks if check.claim == "F1") == "refuted before, confirmed now"
+
+
+def test_a_tampered_record_is_told_without_running_it(copy: Path, project: Path) -> None:
+    """Ledger against evidence, evidence against its digest, numbers against the rule: each is checked for nothing."""
+    edit(copy / "claims.json", lambda content: content["claims"][1].update(measured=2e-9))
+    found = verified(copy, project, budget=0)
+    assert statuses(found) == {"F1": Status.NOT_RUN, "P1": Status.RECORD_ALTERED}
+    assert not found.passed
+    assert "differ in measured" in found.checks[1].why
+    edit(copy / "evidence" / "03_phantom_gradient.json", lambda content: content["claims"][0].update(measured=2e-9))
+    assert "whose digest the manifest holds" in verified(copy, project, budget=0).checks[1].why
+    for name in ("claims.json", "evidence/03_phantom_gradient.json"):
+        edit(copy / name, lambda content: content["claims"][-1].update(verdict="refuted"))
+    edit(
+        copy / "manifest.json",
+        lambda content: content["notebooks"]["03_phantom_gradient"]["outputs"].pop("evidence/03_phantom_gradient.json"),
+    )
+    assert "for its numbers the rule gives" in verified(copy, project, budget=0).checks[1].why
+
+
+def test_a_claim_left_out_of_the_ledger_is_told(copy: Path, project: Path) -> None:
+    """A notebook decided it, and the ledger is silent."""
+    edit(copy / "claims.json", lambda content: content["claims"].pop())
+    found = verified(copy, project, budget=0)
+    assert statuses(found)["P1"] == Status.RECORD_ALTERED
+    assert not found.passed
+
+
+def test_code_that_measures_something_else_fails(project: Path, tmp_path: Path) -> None:
+    """The notebook now measures another number, then another verdict, then raises: three different answers."""
+    source = shutil.copytree(project / "notebooks", tmp_path / "notebooks")
+    path = source / "03_phantom_gradient.ipynb"
+    text = path.read_text()
+    answers = {
+        "Measurement(0.5, 0.5, 0.5": Status.VERDICT_CHANGED,
+        "Measurement(9e-9, 0.0, 9e-9": Status.VALUE_DIFFERS,
+        "Measuremend(1e-9, 0.0, 1e-9": Status.FAILED,
+    }
+    for words, status in answers.items():
+        path.write_text(text.replace("Measurement(1e-9, 0.0, 1e-9", words))
+        assert path.read_text() != text
+        found = verified(project / "run", project, source=source, notebooks=["03"])
+        assert statuses(found) == {"F1": Status.NOT_RUN, "P1": status}
+        assert not found.passed
+
+
+def test_the_budget_decides_what_is_run_and_the_rest_is_said(project: Path, copy: Path) -> None:
+    """The shortest come first; nothing affordable means nothing verified."""
+    edit(copy / "manifest.json", lambda content: content["notebooks"]["03_phantom_gradient"].update(seconds=500.0))
+    found = verified(copy, project, budget=400.0)
+    assert statuses(found) == {"F1": Status.REPRODUCED, "P1": Status.NOT_RUN}
+    assert found.passed
+    assert "it took 500 s" in found.checks[1].why
+    assert not verified(copy, project, budget=0.0).passed
+
+
+def test_data_that_are_not_at_hand_are_skipped_honestly(
+    copy: Path, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook on real data says so; one without does not."""
+    monkeypatch.setenv("AURA_STUDY_DATA", str(tmp_path / "empty"))
+    edit(
+        copy / "manifest.json",
+        lambda content: content["notebooks"]["03_phantom_gradient"]["parameters"].update(data="aura"),
+    )
+    found = verified(copy, project, budget=0)
+    assert "of the budget are left" in found.checks[0].why
+    assert "AURA's public files are not in" in found.checks[1].why
+
+
+def row(measured: float | None, seeds: int = 0, interval: tuple[float | None, float | None] = (None, None)) -> Row:
+    blank = dict.fromkeys(("section", "statement", "prediction", "unit", "rule"), "")
+    return Row.model_validate(
+        {**blank, "claim": "X1", "predicted": 1.0, "measured": measured, "interval": interval, "ratio": None}
+        | {"seeds": seeds, "verdict": "confirmed", "limit": None, "limits": {}, "notebook": "n", "figure": None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        (row(1.0), row(1.0 + 5e-7), True),
+        (row(1.0), row(1.0 + 5e-6), False),
+        (row(0.0), row(5e-10), True),
+        (row(0.0), row(5e-9), False),
+        (row(None), row(None), True),
+        (row(None), row(1.0), False),
+        (row(1.0, 3, (0.5, 2.0)), row(1.9, 3), True),
+        (row(1.0, 3, (0.99, 1.01)), row(1.04, 3), True),
+        (row(1.0, 3, (0.99, 1.01)), row(1.06, 3), False),
+        (row(1.0, 3, (0.5, 2.0)), row(1.0, 4), False),
+    ],
+)
+def test_tolerances_are_those_that_are_stated(before: Row, now: Row, same: bool) -> None:
+    """Deterministic: 1e-6 relative or 1e-9 absolute; seeded: the recorded interval or 5 %, and as many seeds."""
+    assert compare(before, now)[0] is same
+
+
+@pytest.mark.parametrize("name", ["claims.json", "manifest.json"])
+def test_an_unknown_run_and_a_damaged_one_are_errors(copy: Path, project: Path, name: str) -> None:
+    """Damage names the file; a missing file makes the run unknown."""
+    (copy / name).write_text('{"run": 3}')
+    with pytest.raises(StudyError, match=rf"{name} is damaged at"):
+        verified(copy, project)
+    (copy / name).unlink()
+    with pytest.raises(UnknownRun, match=f"it has no {name}"):
+        verified(copy, project)
+
+
+def test_exit_codes_and_json(project: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """0 reproduced, 1 not, 2 unknown; ``--json`` prints every check."""
+    monkeypatch.setattr(registry, "notebooks_folder", lambda: project / "notebooks")
+    monkeypatch.setattr(verification, "notebooks_folder", lambda: project / "notebooks")
+    monkeypatch.setattr(registry, "parameter_classes", lambda: toy_study.REGISTRY)
+
+    def command(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["aura-study", "verify", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    assert command(str(copy), "01", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["passed"] is True
+    assert [check["status"] for check in printed["checks"]] == ["reproduced", "not run"]
+    edit(copy / "claims.json", lambda content: content["claims"][0].update(verdict="refuted"))
+    assert command(str(copy), "--budget", "0") == 1
+    assert "1 record altered" in capsys.readouterr().out
+    assert command("./nowhere") == 2
+    assert capsys.readouterr().err.startswith("error: run 'nowhere' cannot be verified")

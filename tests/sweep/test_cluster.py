@@ -1,0 +1,152 @@
+"""The same sweep on dask: a real scheduler and workers as processes of their own, and what happens when they die."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import toy_sweep
+
+from aura_study.errors import StudyError
+from aura_study.sweep.engines import ClusterEngine
+from aura_study.sweep.runner import SweepFailed
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning",  # sockets to workers that this file kills
+)
+
+Start = Callable[..., subprocess.Popen[str]]
+TESTS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts ``dask scheduler`` and ``dask worker`` processes, and ends them after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_one(*words: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+        environment["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1"  # the default is 3; each costs a start
+        with (tmp_path / f"dask-{len(started)}.log").open("w") as log:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dask", *words],
+                    stdout=log,
+                    stderr=log,
+                    text=True,
+                    env=environment,
+                    start_new_session=True,
+                    cwd=tmp_path,
+                )
+            )
+        return started[-1]
+
+    yield start_one
+    for process in reversed(started):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def scheduler(start: Start, folder: Path) -> str:
+    """Address of a fresh scheduler."""
+    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", "scheduler.json")
+    return wait_for(lambda: scheduler_address(folder))
+
+
+def scheduler_address(folder: Path) -> str:
+    path = folder / "scheduler.json"
+    found = re.search(r'"address": "(tcp://[^"]+)"', path.read_text()) if path.is_file() else None
+    return found[1] if found else ""
+
+
+def wait_for(condition: Callable[[], str]) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    pytest.fail("the scheduler did not start")
+
+
+def worker(start: Start, address: str) -> None:
+    words = ("--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--local-directory", ".")
+    start("worker", address, *words)
+
+
+class KillsAWorker(ClusterEngine):
+    """Kills one worker process as soon as three jobs have ended."""
+
+    def submit(self, run, jobs, folder):
+        for count, ended in enumerate(super().submit(run, jobs, folder)):
+            yield ended
+            if count == 2 and len(jobs) > 3:
+                while not (workers := self._client.run(os.getpid)):  # the killing job may just have taken both
+                    time.sleep(0.1)
+                os.kill(next(iter(workers.values())), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_and_a_killing_job_is_reported(start: Start, tmp_path: Path) -> None:
+    """Two workers, one killed in mid-run, one job that raises and one that always kills: the rest is done and equal."""
+    words = ("number=0:12", "seconds=0.2", "mode=trouble")
+    for node in toy_sweep.toy_grid(*words).nodes:  # the obvious twin: one after another, in this process
+        if node.values["number"] not in (1, 2):
+            toy_sweep.run_toy(node.job, tmp_path / "here")
+    address = scheduler(start, tmp_path)
+    for _ in range(2):
+        worker(start, address)
+    with pytest.raises(SweepFailed) as caught:
+        toy_sweep.run(tmp_path / "there", *words, engine=KillsAWorker(address))
+    told = str(caught.value)
+    assert "2 of 12 jobs failed" in told
+    assert "number=1 seconds=0.2 mode=trouble: ValueError: no luck at all" in told
+    assert "number=2 seconds=0.2 mode=trouble: the process that runs it dies every time" in told
+    here, there = (
+        {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+        for folder in (tmp_path / "here", tmp_path / "there" / "records")
+    )
+    assert len(there) == 10
+    assert there == here
+    assert not list((tmp_path / "there" / "records").glob(".*"))
+
+
+def test_a_scheduler_that_dies_is_one_error_and_the_work_is_kept(start: Start, tmp_path: Path) -> None:
+    """What had ended is kept; the same command on other workers does the rest."""
+    address = scheduler(start, tmp_path)
+    worker(start, address)
+
+    class KillsTheScheduler(ClusterEngine):
+        def submit(self, run, jobs, folder):
+            for ended in super().submit(run, jobs, folder):
+                yield ended
+                os.kill(self._client.run_on_scheduler(os.getpid), signal.SIGKILL)
+
+    with pytest.raises(StudyError, match=r"the dask scheduler at tcp://127.0.0.1:\d+ is gone; the same command goes"):
+        toy_sweep.run(tmp_path / "out", "number=0:4", "seconds=0.3", engine=KillsTheScheduler(address))
+    outcome = toy_sweep.run(tmp_path / "out", "number=0:4", "seconds=0.3")
+    assert 1 <= len(outcome.kept) < 4
+    assert outcome.summary["square"].tolist() == [0, 1, 4, 9]
+
+
+def test_local_n_starts_its_own_workers(tmp_path: Path) -> None:
+    """``local:2`` runs the same jobs on worker processes of this machine, and starts another for one that dies."""
+    with pytest.raises(
+        SweepFailed, match=r"1 of 2 jobs failed(?s:.*)number=2 mode=trouble: the process that runs it dies"
+    ):
+        toy_sweep.run(tmp_path / "out", "number=2:4", "mode=trouble", engine=ClusterEngine("local:2"))
+
+
+def test_no_scheduler_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens there: the address is named, and nothing has been run."""
+    monkeypatch.setattr("aura_study.sweep.engines.CONNECT_SECONDS", 0.5)
+    with pytest.raises(StudyError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        toy_sweep.run(tmp_path / "out", "number=0:3", engine=ClusterEngine("tcp://127.0.0.1:9"))
+    assert not list((tmp_path / "out" / "records").iterdir())

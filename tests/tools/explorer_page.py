@@ -1,0 +1,126 @@
+"""The explorer's page as the tests use it: set through its address, read through its state, held to the grid."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from browsing import Visit
+
+from aura_study.dynamics import grid, micro_batches, simulate, trajectories
+from aura_study.experiments.phase_diagram import maps as phase_diagram
+from aura_study.report import explorer
+from aura_study.theory.absence import absent_trajectory
+from aura_study.theory.adam import AdamState
+from aura_study.theory.fixed_points import fixed_point
+from aura_study.theory.fluctuations import gradient_noise
+from aura_study.theory.forms import FORMS
+from aura_study.theory.optimizers import Adam
+
+POLICIES = ("unmasked", "masked", "frozen")
+USUAL = explorer.presets()[0]["setting"] | {"absent": 80, "after": 200}
+CONTROLS = {control.name: control for control in explorer.controls()}
+
+
+def state(visit: Visit) -> dict[str, Any]:
+    """What the page says it shows; NaN and infinity arrive as ``None``."""
+    return json.loads(visit.page.evaluate("JSON.stringify(window.explorer.state())"))
+
+
+def go(visit: Visit, setting: dict[str, Any]) -> dict[str, Any]:
+    """Show ``setting`` through the address, as a reader who was sent a link."""
+    address = "&".join(f"{name}={value}" for name, value in setting.items())
+    changed = (
+        "hash => new Promise(done => { addEventListener('hashchange', done, {once: true}); location.hash = hash })"
+    )
+    if visit.page.evaluate("location.hash") != f"#{address}":
+        visit.page.evaluate(changed, address)
+    found = state(visit)
+    assert found["setting"] == setting
+    return found
+
+
+def numbers(values: list[float | None]) -> np.ndarray:
+    return np.array(values, float)
+
+
+def cells_of(setting: dict[str, Any]) -> pd.DataFrame:
+    """The grid's three cells, one a policy, that the page twins."""
+    form = FORMS[setting["form"]]
+    cells = grid(
+        parameterization=setting["form"],
+        policy=POLICIES,
+        optimizer=explorer.OPTIMIZERS[setting["optimizer"]],
+        presence=setting["p"],
+        rate=setting["lr"],
+        loss=setting["loss"],
+        noise=setting["noise"],
+        absent_start=phase_diagram.WARM_UP,
+        absent_steps=setting["absent"],
+    )
+    cells["theta0"] = [
+        float(fixed_point(form, setting["loss"], setting["p"] if policy == "unmasked" else 1.0)) for policy in POLICIES
+    ]
+    cells["stream"] = np.uint64(0)
+    return cells
+
+
+def assert_twin(found: dict[str, Any]) -> None:
+    """Thetas, weights, sigmas, presences, what came of the run, its regime and the theory agree to 1e-6 relative."""
+    setting, steps = found["setting"], found["steps"]
+    form, cells = FORMS[setting["form"]], cells_of(setting)
+    _, thetas = trajectories(cells, steps, seed=setting["seed"])
+    outcomes = simulate(cells, steps, seed=setting["seed"], band=phase_diagram.BAND)
+    present, _ = micro_batches(cells.iloc[[0]], steps, seed=setting["seed"])
+    np.testing.assert_array_equal(found["present"], present[0, :, 0])
+    for policy, theta, outcome in zip(POLICIES, thetas, outcomes.itertuples(), strict=True):
+        path = found["paths"][policy]
+        assert path["undefinedStep"] == outcome.undefined_step
+        defined = slice(None if outcome.undefined_step < 0 else outcome.undefined_step)
+        with np.errstate(over="ignore", divide="ignore"):
+            weight, sigma = form.weight(theta), form.sigma(theta)
+        for name, expected in (("theta", theta), ("weight", weight), ("sigma", sigma)):
+            measured = numbers(path[name])
+            finite = np.isfinite(expected[defined])
+            np.testing.assert_allclose(measured[defined][finite], expected[defined][finite], rtol=1e-6, atol=1e-12)
+            assert np.isnan(measured[defined][~finite]).all()
+            assert defined.stop is None or np.isnan(measured[defined.stop :]).all()
+    assert_conclusions(found, outcomes.iloc[0])
+
+
+def assert_conclusions(found: dict[str, Any], outcome: pd.Series) -> None:
+    """Regime, rule of thumb and foretold growth are the package's."""
+    setting, unmasked = found["setting"], found["outcomes"]["unmasked"]
+    form, optimizer = FORMS[setting["form"]], explorer.OPTIMIZERS[setting["optimizer"]]
+    aim = float(form.weight(fixed_point(form, setting["loss"])))
+    settled = outcome["settled_after"] if outcome["settled_after"] >= 0 else np.inf
+    with np.errstate(invalid="ignore", divide="ignore"):  # a weight of 0 or of infinity has no ratio
+        row = {
+            "inflation": outcome["start_weight"] / aim,
+            "growth": outcome["return_weight"] / outcome["start_weight"],
+            "low": outcome["low_weight"] / aim,
+            "recovery": settled / setting["absent"],
+            "undefined": float(outcome["undefined_step"] >= 0),
+        }
+    assert found["regime"] == phase_diagram.PHASES[phase_diagram.classify(pd.DataFrame([row]))[0]]
+    if not row["undefined"]:
+        for name in ("inflation", "growth", "low"):
+            expected = row[name] if np.isfinite(row[name]) else np.nan
+            np.testing.assert_allclose(numbers([unmasked[name]]), expected, rtol=1e-6, atol=1e-300)
+        assert unmasked["settled"] == (None if np.isinf(settled) else settled)
+    adam = isinstance(optimizer, Adam)
+    if setting["form"] == "log_sigma":
+        said = phase_diagram.rule_of_thumb(setting["lr"], setting["absent"], setting["p"], adam=adam)
+        assert found["ruleOfThumb"] == said
+    filled = 1 - optimizer.beta2**phase_diagram.WARM_UP if isinstance(optimizer, Adam) else 0.0
+    variance = float(gradient_noise(form, setting["loss"], setting["p"], setting["noise"]))
+    memory = AdamState(0.0, filled * variance, phase_diagram.WARM_UP)
+    theta = float(fixed_point(form, setting["loss"], setting["p"]))
+    path = absent_trajectory(form, theta, np.full(setting["absent"], setting["lr"]), optimizer, memory)
+    with np.errstate(over="ignore"):
+        foretold = form.weight(path)
+    finite = np.isfinite(foretold)
+    np.testing.assert_allclose(numbers(found["foretold"]["weight"])[finite], foretold[finite], rtol=1e-6)
+    assert np.isnan(numbers(found["foretold"]["weight"])[~finite]).all()
+    assert found["phantom"] == pytest.approx(setting["lr"] * setting["absent"], rel=1e-12)

@@ -1,0 +1,64 @@
+"""Toy studies as processes that tests kill, and every file of a run but for its times."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import toy_study
+
+STEPS = "steps=300"
+
+
+def start(out: Path) -> subprocess.Popen[str]:
+    toy_study.write_notebooks(out.parent / "notebooks")
+    return subprocess.Popen(
+        [sys.executable, toy_study.__file__, str(out), STEPS],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(toy_study.__file__).parents[2])},
+    )
+
+
+def wait_for_second_notebook(out: Path, process: subprocess.Popen[str]) -> None:
+    """Return while the steps of the second notebook run and the first is finished."""
+    first = out / "stamps" / "01_focal_loss.json"
+    partial = out / "notebooks" / ".03_phantom_gradient.partial.ipynb"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if first.is_file() and partial.is_file() and '"status": "running"' in partial.read_text(errors="ignore"):
+            cells = json.loads(partial.read_text())["cells"]
+            if any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells):
+                return
+        time.sleep(0.02)
+    pytest.fail(f"the second notebook did not start: {process.stderr.read() if process.stderr else ''}")
+
+
+def lasting(run: Path) -> dict[str, object]:
+    """Every file of a run with its content, times left out."""
+    contents: dict[str, object] = {}
+    for path in sorted(path for path in run.rglob("*") if path.is_file() and path.name != ".lock"):
+        key = path.relative_to(run).as_posix()
+        if path.suffix == ".ipynb":
+            cells = nbformat.read(path, as_version=4).cells
+            contents[key] = [(cell["id"], cell.source, cell.get("outputs")) for cell in cells]
+        elif path.suffix == ".json" and (path.name in ("manifest.json", "sweep.json") or path.parent.name == "stamps"):
+            contents[key] = without_times(json.loads(path.read_text()))
+        elif path.parent.name == "report" or path.parent.parent.name == "report":
+            contents[key] = path.suffix  # built from the rest, and shows times
+        else:
+            contents[key] = path.read_bytes()
+    return contents
+
+
+def without_times(value: object) -> object:
+    if isinstance(value, dict):
+        timed = ("seconds", "finished", "commit")  # somebody may commit between the two runs that are compared
+        kept = {key: without_times(entry) for key, entry in value.items() if key not in timed}
+        return {key: entry for key, entry in kept.items() if not str(key).endswith(".ipynb")}
+    return value

@@ -1,0 +1,232 @@
+"""Properties of the training loop and of what it records."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from small_runs import batches, job, model, settings
+
+from aura_study.data.batches import Batch
+from aura_study.data.tasks import TASK_NAMES
+from aura_study.training.loop import AURA, NonFiniteError, TrainingSettings, build_optimizer, build_schedule, train
+from aura_study.training.recording import CHUNK, TrajectoryRecorder, read_trajectories
+from aura_study.training.runs import Presence
+from aura_study.training.weighting import build_weighting
+
+
+def trained(folder, name="run", **changes):
+    """Train and record a small job; the trajectory and what training left behind."""
+    work = job(name, **changes)
+    with TrajectoryRecorder(
+        folder / f"{name}.parquet", TASK_NAMES, work.settings.policy, 0, torch.device("cpu")
+    ) as recorder:
+        result = train(model(), batches(work).iterate(), work.settings, recorder)
+    return read_trajectories([folder / f"{name}.parquet"]), result
+
+
+def test_policies_differ_in_nothing_but_sigma_until_the_return(tmp_path):
+    """Same seed, same batches: losses and encoder gradients agree bit for bit until the absent task is back."""
+    first, _ = trained(tmp_path, "a", policy="unmasked")
+    second, _ = trained(tmp_path, "b", policy="masked")
+    others = (first["task"] != "reporting") & (first["step"] <= 8)
+    for column in ("loss", "gradient_norm", "sigma"):
+        before_return = others if column == "loss" else others & (first["step"] < 8)
+        assert first.loc[before_return, column].equals(second.loc[before_return, column])
+    absent = (first["task"] == "reporting") & (first["step"] == 8)
+    assert first.loc[absent, "sigma"].item() < second.loc[absent, "sigma"].item()
+    ratio = first.loc[absent, "gradient_norm"].item() / second.loc[absent, "gradient_norm"].item()
+    assert ratio == pytest.approx(first.loc[absent, "weight"].item() / second.loc[absent, "weight"].item(), rel=1e-4)
+
+
+def test_frozen_stands_still_and_masked_does_not(tmp_path):
+    """Over the absence the frozen sigma moves by exactly 0; the masked one coasts."""
+    moved = {}
+    for policy in ("masked", "frozen"):
+        run, _ = trained(tmp_path, policy, policy=policy)
+        absent = run[(run["task"] == "reporting") & run["step"].between(4, 8)]["sigma"]
+        moved[policy] = absent.max() - absent.min()
+    assert moved["frozen"] == 0.0
+    assert moved["masked"] > 0
+
+
+def test_trajectory_columns(tmp_path):
+    """One row per step and task; sigma and weight belong together; absent tasks have no loss and send no gradient."""
+    run, result = trained(tmp_path)
+    assert list(run["step"]) == list(np.repeat(np.arange(12), 4))
+    assert list(run["task"][:4]) == list(TASK_NAMES)
+    np.testing.assert_allclose(run["weight"], 1 / (2 * run["sigma"] ** 2), rtol=1e-5)
+    absent = ~run["present"]
+    assert set(run[absent]["step"]) == {4, 5, 6, 7}
+    assert run[absent]["loss"].isna().all()
+    assert (run[absent]["gradient_norm"] == 0).all()
+    assert run[~absent]["loss"].notna().all()
+    assert (run[~absent]["gradient_norm"] > 0).all()
+    assert (run["lr"] == 0.01).all()
+    assert result.lr_sigma == [0.01] * 12
+
+
+def test_recording_changes_nothing(tmp_path):
+    """A recorded run and an unrecorded one end in the same weights, bit for bit."""
+    _, recorded = trained(tmp_path)
+    work = job()
+    plain = train(model(), batches(work).iterate(), work.settings)
+    for first, second in zip(recorded.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_equal_seeds_give_equal_files_and_others_do_not(tmp_path):
+    """Byte for byte, on the same machine."""
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        trained(tmp_path, name, seed=seed)
+    files = {name: (tmp_path / f"{name}.parquet").read_bytes() for name in "abc"}
+    assert files["a"] == files["b"]
+    assert files["a"] != files["c"]
+
+
+def test_accumulation_averages_micro_batches(tmp_path):
+    """Two micro-batches a step: half the recorded steps' worth of batches each, all tasks' losses averaged."""
+    run, _ = trained(tmp_path, accumulation=2, steps=3, presence=Presence(schedule="alternating"))
+    assert run.groupby("step")["present"].sum().tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "onecycle"])
+def test_schedules(schedule):
+    """Rates as PyTorch and transformers define them; every group follows."""
+    chosen = settings(schedule=schedule, steps=100, lr_sigma=0.02)
+    net = model()
+    weighting = build_weighting(chosen.policy, chosen.parameterization, TASK_NAMES, "cpu")
+    optimizer = build_optimizer(net, weighting, chosen)
+    scheduler = build_schedule(optimizer, chosen)
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    sigma_rates = np.array(rates)[:, 2]
+    peak = {"constant": 0, "linear": 10, "onecycle": 29}[schedule]
+    assert sigma_rates.argmax() == peak
+    assert sigma_rates.max() == pytest.approx(0.02)
+    np.testing.assert_allclose(np.array(rates)[:, 0] * 20, sigma_rates, rtol=1e-9)
+
+
+def test_parameter_groups():
+    """Encoder, heads and sigmas have rates and decays of their own, and together hold every parameter once."""
+    chosen = settings(lr_encoder=1e-5, lr_heads=2e-5, lr_sigma=3e-5, weight_decay=0.1, weight_decay_sigma=0.2)
+    net = model()
+    weighting = build_weighting(chosen.policy, chosen.parameterization, TASK_NAMES, "cpu")
+    groups = build_optimizer(net, weighting, chosen).param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-5, 0.1), (2e-5, 0.1), (3e-5, 0.2)]
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(held) == sorted(map(id, [*net.parameters(), *weighting.parameters()]))
+
+
+def test_frozen_encoder_epochs(tmp_path):
+    """The encoder keeps its weights for the frozen epochs and then moves; its gradient norms are null meanwhile."""
+    start = [value.clone() for value in model().encoder.parameters()]
+    run, result = trained(tmp_path, frozen_encoder_epochs=1, steps_per_epoch=6, steps=6, presence=Presence())
+    assert all(torch.equal(a, b) for a, b in zip(start, result.model.encoder.parameters(), strict=True))
+    assert run["gradient_norm"].isna().all()
+    run, result = trained(tmp_path, frozen_encoder_epochs=1, steps_per_epoch=6, steps=9, presence=Presence())
+    assert not all(torch.equal(a, b) for a, b in zip(start, result.model.encoder.parameters(), strict=True))
+    assert run[run["step"] >= 6]["gradient_norm"].notna().all()
+
+
+def test_clipping_bounds_the_step_and_leaves_sigma_alone(tmp_path):
+    """Under SGD the clipped model moves by at most rate x norm a step; sigma moves as without clipping."""
+    shared = {
+        "presence": Presence(),
+        "optimizer": "sgd",
+        "steps": 1,
+        "lr_encoder": 1.0,
+        "lr_heads": 1.0,
+        "weight_decay": 0.0,
+    }
+    start = [value.clone() for value in model().parameters()]
+    _, clipped = trained(tmp_path, clip_norm=0.01, **shared)
+    _, free = trained(tmp_path, clip_norm=None, **shared)
+    moved = torch.stack([(a - b).norm() for a, b in zip(start, clipped.model.parameters(), strict=True)]).norm()
+    assert moved.item() == pytest.approx(0.01, rel=1e-3)
+    assert torch.equal(clipped.weighting.thetas(), free.weighting.thetas())
+
+
+class PoisonedBatches:
+    """The batches of a job, one of them with a label that is not a number."""
+
+    def __init__(self, work, step, task):
+        self.source, self.step, self.task = batches(work), step, task
+
+    def iterate(self):
+        for step, batch in enumerate(self.source):
+            if step == self.step:
+                labels = {**batch.labels, self.task: torch.full_like(batch.labels[self.task], torch.nan)}
+                batch = Batch(batch.input_ids, batch.attention_mask, batch.rows, labels)
+            yield batch
+
+
+def test_non_finite_loss_names_task_and_step():
+    """Training stops at the first loss that is not a number."""
+    work = job()
+    with pytest.raises(NonFiniteError, match="loss of emotion is nan at step 3"):
+        train(model(), PoisonedBatches(work, 3, "emotion").iterate(), work.settings)
+
+
+def test_collapsed_sigma_names_step_and_values():
+    """The sigma form under SGD crosses zero during the absence, and the total stops being a number."""
+    presence = Presence(schedule="stretch", absent="reporting", start=1, stop=40)
+    work = job(presence=presence, steps=40, policy="unmasked", parameterization="sigma", optimizer="sgd", lr_sigma=0.05)
+    with pytest.raises(NonFiniteError, match=r"weighted total is nan at step \d+: the sigmas are .*'reporting': -"):
+        train(model(), batches(work).iterate(), work.settings)
+
+
+def test_aura_settings():
+    """AURA's published configuration, section 4 of the design."""
+    assert (AURA.lr_encoder, AURA.lr_heads, AURA.lr_sigma) == (1e-5, 5e-5, 5e-5)
+    assert (AURA.weight_decay, AURA.accumulation, AURA.gamma, AURA.label_smoothing) == (0.01, 4, 2.0, 0.1)
+    assert (AURA.schedule, AURA.warmup, AURA.steps, AURA.frozen_encoder_steps) == ("linear", 0.1, 12_390, 826)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"policy": "maskd"}, "unmasked.*masked.*frozen"),
+        ({"steps": 0}, "greater than or equal to 1"),
+        ({"lr_sigma": -1}, "greater than or equal to 0"),
+        ({"colour": "red"}, "Extra inputs"),
+        ({"frozen_encoder_epochs": 1}, "steps_per_epoch"),
+    ],
+)
+def test_bad_settings(changes, words):
+    """Settings are checked when they are made."""
+    with pytest.raises(ValidationError, match=words):
+        TrainingSettings(**changes)
+
+
+def test_recorder_streams_in_row_groups(tmp_path):
+    """Steps beyond a chunk are written as they fill, and read back whole and in order."""
+    path = tmp_path / "long.parquet"
+    steps = 2 * CHUNK + 7
+    value = torch.arange(4.0)
+    with TrajectoryRecorder(path, TASK_NAMES, "masked", 5, torch.device("cpu")) as recorder:
+        for step in range(steps):
+            recorder.record(value, value, value + step, value, [True, True, True, step % 2 == 0], 0.1)
+            assert not path.exists()
+    run = read_trajectories([path])
+    assert list(run["step"]) == list(np.repeat(np.arange(steps), 4))
+    reporting = run[run["task"] == "reporting"]
+    assert reporting["loss"].isna().tolist() == [step % 2 == 1 for step in range(steps)]
+    assert run[run["task"] == "toxicity"]["loss"].tolist() == list(map(float, range(steps)))
+
+
+def test_an_interrupted_recording_leaves_no_trajectory(tmp_path):
+    """A run that fails keeps what it recorded under another name."""
+    path, value = tmp_path / "run.parquet", torch.ones(4)
+
+    def broken() -> None:
+        with TrajectoryRecorder(path, TASK_NAMES, "masked", 0, torch.device("cpu")) as recorder:
+            recorder.record(value, value, value, value, [True] * 4, 0.1)
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        broken()
+    assert not path.exists()
+    assert len(read_trajectories([tmp_path / "run.failed.parquet"])) == 4

@@ -1,0 +1,51 @@
+"""A run that is killed or interrupted: nothing is lost, nothing half-written counts, the same command goes on."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import toy_study
+from killed_runs import STEPS, lasting, start, wait_for_second_notebook
+
+from aura_study.paths import RunFolders
+from aura_study.runs.ledger import read_claims
+from aura_study.runs.stamps import stamp_path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    notebooks = toy_study.write_notebooks(folder / "notebooks")
+    toy_study.run(folder / "run", STEPS, notebooks=notebooks)
+    return folder / "run"
+
+
+def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed: Path, tmp_path: Path) -> None:
+    """SIGKILL in the second notebook: the first is not run again, and all files equal those of an undisturbed run."""
+    out = tmp_path / "run"
+    process = start(out)
+    wait_for_second_notebook(out, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    folders = RunFolders.of(str(out))
+    assert stamp_path(folders, "01_focal_loss").is_file()
+    assert not stamp_path(folders, "03_phantom_gradient").exists()
+    resumed = toy_study.run(out, STEPS, notebooks=tmp_path / "notebooks")
+    assert resumed.unchanged == ["01_focal_loss"]
+    assert resumed.executed == ["03_phantom_gradient"]
+    assert lasting(out) == lasting(undisturbed)
+
+
+def test_interrupted_the_run_says_what_is_kept(tmp_path: Path) -> None:
+    """Ctrl-C ends the kernel too, keeps the ledger of what is finished, and says how to go on."""
+    out = tmp_path / "run"
+    process = start(out)
+    wait_for_second_notebook(out, process)
+    os.kill(process.pid, signal.SIGINT)
+    _, words = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "Interrupted. 1 of 2 notebooks are finished and kept in" in words
+    assert "the same command goes on from there" in words
+    assert [row.claim for row in read_claims(RunFolders.of(str(out))).claims] == ["F1"]
+    assert not list((out / "notebooks").glob(".*"))

@@ -1,0 +1,140 @@
+"""The notebooks: thin, clean and readable as they are stored, and right in what they find when they run."""
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from aura_study.claims import CLAIMS
+from aura_study.paths import RunFolders, notebooks_folder
+from aura_study.runs.ledger import read_claims, read_evidence
+from aura_study.study.registry import notebook_names, parameter_classes
+from aura_study.study.request import Request
+from aura_study.study.runner import run_study
+
+NAMES = notebook_names()
+CODE_LINES = 6
+EXACT = {"F1", "P1", "P2", "P3", "P4"}  # no amount of computing can improve these
+
+
+@cache
+def cells_of(name: str) -> list[dict[str, Any]]:
+    content: dict[str, Any] = json.loads((notebooks_folder() / f"{name}.ipynb").read_text(encoding="utf-8"))
+    assert (content["nbformat"], content["nbformat_minor"]) == (4, 5), name
+    cells: list[dict[str, Any]] = content["cells"]
+    for cell in cells:
+        cell["source"] = "".join(cell["source"])
+    return cells
+
+
+def code(name: str) -> list[dict[str, Any]]:
+    return [cell for cell in cells_of(name) if cell["cell_type"] == "code"]
+
+
+def parameters_cell(name: str) -> dict[str, Any]:
+    (cell,) = [cell for cell in cells_of(name) if "parameters" in cell["metadata"].get("tags", [])]
+    return cell
+
+
+def test_there_is_a_notebook_for_each_claim_and_a_class_for_each_notebook() -> None:
+    """Every claim names a notebook that exists; every notebook has its parameters declared once."""
+    assert {claim.notebook for claim in CLAIMS.values()} <= set(NAMES)
+    assert set(NAMES) == set(parameter_classes())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_stored_clean(name: str) -> None:
+    """No outputs, no execution counts, cell ids readable and unique: a difference in git is a difference in content."""
+    for cell in code(name):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+    ids = [cell["id"] for cell in cells_of(name)]
+    assert len(ids) == len(set(ids))
+    assert not [cell_id for cell_id in ids if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f-]+)?|[0-9a-f-]{36}", cell_id)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_defines_nothing_and_stays_thin(name: str) -> None:
+    """No function, class or lambda is defined, and no cell but the parameters holds more than six lines of code."""
+    for cell in code(name):
+        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+        assert not [node for node in ast.walk(ast.parse(cell["source"])) if isinstance(node, defined)], cell["id"]
+        lines = [line for line in cell["source"].splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        assert len(lines) <= CODE_LINES or cell is parameters_cell(name), cell["id"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parameters_cell_is_the_class_in_names_order_and_values(name: str) -> None:
+    """The cell assigns what the class declares for the quick profile, as literals; ``out`` may stand anywhere."""
+    declared = {key: field.default for key, field in parameter_classes()[name].model_fields.items()}
+    assigned = {}
+    for statement in ast.parse(parameters_cell(name)["source"]).body:
+        assert isinstance(statement, ast.Assign), ast.dump(statement)
+        (target,) = statement.targets
+        assert isinstance(target, ast.Name)
+        assigned[target.id] = ast.literal_eval(statement.value)
+    assert assigned.pop("out") == declared.pop("out")
+    assert [(key, json.dumps(value)) for key, value in assigned.items()] == [
+        (key, json.dumps(value)) for key, value in declared.items()
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_opens_with_its_question_and_leads_up_to_each_figure(name: str) -> None:
+    """A title first, then the parameters; text stands before each figure, with no more than two cells between them."""
+    cells = cells_of(name)
+    assert cells[0]["cell_type"] == "markdown"
+    assert cells[0]["source"].startswith("# ")
+    assert cells[1] is parameters_cell(name)
+    for index, cell in enumerate(cells):
+        if cell["cell_type"] == "code" and "run.figure(" in cell["source"]:
+            before = [other["cell_type"] for other in cells[max(index - 3, 0) : index]]
+            assert "markdown" in before, cell["id"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_finds_what_it_claims_at_the_smallest_profile(name: str, tmp_path: Path) -> None:
+    """Run through papermill, each claim of the notebook is decided by its rule; exact claims are confirmed already."""
+    folders = run_smoke(name, tmp_path / "smoke")
+    rows = read_claims(folders).claims
+    assert [row.claim for row in rows] == [key for key, claim in CLAIMS.items() if claim.notebook == name]
+    for row in rows:
+        assert row.measured is not None, row.claim
+        assert row.rule == CLAIMS[row.claim].rule.text()
+        assert row.claim not in EXACT or row.verdict in ("confirmed", "confirmed within limits"), row
+    assert_figures_have_words(folders, name)
+    assert_no_noise(folders.notebooks / f"{name}.ipynb")
+
+
+def run_smoke(name: str, out: Path) -> RunFolders:
+    request = Request.of(parameter_classes(), [name], profile="smoke", out=str(out))
+    run_study(request, Console(quiet=True))
+    return request.folders
+
+
+def assert_figures_have_words(folders: RunFolders, name: str) -> None:
+    """Each figure is there as PNG and SVG, with caption and alternative text; those of the claims are among them."""
+    (evidence,) = read_evidence(folders)
+    assert evidence.figures
+    for figure in evidence.figures:
+        assert len(figure.caption) > 20, figure.name
+        assert len(figure.alt) > 10, figure.name
+        for kind in ("png", "svg"):
+            assert (folders.figures / f"{figure.name}.{kind}").stat().st_size > 1000
+    wanted = {claim.figure for claim in CLAIMS.values() if claim.notebook == name and claim.figure}
+    assert wanted <= {figure.name for figure in evidence.figures}
+
+
+def assert_no_noise(executed: Path) -> None:
+    """Nothing was written to standard error, and no path of this machine is in any output."""
+    text = executed.read_text(encoding="utf-8")
+    for cell in json.loads(text)["cells"]:
+        noise = [output for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+        assert noise == [], f"cell {cell['id']}: {noise[0]['text']}"
+    assert str(Path(__file__).resolve().parents[2]) not in text
