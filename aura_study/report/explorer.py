@@ -14,7 +14,7 @@ from aura_study.dynamics.kernel import POLICIES
 from aura_study.experiments.aura_log.run import V10_2
 from aura_study.experiments.phase_diagram.figures import PHASE_COLOURS
 from aura_study.experiments.phase_diagram.maps import BAND, PHASES, WARM_UP, practice
-from aura_study.experiments.phase_diagram.parameters import PhaseParameters
+from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
 from aura_study.figures.style import POLICY_LABELS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 
@@ -79,7 +79,7 @@ def controls() -> list[Control]:
 def presets() -> list[dict[str, Any]]:
     """Settings worth a look, each with a label and a sentence; the first is what the page opens with."""
     met = practice().set_index("setting").to_dict("index")
-    usual = {"form": "log_sigma", "loss": 1.0, "noise": PhaseParameters().noise, "after": 600, "seed": 0}
+    usual = {"form": "log_sigma", "loss": 1.0, "noise": PhaseDiagramParameters().noise, "after": 600, "seed": 0}
 
     def from_practice(name: str, **changes: Any) -> dict[str, Any]:
         row = met[name]
@@ -121,7 +121,7 @@ def settings() -> dict[str, Any]:
         "optimizers": {name: {"adam": isinstance(one, Adam), **asdict(one)} for name, one in OPTIMIZERS.items()},
         "regimes": list(PHASES),
         "warmUp": WARM_UP,
-        "horizon": PhaseParameters().horizon,
+        "horizon": PhaseDiagramParameters().horizon,
         "band": BAND,
     }
 

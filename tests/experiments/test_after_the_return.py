@@ -9,7 +9,7 @@ from small_runs import batches, job, model, prepared
 
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.experiments.after_the_return import measures, tables
-from aura_study.experiments.after_the_return import runs as study
+from aura_study.experiments.after_the_return import trainings as study
 from aura_study.experiments.after_the_return.split_weighting import SplitWeighting, flat
 from aura_study.experiments.after_the_return.watch import ReturnJob, ReturnWatch
 from aura_study.training.loop import train

@@ -19,8 +19,8 @@ from aura_study.experiments.aura_log.counterfactual import (
     measure_counterfactual,
     total_check,
 )
+from aura_study.experiments.aura_log.log import NOISES, assumptions, measure, predictions
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
-from aura_study.experiments.aura_log.predictions import NOISES, assumptions, measure, predictions
 from aura_study.experiments.aura_log.run import V10_1, V10_1_FIRST, V10_2, AuraRun, epoch_weights, loss_curve
 from aura_study.theory.forms import AURA_SOFTPLUS
 from aura_study.theory.optimizers import Adam

@@ -13,8 +13,8 @@ from aura_study.claims import CLAIMS
 from aura_study.cli import app
 from aura_study.experiments.balancers import cure as family_cure
 from aura_study.experiments.balancers import figures
-from aura_study.experiments.balancers import steps as family
-from aura_study.experiments.balancers import stress as family_stress
+from aura_study.experiments.balancers import stress_tests as family_stress
+from aura_study.experiments.balancers import stretches as family
 from aura_study.experiments.balancers import tables as family_tables
 
 pytest.importorskip("torchjd")
@@ -23,7 +23,7 @@ pytest.importorskip("cvxpy")
 
 @pytest.fixture(scope="module")
 def found():
-    p = family.FamilyParameters.for_profile("smoke")
+    p = family.BalancersParameters.for_profile("smoke")
     random, (layer, steps), cured = family.random_problems(p), family.trained_layer(p), family_cure.cure(p)
     return random, layer, steps, cured, family_tables.overview(random, layer, cured)
 

@@ -14,7 +14,7 @@ from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.experiments.balancers import model_figures as figures
 from aura_study.experiments.balancers import model_tables as family_model_tables
 from aura_study.experiments.balancers import on_model as family_on_model
-from aura_study.experiments.balancers import steps as family
+from aura_study.experiments.balancers import stretches as family
 from aura_study.experiments.balancers.model_balancer import ModelBalancer
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.loop import NonFiniteError, task_loss, train
@@ -127,7 +127,7 @@ def test_what_cannot_be_asked_is_refused():
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     changes = {"model_before": 1, "model_absent": 5, "model_back": 1, "mixed_steps": 2}
-    p = family.FamilyParameters.for_profile("smoke", **changes)
+    p = family.BalancersParameters.for_profile("smoke", **changes)
     return family_on_model.run_all(p, tmp_path_factory.mktemp("family"))
 
 

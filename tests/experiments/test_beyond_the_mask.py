@@ -81,7 +81,7 @@ def test_decays_are_torchs(start):
 
 @pytest.fixture(scope="module")
 def p():
-    return residue.ResidueParameters.for_profile("smoke")
+    return residue.BeyondTheMaskParameters.for_profile("smoke")
 
 
 @pytest.fixture(scope="module")

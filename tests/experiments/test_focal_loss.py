@@ -86,4 +86,4 @@ def test_the_claim_rests_on_the_mildest_distortion(hazards):
 def test_class_weights_that_are_not_positive_are_named(weights):
     """The error shows the offending weight, before anything is computed."""
     with pytest.raises(ValidationError, match=f"above 0, got .*{weights[1]}"):
-        focal.FocalParameters(class_weights=weights)
+        focal.FocalLossParameters(class_weights=weights)

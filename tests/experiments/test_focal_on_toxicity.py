@@ -13,8 +13,14 @@ from aura_study.experiments.focal_on_toxicity import effort as focal_effort
 from aura_study.experiments.focal_on_toxicity import figures
 from aura_study.experiments.focal_on_toxicity import jobs as experiment
 from aura_study.experiments.focal_on_toxicity import noise as focal_noise
-from aura_study.experiments.focal_on_toxicity import runs as toxicity_runs
-from aura_study.experiments.focal_on_toxicity.runs import TASK, EncoderPulls, Watcher, run_toxicity, training_comments
+from aura_study.experiments.focal_on_toxicity import trainings as toxicity_runs
+from aura_study.experiments.focal_on_toxicity.trainings import (
+    TASK,
+    EncoderPulls,
+    Watcher,
+    run_toxicity,
+    training_comments,
+)
 from aura_study.losses import focal_loss
 from aura_study.runs.jobs import job_metadata
 from aura_study.theory.focal import hardest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aura_study.claims import CLAIMS
-from aura_study.experiments.phantom_gradient import collapse as phantom
+from aura_study.experiments.phantom_gradient import absence as phantom
 from aura_study.theory.forms import FORMS
 
 

@@ -14,23 +14,23 @@ from aura_study.experiments.phase_diagram.maps import (
     predicted,
     rule_of_thumb,
 )
-from aura_study.experiments.phase_diagram.parameters import PhaseParameters
+from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
 from aura_study.experiments.phase_diagram.returns import recovery_curves, whiplash_map
-from aura_study.experiments.presence import runs as stationary
+from aura_study.experiments.presence import simulations as stationary
 from aura_study.theory.forms import FORMS
 
 
 @pytest.fixture(scope="module")
-def presence() -> stationary.StationaryParameters:
-    return stationary.StationaryParameters.for_profile("smoke")
+def presence() -> stationary.PresenceParameters:
+    return stationary.PresenceParameters.for_profile("smoke")
 
 
 @pytest.fixture(scope="module")
-def phases() -> PhaseParameters:
-    return PhaseParameters.for_profile("smoke")
+def phases() -> PhaseDiagramParameters:
+    return PhaseDiagramParameters.for_profile("smoke")
 
 
-def test_inflation_is_the_predicted_one_for_every_form(presence: stationary.StationaryParameters) -> None:
+def test_inflation_is_the_predicted_one_for_every_form(presence: stationary.PresenceParameters) -> None:
     """Mean ratio of measured to predicted within 2 % of 1 for every kind, and on average within 0.5 %."""
     summary = stationary.summarise(stationary.small_step_runs(presence))
     assert len(summary) == len(FORMS) * 2 * presence.points
@@ -38,7 +38,7 @@ def test_inflation_is_the_predicted_one_for_every_form(presence: stationary.Stat
     assert summary["ratio"].mean() == pytest.approx(1.0, abs=0.005)
 
 
-def test_large_steps_leave_the_stationary_picture(presence: stationary.StationaryParameters) -> None:
+def test_large_steps_leave_the_stationary_picture(presence: stationary.PresenceParameters) -> None:
     """On log sigma under SGD the typical weight follows 1/p at eta << p and dies at eta > p; P5 holds within limits."""
     sweep = stationary.large_step_runs(presence)
     sgd = sweep[(sweep["parameterization"] == "log_sigma") & (sweep["optimizer"] == "SGD")]
@@ -49,7 +49,7 @@ def test_large_steps_leave_the_stationary_picture(presence: stationary.Stationar
     assert CLAIMS["P5"].rule.judge(stationary.measure(kinds, sweep)) == Verdict.WITHIN_LIMITS
 
 
-def test_paths_share_their_presences(presence: stationary.StationaryParameters) -> None:
+def test_paths_share_their_presences(presence: stationary.PresenceParameters) -> None:
     """Both policies and both rates, the unmasked weight ten times the masked one at small steps."""
     paths = stationary.paths(presence)
     late = paths[(paths["step"] > 1000) & (paths["rate"] == paths["rate"].min())]
@@ -71,7 +71,7 @@ def test_phases_are_ordered_by_severity() -> None:
     assert classify(rows).tolist() == list(range(len(PHASES)))
 
 
-def test_theory_predicts_the_phases(phases: PhaseParameters) -> None:
+def test_theory_predicts_the_phases(phases: PhaseDiagramParameters) -> None:
     """At least 85 % of the cells of every diagram, nearly all on mild or severe; all phases occur but one."""
     table, theory = measured(phases), predicted(phases)
     rates = agreement(phases, table, theory)
@@ -84,7 +84,7 @@ def test_theory_predicts_the_phases(phases: PhaseParameters) -> None:
     assert (softplus["phase"] <= PHASES.index("exploded")).all()
 
 
-def test_recovery_is_predicted(phases: PhaseParameters) -> None:
+def test_recovery_is_predicted(phases: PhaseDiagramParameters) -> None:
     """SGD within 2 % or two steps (flow), Adam to the step (recursion)."""
     curves = recovery_curves(phases).dropna()
     assert len(curves) > 15
@@ -94,7 +94,7 @@ def test_recovery_is_predicted(phases: PhaseParameters) -> None:
     assert ((sgd["measured"] - sgd["predicted"]).abs() <= np.maximum(2, 0.02 * sgd["predicted"])).all()
 
 
-def test_whiplash_is_predicted(phases: PhaseParameters) -> None:
+def test_whiplash_is_predicted(phases: PhaseDiagramParameters) -> None:
     """Weight one step after the return, as `return_step` has it, both sides of the threshold."""
     table = whiplash_map(phases)
     np.testing.assert_allclose(np.log(table["weight"] + 1e-300), np.log(table["predicted"] + 1e-300), atol=1e-6)

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.data.tasks import TASKS
-from aura_study.experiments.pretraining import effects as forgetting
-from aura_study.experiments.pretraining import runs as forgetting_runs
+from aura_study.experiments.pretraining import fine_tuning as forgetting_runs
+from aura_study.experiments.pretraining import forgetting
 from aura_study.experiments.pretraining import spike as forgetting_spike
 from aura_study.experiments.pretraining.language_model import (
     PretrainingJob,

@@ -10,9 +10,9 @@ from small_runs import batches, job, model, prepared
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.task_quality import figures, tables
-from aura_study.experiments.task_quality import scores as experiment
+from aura_study.experiments.task_quality import results as experiment
 from aura_study.experiments.task_quality.parameters import TaskQualityParameters
-from aura_study.experiments.task_quality.runs import RARE, Scorer, quality_corpus, shares
+from aura_study.experiments.task_quality.trainings import RARE, Scorer, quality_corpus, shares
 from aura_study.training.loop import build_schedule, train
 from aura_study.training.recording import TrajectoryRecorder, read_trajectories
 

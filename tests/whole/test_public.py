@@ -1,7 +1,7 @@
 """What users rely on is pinned: public names, their signatures, and the command line's help.
 
-``public.txt`` beside this file holds them. A change that is meant is written there by ``python tests/whole/test_public.py``
-and seen in review.
+``public.txt`` beside this file holds them. A change that is meant is written there with
+``python tests/whole/test_public.py``, and seen in review.
 """
 
 import inspect

@@ -7,7 +7,7 @@ import pandas as pd
 
 from aura_study.claims.statistics import mean_interval
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
-from aura_study.experiments.after_the_return.runs import FORM, OPTIMIZERS, log_weight_ratio
+from aura_study.experiments.after_the_return.trainings import FORM, OPTIMIZERS, log_weight_ratio
 from aura_study.theory.driven import driven_path
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.optimizers import Adam

@@ -11,8 +11,8 @@ from scipy.optimize import least_squares
 
 from aura_study.claims import Measurement
 from aura_study.data.sources import training_log
+from aura_study.experiments.aura_log.log import KNOWN, NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
-from aura_study.experiments.aura_log.predictions import KNOWN, NOISES
 from aura_study.experiments.aura_log.run import RUNS, V10_2, epoch_weights, loss_curve
 from aura_study.theory.forms import AURA_SOFTPLUS, FORMS
 from aura_study.theory.schedules import phantom_number

@@ -12,9 +12,9 @@ from aura_study.balancing import BALANCERS, Balancer, Kind, PresentOnly, balance
 from aura_study.balancing.session import ask, learner
 from aura_study.claims import Measurement
 from aura_study.claims.statistics import seeds
-from aura_study.experiments.balancers.parameters import FamilyParameters
+from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import RandomGradients, present_mask, sizes
-from aura_study.experiments.balancers.steps import CORRELATIONS
+from aura_study.experiments.balancers.stretches import CORRELATIONS
 from aura_study.runs.jobs import side_by_side
 
 EPOCH = 3
@@ -98,7 +98,7 @@ def _moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
     return largest
 
 
-def cure(p: FamilyParameters, dtype: torch.dtype = torch.float64) -> pd.DataFrame:
+def cure(p: BalancersParameters, dtype: torch.dtype = torch.float64) -> pd.DataFrame:
     """One row per balancer, size and seed: worst difference from the twins, largest motion of an absent task's state.
 
     Nash-MTL is left out where a group is one task: TorchJD's code raises for a single task, so there is no twin.
@@ -107,7 +107,7 @@ def cure(p: FamilyParameters, dtype: torch.dtype = torch.float64) -> pd.DataFram
     return pd.DataFrame([row for rows in side_by_side(_trials, names, p, dtype, workers=p.workers) for row in rows])
 
 
-def _trials(name: str, p: FamilyParameters, dtype: torch.dtype) -> list[dict[str, object]]:
+def _trials(name: str, p: BalancersParameters, dtype: torch.dtype) -> list[dict[str, object]]:
     return [
         trial(balancer(name), tasks, absent, seed, p.cure_steps, dtype)
         for tasks, absent in sizes(p.cure_sizes.split(","))

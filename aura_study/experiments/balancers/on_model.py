@@ -20,7 +20,7 @@ from aura_study.data.registry import load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer
 from aura_study.experiments.balancers.model_balancer import ModelBalancer
-from aura_study.experiments.balancers.parameters import FamilyParameters
+from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.runs.jobs import keep_table, run_jobs
 from aura_study.runs.parameters import Data
 from aura_study.training.loop import NonFiniteError, TrainingSettings, task_loss, train
@@ -153,7 +153,7 @@ def _encoder(model: AuraModel) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.encoder.parameters()])
 
 
-def model_jobs(p: FamilyParameters) -> list[BalancedJob]:
+def model_jobs(p: BalancersParameters) -> list[BalancedJob]:
     """Both arms of every balancer and seed through a stretch, and under mixing where ``mixed_steps`` is not 0."""
     back = p.model_before + p.model_absent
     stretch = Presence(schedule="stretch", absent=ABSENT, start=p.model_before, stop=back)
@@ -171,7 +171,7 @@ def model_jobs(p: FamilyParameters) -> list[BalancedJob]:
     ]
 
 
-def twin_jobs(p: FamilyParameters) -> list[TwinJob]:
+def twin_jobs(p: BalancersParameters) -> list[TwinJob]:
     """One pair of twins for every balancer."""
     away = Presence(schedule="stretch", absent=ABSENT, start=0, stop=TWIN_STEPS)
     jobs = [
@@ -185,7 +185,7 @@ def _slug(name: str) -> str:
 
 
 def _job(
-    p: FamilyParameters,
+    p: BalancersParameters,
     name: str,
     balancer_name: str,
     arm: str,
@@ -221,7 +221,7 @@ def _job(
     )
 
 
-def run_all(p: FamilyParameters, folder: Path) -> tuple[list[Path], list[Path]]:
+def run_all(p: BalancersParameters, folder: Path) -> tuple[list[Path], list[Path]]:
     """Every run that is not finished, one core each: files of the arms, and of the twins."""
     arms, twins = model_jobs(p), twin_jobs(p)
     files = run_jobs(run_balanced, [*arms, *twins], folder, p.workers, "balancers on the model")

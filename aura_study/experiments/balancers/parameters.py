@@ -7,7 +7,7 @@ from aura_study.experiments.balancers.problems import sizes
 from aura_study.runs.parameters import Data, Parameters, Workers
 
 
-class FamilyParameters(Parameters):
+class BalancersParameters(Parameters):
     """Parameters of notebook ``15_balancers``."""
 
     notebook = "15_balancers"

@@ -5,7 +5,7 @@ from pydantic import Field
 from aura_study.runs.parameters import Parameters
 
 
-class ResidueParameters(Parameters):
+class BeyondTheMaskParameters(Parameters):
     """Parameters of notebook ``08_beyond_the_mask``."""
 
     notebook = "08_beyond_the_mask"

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from aura_study.runs.parameters import Parameters
 
 
-class FocalParameters(Parameters):
+class FocalLossParameters(Parameters):
     """Parameters of notebook ``01_focal_loss``."""
 
     notebook = "01_focal_loss"

@@ -11,7 +11,7 @@ from scipy.special import logit
 from aura_study.claims import Measurement
 from aura_study.claims.statistics import mean_interval, paired_interval
 from aura_study.experiments.focal_on_toxicity.parameters import AS_THEY_ARE, LONG, FocalOnToxicityParameters
-from aura_study.experiments.focal_on_toxicity.runs import ToxicityJob, comment_losses
+from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob, comment_losses
 from aura_study.runs.jobs import job_metadata
 from aura_study.theory import focal as theory
 from aura_study.training.loop import TrainingSettings

@@ -8,7 +8,7 @@ from aura_study.claims.statistics import seeds
 from aura_study.data.corpus import Corpus
 from aura_study.data.registry import load_corpus
 from aura_study.experiments.focal_on_toxicity.parameters import LONG, FocalOnToxicityParameters
-from aura_study.experiments.focal_on_toxicity.runs import TASK, ToxicityJob
+from aura_study.experiments.focal_on_toxicity.trainings import TASK, ToxicityJob
 
 
 def effort_jobs(p: FocalOnToxicityParameters) -> list[ToxicityJob]:

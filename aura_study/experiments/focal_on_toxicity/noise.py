@@ -10,7 +10,7 @@ from aura_study.claims import Measurement
 from aura_study.claims.statistics import paired_interval
 from aura_study.experiments.focal_on_toxicity.effort import bands
 from aura_study.experiments.focal_on_toxicity.parameters import NOISY, FocalOnToxicityParameters
-from aura_study.experiments.focal_on_toxicity.runs import ToxicityJob
+from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
 from aura_study.runs.jobs import job_metadata
 from aura_study.theory.focal import share_of
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from aura_study.data.registry import DEFAULT_DATASET
-from aura_study.experiments.focal_on_toxicity.runs import ToxicityJob
+from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
 from aura_study.runs.parameters import Data, Parameters, Workers
 from aura_study.training.loop import TrainingSettings
 

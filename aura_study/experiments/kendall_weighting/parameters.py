@@ -8,7 +8,7 @@ from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.runs.parameters import Data, Parameters, Workers
 
 
-class KendallParameters(Parameters):
+class KendallWeightingParameters(Parameters):
     """Parameters of notebook ``02_kendall_weighting``."""
 
     notebook = "02_kendall_weighting"

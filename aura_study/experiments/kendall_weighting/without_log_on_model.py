@@ -10,7 +10,7 @@ from aura_study.claims import Measurement
 from aura_study.claims.rules import MARGIN
 from aura_study.claims.statistics import paired_interval, seeds
 from aura_study.data.tasks import TASK_NAMES
-from aura_study.experiments.kendall_weighting.parameters import KendallParameters
+from aura_study.experiments.kendall_weighting.parameters import KendallWeightingParameters
 from aura_study.experiments.kendall_weighting.without_log import WithoutLog
 from aura_study.losses import LogSigma, MaskedKendallLoss, Parameterization
 from aura_study.runs.jobs import footer, job_metadata, job_path, run_jobs
@@ -30,7 +30,7 @@ class WithoutLogJob(TrainingJob):
     arm: Literal["with log", "without log"]
 
 
-def model_jobs(p: KendallParameters) -> list[WithoutLogJob]:
+def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
     """Both arms of each seed on the same batches from the same start, at rates that a tiny encoder learns with."""
     shared = p.model_dump(include={"data", "encoder", "rows", "dev_rows"})
     jobs = []
@@ -65,7 +65,7 @@ def run_job(job: WithoutLogJob, folder: Path) -> Path:
     return path
 
 
-def train_both(p: KendallParameters, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def train_both(p: KendallWeightingParameters, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`model_jobs`, finished ones kept.
 
     Returns trajectories, a row per arm, seed, step and task, and the final development macro-F1 with the majority

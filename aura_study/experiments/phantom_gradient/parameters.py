@@ -5,7 +5,7 @@ from pydantic import Field
 from aura_study.runs.parameters import Parameters
 
 
-class PhantomParameters(Parameters):
+class PhantomGradientParameters(Parameters):
     """Parameters of notebook ``03_phantom_gradient``."""
 
     notebook = "03_phantom_gradient"

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aura_study.dynamics import grid, simulate
-from aura_study.experiments.phase_diagram.parameters import WARM_UP, Array, PhaseParameters
+from aura_study.experiments.phase_diagram.parameters import WARM_UP, Array, PhaseDiagramParameters
 from aura_study.theory.absence import absent_trajectory
 from aura_study.theory.adam import AdamState, adam_state_after
 from aura_study.theory.fixed_points import fixed_point
@@ -33,7 +33,7 @@ BAND = 2.0
 """Factor within which a weight counts as back."""
 
 
-def measured(p: PhaseParameters) -> pd.DataFrame:
+def measured(p: PhaseDiagramParameters) -> pd.DataFrame:
     """One row per cell of the four diagrams: what happened, medians over the repeats, and the ``phase``.
 
     Columns: ``parameterization``, ``optimizer``, ``phantom``, ``presence``; ``inflation``, weight before the absence
@@ -96,7 +96,7 @@ def classify(table: pd.DataFrame) -> NDArray[np.int64]:
     return phase
 
 
-def predicted(p: PhaseParameters) -> pd.DataFrame:
+def predicted(p: PhaseDiagramParameters) -> pd.DataFrame:
     """The same table from closed forms alone, no simulation; see `_cell_theory` for what they neglect."""
     rows = []
     for name, optimizer in PANELS:
@@ -126,7 +126,7 @@ class _Start:
     memory: AdamState
 
 
-def _start(p: PhaseParameters, form: Form, optimizer: Optimizer, presence: float) -> _Start:
+def _start(p: PhaseDiagramParameters, form: Form, optimizer: Optimizer, presence: float) -> _Start:
     theta = float(fixed_point(form, p.loss, presence))
     longest = int(np.log(max(p.steps * presence, 1)) / -np.log1p(-presence)) if presence < 1 else 0
     steps = int(p.absent_steps[-1]) + longest + int(1 / presence) + 1
@@ -138,7 +138,7 @@ def _start(p: PhaseParameters, form: Form, optimizer: Optimizer, presence: float
     return _Start(form, optimizer, presence, theta, path, longest, memory)
 
 
-def _cell_theory(p: PhaseParameters, start: _Start, steps: int, adam_recovery: float) -> dict[str, float]:
+def _cell_theory(p: PhaseDiagramParameters, start: _Start, steps: int, adam_recovery: float) -> dict[str, float]:
     """Predicted columns of one cell.
 
     The task comes back 1/p - 1 steps after the absence on average, unless the longest gap of its ordinary coming and
@@ -164,7 +164,7 @@ def _cell_theory(p: PhaseParameters, start: _Start, steps: int, adam_recovery: f
     }
 
 
-def _adam_recoveries(p: PhaseParameters, form: Form, optimizer: Adam) -> dict[int, float]:
+def _adam_recoveries(p: PhaseDiagramParameters, form: Form, optimizer: Adam) -> dict[int, float]:
     """Recovery over absence, by length of the absence, of a task that is always there before and after."""
     start = _start(p, form, optimizer, 1.0)
     ratios = {}
@@ -195,7 +195,7 @@ def rule_of_thumb(rate: float, absent_steps: float, presence: float, *, adam: bo
     return PHASES.index("inflated" if np.exp(2 * phantom) / presence >= 2 else "harmless")
 
 
-def agreement(p: PhaseParameters, table: pd.DataFrame, theory: pd.DataFrame) -> pd.DataFrame:
+def agreement(p: PhaseDiagramParameters, table: pd.DataFrame, theory: pd.DataFrame) -> pd.DataFrame:
     """Share of cells whose measured phase is the predicted one, and the rule of thumb's, per diagram.
 
     ``mild_or_severe`` counts agreement on the question that matters: harmless or inflated, against the rest.

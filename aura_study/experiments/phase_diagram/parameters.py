@@ -11,7 +11,7 @@ WARM_UP = 1000
 """Steps before the absence, in which Adam's memory fills."""
 
 
-class PhaseParameters(Parameters):
+class PhaseDiagramParameters(Parameters):
     """Parameters of notebook ``06_phase_diagram``."""
 
     notebook = "06_phase_diagram"

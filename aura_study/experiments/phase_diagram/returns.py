@@ -5,7 +5,7 @@ import pandas as pd
 
 from aura_study.dynamics import grid, simulate
 from aura_study.experiments.phase_diagram.maps import BAND
-from aura_study.experiments.phase_diagram.parameters import PhaseParameters
+from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
 from aura_study.theory.absence import absent_trajectory
 from aura_study.theory.adam import adam_state_after
 from aura_study.theory.fixed_points import fixed_point
@@ -14,7 +14,7 @@ from aura_study.theory.optimizers import SGD, Adam, Optimizer
 from aura_study.theory.recovery import adam_recovery_steps, recovery_phantom, return_step
 
 
-def recovery_curves(p: PhaseParameters) -> pd.DataFrame:
+def recovery_curves(p: PhaseDiagramParameters) -> pd.DataFrame:
     """Steps to return within a factor 2 after an absence: log sigma, without noise, from the fixed point and Adam cold.
 
     Columns: ``optimizer``, ``rate``, ``phantom``, ``absent_steps``, ``measured`` and ``predicted`` steps; NaN where the
@@ -41,7 +41,7 @@ def recovery_curves(p: PhaseParameters) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _recovery(p: PhaseParameters, optimizer: Optimizer, rate: float, steps: int) -> float:
+def _recovery(p: PhaseDiagramParameters, optimizer: Optimizer, rate: float, steps: int) -> float:
     start = float(fixed_point(LOG_SIGMA, p.loss))
     if isinstance(optimizer, SGD):
         theta = start - rate * steps
@@ -55,7 +55,7 @@ def _recovery(p: PhaseParameters, optimizer: Optimizer, rate: float, steps: int)
     return np.nan if taken is None else float(taken)
 
 
-def whiplash_map(p: PhaseParameters) -> pd.DataFrame:
+def whiplash_map(p: PhaseDiagramParameters) -> pd.DataFrame:
     """SGD on log sigma: weight after the first step of the returning task, over phantom number and learning rate.
 
     Columns: ``phantom``, ``rate``, ``weight`` over the fixed point's, measured; ``predicted``, from `return_step`.

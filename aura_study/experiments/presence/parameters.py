@@ -6,7 +6,7 @@ from pydantic import Field
 from aura_study.runs.parameters import Parameters
 
 
-class StationaryParameters(Parameters):
+class PresenceParameters(Parameters):
     """Parameters of notebook ``05_presence``."""
 
     notebook = "05_presence"

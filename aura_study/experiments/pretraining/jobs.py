@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims.statistics import seeds
+from aura_study.experiments.pretraining.fine_tuning import ForgettingJob
 from aura_study.experiments.pretraining.language_model import (
     checkpoint_identity,
     checkpoint_test,
@@ -14,7 +15,6 @@ from aura_study.experiments.pretraining.language_model import (
     pretrain,
 )
 from aura_study.experiments.pretraining.parameters import ADAM_MEMORY, REGIMES, PretrainingParameters, RegimeName
-from aura_study.experiments.pretraining.runs import ForgettingJob
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.loop import AURA, TrainingSettings
 from aura_study.training.runs import Presence

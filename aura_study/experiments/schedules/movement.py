@@ -9,15 +9,15 @@ import torch
 
 from aura_study.claims import Measurement
 from aura_study.claims.statistics import mean_interval, seeds
-from aura_study.experiments.schedules.parameters import ScheduleParameters
-from aura_study.experiments.schedules.shapes import AURA_WARMUP, PHASES, SCHEDULES, rates_of, scheduler_of
+from aura_study.experiments.schedules.parameters import SchedulesParameters
+from aura_study.experiments.schedules.rates import AURA_WARMUP, PHASES, SCHEDULES, rates_of, scheduler_of
 from aura_study.losses import LogSigma, MaskedKendallLoss
 from aura_study.theory.schedules import phantom_number
 from aura_study.training.loop import TrainingSettings
 from aura_study.training.runs import TrainingJob, load_runs
 
 
-def jobs(p: ScheduleParameters) -> list[TrainingJob]:
+def jobs(p: SchedulesParameters) -> list[TrainingJob]:
     """Every schedule and seed, masked, all with the same sum of sigma's rates."""
     shared = p.model_dump(include={"data", "encoder", "rows", "dev_rows", "batch_size"})
     return [

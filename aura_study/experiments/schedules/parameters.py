@@ -6,7 +6,7 @@ from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.runs.parameters import Data, Parameters, Workers
 
 
-class ScheduleParameters(Parameters):
+class SchedulesParameters(Parameters):
     """Parameters of notebook ``10_schedules``."""
 
     notebook = "10_schedules"

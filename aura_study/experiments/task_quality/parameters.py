@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from aura_study.claims.statistics import seeds
 from aura_study.data.registry import DEFAULT_DATASET
-from aura_study.experiments.task_quality.runs import RARE, QualityJob
+from aura_study.experiments.task_quality.trainings import RARE, QualityJob
 from aura_study.runs.parameters import Data, Parameters, Workers
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA, TrainingSettings

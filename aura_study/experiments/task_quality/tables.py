@@ -9,7 +9,7 @@ from aura_study.claims import Measurement
 from aura_study.claims.rules import INTEREST, MARGIN
 from aura_study.claims.statistics import Estimate, mean_interval
 from aura_study.experiments.task_quality.parameters import REGIMES
-from aura_study.experiments.task_quality.runs import RARE
+from aura_study.experiments.task_quality.trainings import RARE
 
 MEAN = "mean of tasks"
 SAMPLES = "emotion, samples-F1"

@@ -33,7 +33,7 @@ LONG_LOOKS = (0.0, 0.5, 1.0)
 class ToxicityJob(TrainingJob):
     """One training on toxicity alone: which comments, how many wrong labels, what is looked at."""
 
-    code = ("import aura_study.experiments.focal_on_toxicity.runs",)
+    code = ("import aura_study.experiments.focal_on_toxicity.trainings",)
 
     condition: str = Field("as they are", description="name of the training set, for tables")
     comments: int | None = Field(None, ge=20, description="training comments; None: all there are")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from aura_study.experiments.task_quality.parameters import TaskQualityParameters
-from aura_study.experiments.task_quality.runs import run_job
+from aura_study.experiments.task_quality.trainings import run_job
 from aura_study.runs.jobs import job_metadata, run_jobs
 
 

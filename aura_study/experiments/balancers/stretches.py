@@ -11,7 +11,7 @@ from aura_study.balancing import BALANCERS, Balancer, Effect, balancer
 from aura_study.balancing.session import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.claims import Measurement
 from aura_study.claims.statistics import mean_interval, seeds
-from aura_study.experiments.balancers.parameters import FamilyParameters
+from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.experiments.balancers.sessions import Answer, Fill, Session
 from aura_study.runs.jobs import side_by_side
@@ -130,13 +130,13 @@ def _run(rows: Iterator[dict[str, object]], entry: Balancer, **where: object) ->
     return [{**shared, "fill": fill, **effects(steps)} for fill, steps in table.groupby("fill", sort=False)]
 
 
-def random_problems(p: FamilyParameters, fills: Sequence[Fill] = (Fill.ZERO,)) -> pd.DataFrame:
+def random_problems(p: BalancersParameters, fills: Sequence[Fill] = (Fill.ZERO,)) -> pd.DataFrame:
     """One row per balancer, random problem and fill: short stretches on random gradients of many sizes."""
     names = [entry.name for entry in BALANCERS]
     return pd.DataFrame([row for rows in side_by_side(_on_random, names, p, fills, workers=p.workers) for row in rows])
 
 
-def _on_random(name: str, p: FamilyParameters, fills: Sequence[Fill]) -> list[dict[str, object]]:
+def _on_random(name: str, p: BalancersParameters, fills: Sequence[Fill]) -> list[dict[str, object]]:
     entry = balancer(name)
     found: list[dict[str, object]] = []
     for tasks, absent in sizes(p.problem_sizes.split(",")):
@@ -154,7 +154,7 @@ def _random(tasks: int, seed: int) -> Callable[[], Problem]:
 
 
 def trained_layer(
-    p: FamilyParameters, fills: Sequence[Fill] = (Fill.ZERO, Fill.NAN, Fill.LEFT_OUT)
+    p: BalancersParameters, fills: Sequence[Fill] = (Fill.ZERO, Fill.NAN, Fill.LEFT_OUT)
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summary per balancer, problem and fill, and every step: a long stretch on a shared layer that is trained."""
     names = [entry.name for entry in BALANCERS]
@@ -164,7 +164,7 @@ def trained_layer(
 
 
 def _on_layer(
-    name: str, p: FamilyParameters, fills: Sequence[Fill]
+    name: str, p: BalancersParameters, fills: Sequence[Fill]
 ) -> tuple[list[dict[str, object]], list[pd.DataFrame]]:
     entry = balancer(name)
     found: list[dict[str, object]] = []

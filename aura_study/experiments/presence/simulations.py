@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.dynamics import grid, simulate, trajectories
-from aura_study.experiments.presence.parameters import StationaryParameters
+from aura_study.experiments.presence.parameters import PresenceParameters
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.fluctuations import rate_for_jitter, relaxation_steps
 from aura_study.theory.forms import FORMS, Form
@@ -20,7 +20,7 @@ MEMORY = 3000
 """Steps of 1/(1 - b2) = 1000 in which Adam's second moment finds its level."""
 
 
-def small_step_runs(p: StationaryParameters) -> pd.DataFrame:
+def small_step_runs(p: PresenceParameters) -> pd.DataFrame:
     """Weights of unmasked and masked tasks at steps small enough for the theory; one row per run.
 
     Columns: ``parameterization``, ``optimizer``, ``presence``, ``cell``; the time means ``unmasked``, ``masked`` and
@@ -41,7 +41,7 @@ def small_step_runs(p: StationaryParameters) -> pd.DataFrame:
 
 
 def _settled(
-    p: StationaryParameters, form: Form, optimizer: Optimizer, presence: float, masked: bool, first_stream: int
+    p: PresenceParameters, form: Form, optimizer: Optimizer, presence: float, masked: bool, first_stream: int
 ) -> pd.DataFrame:
     """Runs that start at the fixed point and last ``p.relaxations`` relaxation times."""
     kind = (form, p.loss, presence)
@@ -62,7 +62,7 @@ def _settled(
 
 
 def _compare(
-    p: StationaryParameters,
+    p: PresenceParameters,
     form: Form,
     optimizer: Optimizer,
     presence: float,
@@ -92,7 +92,7 @@ def _compare(
     )
 
 
-def large_step_runs(p: StationaryParameters) -> pd.DataFrame:
+def large_step_runs(p: PresenceParameters) -> pd.DataFrame:
     """Inflation at any learning rate, small or not, of log sigma and AURA's softplus; one row per kind.
 
     Columns: ``parameterization``, ``optimizer``, ``presence``, ``rate``; ``mean`` and ``typical``, the inflation of the
@@ -125,13 +125,13 @@ def large_step_runs(p: StationaryParameters) -> pd.DataFrame:
     return means.reset_index()
 
 
-def paths(p: StationaryParameters, presence: float = 0.1, steps: int = 3000) -> pd.DataFrame:
+def paths(p: PresenceParameters, presence: float = 0.1, steps: int = 3000) -> pd.DataFrame:
     """Weight of one unmasked and one masked task over time, at small and at large SGD steps; same presences."""
     form = FORMS["log_sigma"]
     return pd.concat(_paths(form, p, presence, steps), ignore_index=True)
 
 
-def _paths(form: Form, p: StationaryParameters, presence: float, steps: int) -> Iterator[pd.DataFrame]:
+def _paths(form: Form, p: PresenceParameters, presence: float, steps: int) -> Iterator[pd.DataFrame]:
     for rate in (0.05 * presence, 0.5 * presence):
         cells = grid(policy=["unmasked", "masked"], presence=presence, rate=rate, noise=p.noise, loss=p.loss)
         cells["theta0"] = float(fixed_point(form, p.loss))

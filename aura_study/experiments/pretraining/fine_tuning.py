@@ -31,7 +31,7 @@ class ForgettingJob(TrainingJob):
     same name is another job.
     """
 
-    code = ("import aura_study.experiments.pretraining.runs",)
+    code = ("import aura_study.experiments.pretraining.fine_tuning",)
 
     pretraining: PretrainingJob = PretrainingJob()
     identity: str = ""

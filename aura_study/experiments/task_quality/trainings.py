@@ -31,7 +31,7 @@ RARE = "reporting"
 class QualityJob(TrainingJob):
     """A training run that leaves scores and shares behind, rather than its trajectory."""
 
-    code = ("import aura_study.experiments.task_quality.runs",)
+    code = ("import aura_study.experiments.task_quality.trainings",)
 
     reporting_rows: int | None = Field(
         None, ge=2, description="training rows of reporting; none keeps the corpus's own"
