@@ -5,13 +5,12 @@ The callback for ``transformers.Trainer`` is ``aura_study.audit.trainer.PhantomM
 
 from aura_study.audit.api import assert_no_phantom_gradient, audit
 from aura_study.audit.balancers import BalancerFinding, BalancerReport, audit_balancer
-from aura_study.audit.build import CannotAudit
-from aura_study.audit.conventions import Absence
+from aura_study.audit.evidence import Settings
 from aura_study.audit.focal import FocalReport, audit_focal
+from aura_study.audit.laboratory import CannotAudit
+from aura_study.audit.marks import Absence
 from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor
-from aura_study.audit.records import Settings
-from aura_study.audit.report import Report
-from aura_study.audit.verdicts import Finding, Verdict
+from aura_study.audit.report import Finding, Report, Verdict
 
 __all__ = [
     "Absence",

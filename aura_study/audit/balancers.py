@@ -22,10 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aura_study.audit.build import CannotAudit
-from aura_study.audit.conventions import MARK_TEXT, Absence
-from aura_study.audit.findings import Findings
-from aura_study.audit.verdicts import Verdict
+from aura_study.audit.laboratory import CannotAudit
+from aura_study.audit.marks import MARK_TEXT, Absence
+from aura_study.audit.report import Findings, Verdict
 from aura_study.balancing import Effect, Kind, PresentOnly
 from aura_study.balancing.session import ask, distance, in_words, learner, return_in_words, same_draws
 

@@ -4,16 +4,18 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from aura_study.audit.api import ADAPT, audit, describe
-from aura_study.audit.build import CannotAudit
-from aura_study.audit.conventions import Absence
+from aura_study.audit.api import audit
+from aura_study.audit.call import ADAPT
+from aura_study.audit.evidence import Settings
 from aura_study.audit.focal import audit_focal
-from aura_study.audit.records import Settings
-from aura_study.audit.targets import load_target
+from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
+from aura_study.audit.make import load_target
+from aura_study.audit.marks import Absence
 
 ADAPT_COMMAND = (
     "On the command line: --tasks N or --tasks a,b,c, --args '{\"n\": 3}', --call NAME with NAME one of varargs, "
@@ -45,31 +47,44 @@ def audit_command(
     """
     arguments = _json_arguments(args)
     settings = _settings(lr, steps)
+    report: Any
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the audited code may print; standard output is the report's
-            report: Any
+        # The audited code may print; standard output is the report's.
+        with audited_code(), contextlib.redirect_stdout(sys.stderr):
+            found = load_target(target)
             if focal:
-                report = audit_focal(load_target(target))
+                report = audit_focal(found)
             else:
-                report = audit(
-                    load_target(target), _tasks(tasks), _call(call), args=arguments, absence=absence, settings=settings
-                )
+                report = audit(found, _tasks(tasks), _call(call), args=arguments, absence=absence, settings=settings)
     except CannotAudit as failure:
-        _say_not_audited(target, failure, as_json)
-        raise typer.Exit(2) from None
-    except Exception as error:  # bad settings, or code under audit that fails where no error was foreseen
-        _say_not_audited(target, CannotAudit(describe(error), ADAPT), as_json)
-        raise typer.Exit(2) from None
-    typer.echo(json.dumps(report.to_dict(), indent=1, allow_nan=False) if as_json else str(report))
+        report = _NotAudited(target, failure)
+    except AuditedCodeError as error:  # bad settings, or code under audit that fails where no error was foreseen
+        report = _NotAudited(target, CannotAudit(str(error), ADAPT))
+    text = json.dumps(report.to_dict(), indent=1, allow_nan=False) if as_json else str(report)
+    typer.echo(text, err=isinstance(report, _NotAudited) and not as_json)
     raise typer.Exit(report.exit_code)
 
 
-def _say_not_audited(target: str, failure: CannotAudit, as_json: bool) -> None:
-    if as_json:
-        answer = {"target": target, "verdict": "could not be audited", "safe": None, "exit_code": 2}
-        typer.echo(json.dumps({**answer, "reason": failure.reason, "adapt": failure.adapt}, indent=1))
-        return
-    typer.echo(f"{target}: COULD NOT BE AUDITED\n{failure.reason}\n\n{failure.adapt}\n{ADAPT_COMMAND}", err=True)
+@dataclass(frozen=True)
+class _NotAudited:
+    """In place of a report: why there is none, and what to do."""
+
+    target: str
+    failure: CannotAudit
+    exit_code = 2
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "verdict": "could not be audited",
+            "safe": None,
+            "exit_code": self.exit_code,
+            "reason": self.failure.reason,
+            "adapt": self.failure.adapt,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.target}: COULD NOT BE AUDITED\n{self.failure.reason}\n\n{self.failure.adapt}\n{ADAPT_COMMAND}"
 
 
 def _json_arguments(text: str | None) -> dict[str, Any] | list[Any] | None:

@@ -1,210 +1,140 @@
-"""What the audit measures: how a weighting behaves while a task is away, and when it comes back.
-
-All measurements start from a module warmed up with every task present at constant losses, because an initial value can
-hide the effect: the pull of an s^2 regulariser is 0 at its usual start s = 0. An absence then lasts ``steps`` steps of
-a fresh optimiser, so the phantom number is ``lr * steps``.
-"""
+"""What measuring yields: records that need no module any more."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from aura_study.audit.conventions import Absence, Convention
-from aura_study.audit.records import Drift, Residue, Return, Settings, WarmState
-from aura_study.audit.subject import Reading, Subject
-
-LOSS_LEVELS = (0.3, 2.0, 0.8)
-"""Losses of the tasks in turn, below and above the fixed points of usual starts; not 1, often a fixed point itself."""
-WARM_UP_STEPS, WARM_UP_LR = 160, 0.05
-LONG_STEPS, LONG_LR = 200, 0.5
-RESIDUE_DECAY, RESIDUE_STEPS = 0.01, 20
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
+from aura_study.audit.marks import Absence
+from aura_study.audit.subject import Convention, Reading
 
 
-class Bench:
-    """Measures one way of calling one module.
+@dataclass(frozen=True)
+class Settings:
+    """The absence that the audit simulates: ``steps`` steps at learning rate ``lr``."""
 
-    Args:
-        make: gives a new module each time.
-        convention, tasks: how to call it, with what.
-        settings: of the absence.
+    lr: float = 0.01
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr must be finite and > 0, got {self.lr}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be >= 1, got {self.steps}")
+
+    @property
+    def phantom_number(self) -> float:
+        """Sum of the learning rates over the absence."""
+        return self.lr * self.steps
+
+
+@dataclass(frozen=True)
+class WarmState:
+    """A module at rest with all tasks present.
+
+    Attributes:
+        values: parameters.
+        reading: all tasks present, at these values.
+        fall: each task's weight over its initial weight after a long descent at constant speed.
+        falling: the share of the weight that the last sixth of that descent took.
+        responds: whether a task's loss moves any parameter, at the start and here; None if nothing is learned.
     """
 
-    def __init__(
-        self, make: Callable[[], Any], convention: Convention, tasks: Sequence[str], settings: Settings
-    ) -> None:
-        self.make, self.convention, self.tasks, self.settings = make, convention, tuple(tasks), settings
-        self.losses = {task: LOSS_LEVELS[i % len(LOSS_LEVELS)] for i, task in enumerate(tasks)}
-        self.initial: list[Tensor] = []
-        self.warm = self._warm_up()
-
-    def leave(self) -> None:
-        """Put the parameters back that modules share with each other, and with the user's own code."""
-        subject = Subject(self.make, self.convention, self.tasks)
-        subject.read(self.losses)
-        subject.load(self.initial)
-        for parameter in subject.parameters:
-            parameter.grad = None
-
-    def fresh(self) -> Subject:
-        """A new module at the warm state."""
-        subject = Subject(self.make, self.convention, self.tasks)
-        subject.read(self.losses)
-        subject.load(self.warm.values)
-        return subject
-
-    def accepts(self, mark: Absence) -> None:
-        """Read once with each task marked absent; lets the module's own error out."""
-        for task in self.tasks:
-            self.fresh().read(self.losses, task, mark)
-
-    def _warm_up(self) -> WarmState:
-        subject = Subject(self.make, self.convention, self.tasks)
-        subject.read(self.losses)
-        self.initial = subject.values()
-        responds_first = self._responds(subject)
-        fall, falling = self._descend(subject)
-        subject.load(self.initial)
-        if subject.parameters:
-            optimiser = torch.optim.Adam(subject.parameters, lr=WARM_UP_LR)
-            for _ in range(WARM_UP_STEPS):
-                if not subject.read(self.losses).finite:
-                    break
-                optimiser.step()
-        last = subject.read(self.losses)
-        learned = any(gradient is not None for gradient in last.gradients)
-        responds = self._responds(subject)
-        both = {task: responds[task] and responds_first[task] for task in self.tasks} if learned else None
-        return WarmState(subject.values(), last, fall, falling, both)
-
-    def _descend(self, subject: Subject) -> tuple[dict[str, float], dict[str, float]]:
-        """Weights along sign descent, which does not slow down as an exponential's gradient fades."""
-        trace = [subject.read(self.losses).weights]
-        for _ in range(WARM_UP_STEPS):
-            reading = subject.read(self.losses)
-            if not reading.finite:
-                break
-            trace.append(reading.weights)
-            with torch.no_grad():
-                for parameter, gradient in zip(subject.parameters, reading.gradients, strict=True):
-                    if gradient is not None:
-                        parameter -= WARM_UP_LR * gradient.sign()
-        earlier = trace[len(trace) * 5 // 6]
-        fall = {task: _ratio(trace[-1][task], trace[0][task]) for task in self.tasks}
-        return fall, {task: 1 - _ratio(trace[-1][task], earlier[task]) for task in self.tasks}
-
-    def _responds(self, subject: Subject) -> dict[str, bool]:
-        return {task: bool(self._own_entries(subject, task)) for task in self.tasks}
-
-    def _own_entries(self, subject: Subject, task: str) -> list[tuple[int, Tensor]]:
-        """Parameter entries whose gradient depends on the task's loss: (index of the tensor, boolean mask)."""
-        low = subject.read({**self.losses, task: 1e-2}).gradients
-        high = subject.read({**self.losses, task: 1e4}).gradients
-        own = []
-        for index, (one, other) in enumerate(zip(low, high, strict=True)):
-            if one is not None and other is not None and bool((differs := one != other).any()):
-                own.append((index, differs))
-        return own
-
-    def drift(self, mark: Absence, task: str, optimiser: str) -> Drift:
-        """``steps`` steps without ``task``, marked by ``mark``."""
-        subject = self.fresh()
-        own = self._own_entries(subject, task)
-        first, broke_at = self._stay_away(subject, mark, task, optimiser)
-        after = subject.read(self.losses)
-        before = self.warm.reading.weights
-        others = [_ratio(first.weights[other], before[other]) for other in self.tasks if other != task]
-        dead = broke_at is None and after.finite and self.warm.responds is not None
-        return Drift(
-            optimiser,
-            task,
-            _ratio(after.weights[task], before[task]),
-            broke_at,
-            _largest(first.gradients, own),
-            (min(others), max(others)),
-            dead and not self._own_entries(subject, task),
-        )
-
-    def _stay_away(self, subject: Subject, mark: Absence, task: str, optimiser: str) -> tuple[Reading, float | None]:
-        """First reading of the absence, and the phantom number at which it broke."""
-        if not subject.parameters:
-            only = subject.read(self.losses, task, mark)
-            return only, None if only.finite else 0.0
-        stepper = OPTIMISERS[optimiser](subject.parameters, lr=self.settings.lr)
-        first: Reading | None = None
-        for step in range(self.settings.steps):
-            reading = subject.read(self.losses, task, mark)
-            if first is None:
-                first = reading
-            if not reading.finite:
-                return first, step * self.settings.lr
-            stepper.step()
-        assert first is not None
-        return first, None
-
-    def come_back(self, mark: Absence, task: str, optimiser: str) -> Return:
-        """An absence, then the task again, with the same optimiser."""
-        subject = self.fresh()
-        stepper = OPTIMISERS[optimiser](subject.parameters, lr=self.settings.lr)
-        for _ in range(self.settings.steps):
-            subject.read(self.losses, task, mark)
-            stepper.step()
-        before = self.warm.reading.weights[task]
-        trace = []
-        for _ in range(3 * self.settings.steps):
-            reading = subject.read(self.losses)
-            trace.append(_ratio(reading.weights[task], before))
-            if not reading.finite:
-                return Return(min(trace), math.nan, math.inf, False)
-            stepper.step()
-        outside = [step for step, ratio in enumerate(trace) if abs(math.log(max(ratio, 1e-300))) > math.log(1.1)]
-        recovery = 0 if not outside else outside[-1] + 1
-        steps = self.settings.steps
-        return Return(min(trace), trace[steps - 1], math.inf if recovery == len(trace) else recovery / steps, True)
-
-    def ceiling(self, mark: Absence, task: str) -> tuple[float, float]:
-        """Growth of the weight under SGD halfway through and at the end of a very long absence."""
-        subject = self.fresh()
-        stepper = torch.optim.SGD(subject.parameters, lr=LONG_LR)
-        growths = []
-        for _ in range(2):
-            for _ in range(LONG_STEPS // 2):
-                subject.read(self.losses, task, mark)
-                stepper.step()
-            weight = subject.read(self.losses).weights[task]
-            growths.append(_ratio(weight, self.warm.reading.weights[task]))
-        return growths[0], growths[1]
-
-    def residue(self, mark: Absence, task: str) -> Residue:
-        """Displacement of the task's own parameters by Adam's momentum and by AdamW's decay during an absence."""
-        momentum = self.fresh()
-        stepper = torch.optim.Adam(momentum.parameters, lr=self.settings.lr)
-        for _ in range(RESIDUE_STEPS):
-            momentum.read({**self.losses, task: 2 * self.losses[task]})
-            stepper.step()
-        decay = self.fresh()
-        decayer = torch.optim.AdamW(decay.parameters, lr=self.settings.lr, weight_decay=RESIDUE_DECAY)
-        return Residue(*(self._moved(*pair, mark, task) for pair in ((momentum, stepper), (decay, decayer))))
-
-    def _moved(self, subject: Subject, stepper: torch.optim.Optimizer, mark: Absence, task: str) -> float:
-        own = self._own_entries(subject, task)
-        before = subject.values()
-        for _ in range(self.settings.steps):
-            subject.read(self.losses, task, mark)
-            stepper.step()
-        moved: list[Tensor | None] = [b - a for b, a in zip(subject.values(), before, strict=True)]
-        return _largest(moved, own) or 0.0
+    values: list[Tensor]
+    reading: Reading
+    fall: dict[str, float]
+    falling: dict[str, float]
+    responds: dict[str, bool] | None
 
 
-def _ratio(value: float, reference: float) -> float:
-    if reference == 0:
-        return 1.0 if value == 0 else math.inf
-    return value / reference
+@dataclass(frozen=True)
+class Drift:
+    """One absence under one optimiser.
+
+    Attributes:
+        optimiser: ``"SGD"`` or ``"Adam"``.
+        task: that was absent.
+        growth: its weight after the absence over before; NaN if it could not be read.
+        broke_at: phantom number at which the total or a gradient stopped being finite, None if never.
+        gradient: largest gradient entry on the absent task's own parameters at the first absent step.
+        present_ratio: weights of the present tasks during the absence over before it, (smallest, largest).
+        dead: whether the task's loss no longer moves any parameter after the absence.
+    """
+
+    optimiser: str
+    task: str
+    growth: float
+    broke_at: float | None
+    gradient: float | None
+    present_ratio: tuple[float, float]
+    dead: bool
 
 
-def _largest(tensors: Sequence[Tensor | None], own: Sequence[tuple[int, Tensor]]) -> float | None:
-    entries = [tensor[chosen].abs().max() for index, chosen in own if (tensor := tensors[index]) is not None]
-    return float(max(entries)) if entries else None
+@dataclass(frozen=True)
+class Return:
+    """The first steps after an absence.
+
+    Attributes:
+        floor: lowest weight after the return over the weight before the absence.
+        last: weight after as many steps as the absence lasted, over the weight before the absence.
+        recovery: steps until the weight stays within 10 % of what it was, over the steps of the absence; infinite if
+            three times the absence is not enough.
+        finite: whether the total and the gradients stayed finite.
+    """
+
+    floor: float
+    last: float
+    recovery: float
+    finite: bool
+
+
+@dataclass(frozen=True)
+class Residue:
+    """What still moves the absent task's own parameters although its gradient is 0: largest displacement by each."""
+
+    momentum: float
+    decay: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was measured for one mark of absence.
+
+    Attributes:
+        mark, convention: what was marked how, in which way of calling.
+        warm: the state before the absence.
+        drifts: one per optimiser and task.
+        returns: by optimiser, of the task that drifted farthest; empty if none moved.
+        ceiling: growth halfway through and at the end of a very long absence; None if nothing moved.
+        residue: of the first task; None if a weight moved, or if nothing is learned.
+    """
+
+    mark: Absence
+    convention: Convention
+    warm: WarmState
+    drifts: tuple[Drift, ...]
+    returns: Mapping[str, Return] = field(default_factory=dict)
+    ceiling: tuple[float, float] | None = None
+    residue: Residue | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that was measured of one target.
+
+    Attributes:
+        target: how it was made, as Python.
+        tasks: names.
+        settings: of the absence.
+        evidence: one per mark of absence that it accepts.
+        without_mask: what a bare 0 does, where the target is judged by the presence mask that it takes; else None.
+        not_accepted: marks that it does not accept, with the reason.
+    """
+
+    target: str
+    tasks: tuple[str, ...]
+    settings: Settings
+    evidence: tuple[Evidence, ...]
+    without_mask: Evidence | None
+    not_accepted: Mapping[Absence, str]

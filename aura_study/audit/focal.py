@@ -8,7 +8,6 @@ sample, with everything else equal, so that no reduction or class weight is left
 import inspect
 import math
 import textwrap
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aura_study.audit.api import describe
-from aura_study.audit.build import CannotAudit
+from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, laboratory
 from aura_study.audit.report import finite_or_none
 
 GAMMA = 2.0
@@ -139,15 +137,15 @@ def audit_focal(target: Any = None, call: FocalCall | None = None) -> FocalRepor
     name = getattr(target or call, "__name__", type(target).__name__)
     measure = call or _detect(target)
     findings, refused = [], {}
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with laboratory():
         for setting, options in SETTINGS.items():
             try:
-                findings.append(_measure(measure, setting, **options))
-            except (Exception, SystemExit) as error:
+                with audited_code():
+                    findings.append(_measure(measure, setting, **options))
+            except AuditedCodeError as error:
                 if setting == "plain":
-                    raise CannotAudit(f"{name} failed on plain settings: {describe(error)}", ADAPT) from error
-                refused[setting] = describe(error)
+                    raise CannotAudit(f"{name} failed on plain settings: {error}", ADAPT) from error
+                refused[setting] = str(error)
     return FocalReport(name, tuple(findings), refused)
 
 

@@ -10,10 +10,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from aura_study.audit.api import describe
-from aura_study.audit.conventions import Convention, adapter, candidates, looks_like_mask
-from aura_study.audit.leaves import held_leaves
-from aura_study.audit.subject import TINY_LOSS, Unusable, total_of
+from aura_study.audit.call import adapter, candidates, looks_like_mask
+from aura_study.audit.laboratory import AuditedCodeError, audited_code
+from aura_study.audit.make import held_leaves
+from aura_study.audit.marks import TINY_LOSS
+from aura_study.audit.subject import Convention, Unusable, total_of
 
 Weights = Callable[[], Any]
 
@@ -151,9 +152,10 @@ class PhantomMonitor:
         reasons = []
         for option in options:
             try:
-                self._probe(option)
-            except Exception as error:  # trial: whatever the weighting raises says that it is not called this way
-                reasons.append(f"{option.text}: {describe(error)}")
+                with audited_code():
+                    self._probe(option)
+            except AuditedCodeError as error:  # it is not called this way
+                reasons.append(f"{option.text}: {error}")
                 continue
             return lambda: self._probe(option)
         raise ValueError(f"the weights cannot be read; pass weights=... Tried: {reasons or 'nothing to call'}")

@@ -1,15 +1,90 @@
-"""The audit's answer: readable, machine-readable, and as an exit code."""
+"""What the audit says: a verdict over findings, one per mark of absence; readable, as JSON, and as an exit code."""
 
 import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
 
-from aura_study.audit.conventions import MARK_TEXT, Absence
-from aura_study.audit.findings import Findings
-from aura_study.audit.records import Settings
-from aura_study.audit.verdicts import Finding, Verdict
+from aura_study.audit.evidence import Evidence, Settings
+from aura_study.audit.marks import MARK_TEXT, Absence
+
+
+class Verdict(StrEnum):
+    """What the audit says of one mark of absence."""
+
+    SAFE = "safe"
+    PHANTOM = "phantom"
+    UNSTABLE = "unstable"
+    INERT = "inert"
+    UNREGULARISED = "unregularised"
+    DISTURBED = "disturbed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one way of marking a task absent.
+
+    Attributes:
+        absence: the mark.
+        call: how the module was called, as Python.
+        verdict: by the rules of `aura_study.audit.judge`.
+        reason: in one sentence.
+        growth: of the absent task's weight over the stated phantom number, the farthest from 1 over tasks and
+            optimisers; NaN if it could not be read.
+        notes: further findings, one sentence each.
+        evidence: the measurements.
+    """
+
+    absence: Absence
+    call: str
+    verdict: Verdict
+    reason: str
+    growth: float
+    notes: tuple[str, ...]
+    evidence: Evidence
+
+
+class _Judged(Protocol):
+    @property
+    def absence(self) -> Absence: ...
+
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+F = TypeVar("F", bound=_Judged)
+
+
+class Findings(Generic[F]):
+    """What the reports of a weighting and of a balancer share: findings on the marks that were accepted."""
+
+    findings: tuple[F, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Safe if all findings are; else the first that is not."""
+        unsafe = [finding.verdict for finding in self.findings if finding.verdict != Verdict.SAFE]
+        return unsafe[0] if unsafe else Verdict.SAFE
+
+    @property
+    def safe(self) -> bool:
+        """Whether every way of marking a task absent is safe."""
+        return self.verdict == Verdict.SAFE
+
+    @property
+    def exit_code(self) -> int:
+        """0 if safe, 1 if not."""
+        return 0 if self.safe else 1
+
+    def __getitem__(self, absence: str) -> F:
+        """The finding on one mark, by name."""
+        for finding in self.findings:
+            if finding.absence == absence:
+                return finding
+        raise KeyError(f"{absence!r} was not measured; findings: {[str(finding.absence) for finding in self.findings]}")
+
 
 FIX = {
     Verdict.PHANTOM: "Leave the absent task's whole term out of the total, weight and regulariser: "

@@ -1,4 +1,4 @@
-"""One weighting under measurement: call it, run backward, read every weight and every parameter's gradient.
+"""A weighting under measurement: call it, run backward, read every weight and every parameter's gradient.
 
 Everything is read from ``.grad`` after one ordinary backward pass, so that it holds for any parameterisation and for
 code that calls ``backward`` itself: a task's weight is d total / d L_i, whatever the formula behind it.
@@ -12,15 +12,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aura_study.audit.conventions import Absence, Convention, Losses
-from aura_study.audit.leaves import graph_leaves, held_leaves
+from aura_study.audit.make import Construction, Made
+from aura_study.audit.marks import STAND_IN, Absence
 
-TINY_LOSS = 1e-8
+Losses = Mapping[str, Tensor | None]
 TOTAL_KEYS = ("loss", "total", "total_loss")
 
 
 class Unusable(Exception):
     """A call whose result is no total, with the reason."""
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One way to call a weighting.
+
+    Attributes:
+        name: as ``audit(call=...)`` and ``--call`` take it, such as ``"list"`` or ``"backward:stacked+mask"``.
+        text: the call as Python, for the report.
+        invoke: calls a module with the losses by name (None or missing where the mark says so) and the presence,
+            boolean ``(tasks,)``.
+        marks: the marks of absence that this way of calling can express.
+        masked: whether presence is handed over as a mask.
+        guessed_mask: whether the mask's argument was recognised by its place alone, not by its name.
+    """
+
+    name: str
+    text: str
+    invoke: Callable[[Any, Losses, Tensor], Any]
+    marks: frozenset[Absence]
+    masked: bool
+    guessed_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,37 +63,41 @@ class Reading:
 
 
 class Subject:
-    """A module with the way to call it.
+    """A module with the way it was made and the way to call it; *ready* once `probe` went well.
 
     Args:
-        make: gives a module; called once here.
+        way: makes the module, here.
         convention: how to call it.
         tasks: names, in order.
     """
 
-    def __init__(self, make: Callable[[], Any], convention: Convention, tasks: Sequence[str]) -> None:
-        self.module = make()
+    def __init__(self, way: Construction, convention: Convention, tasks: Sequence[str]) -> None:
+        self.made = Made(way.make(), way)
         self.convention = convention
         self.tasks = tuple(tasks)
-        self.parameters = held_leaves(self.module)
-        self._settled = False
+        self.parameters = self.made.leaves
+        self._initial: list[Tensor] | None = None
         self._masks: dict[str | None, Tensor] = {}
 
-    def probe(self, losses: Mapping[str, float]) -> Reading:
-        """`read` with all tasks present, which also finds parameters that only the graph knows.
+    def another(self) -> "Subject":
+        """The same, made anew."""
+        return Subject(self.made.way, self.convention, self.tasks)
+
+    def probe(self) -> None:
+        """`read` once, all tasks present.
 
         Raises:
             Unusable: a result that is no total, or losses that do not reach it.
         """
-        reading = self.read(losses)
+        reading = self.read({task: 1.0 + 0.25 * i for i, task in enumerate(self.tasks)})
         if lost := [task for task, weight in reading.weights.items() if weight == 0]:
             raise Unusable(f"the loss of {', '.join(map(repr, lost))} does not reach the total")
-        return reading
 
-    def read(self, losses: Mapping[str, float], absent: str | None = None, mark: Absence | None = None) -> Reading:
+    def read(self, losses: Mapping[str, float], absent: str | None = None, mark: Absence = Absence.ZERO) -> Reading:
         """Forward and backward with ``losses``, task ``absent`` marked absent by ``mark``; gradients stay in place.
 
-        The first reading of a subject needs all tasks present, so that every parameter is met.
+        The first reading of a subject needs all tasks present, so that every parameter is met, even those that only
+        the graph knows.
         """
         for parameter in self.parameters:
             parameter.grad = None
@@ -82,10 +108,10 @@ class Subject:
                 leaves[task] = self._scalar(losses[task]).requires_grad_()
                 handed[task] = leaves[task].clone()  # code under audit may change its losses in place
             elif mark != Absence.OMIT:
-                value = {Absence.TINY: TINY_LOSS, Absence.NAN: math.nan}.get(mark or Absence.ZERO, 0.0)
-                handed[task] = None if mark == Absence.NONE else self._scalar(value)
+                value = STAND_IN[mark]
+                handed[task] = None if value is None else self._scalar(value)
         present = self._presence(absent)
-        output = self.convention.invoke(self.module, handed, present)
+        output = self.convention.invoke(self.made.module, handed, present)
         if any(leaf.grad is not None for leaf in leaves.values()):  # it has called backward itself
             total = output.detach() if isinstance(output, Tensor) and output.numel() == 1 else None
             self._adopt(None, leaves.values())
@@ -105,15 +131,15 @@ class Subject:
 
     def _adopt(self, total: Tensor | None, losses: Any) -> None:
         """At the first call, parameters not known yet: in the graph alone, or made by a lazily built module."""
-        if self._settled:
+        if self._initial is not None:
             return
-        self._settled = True
-        found = [*held_leaves(self.module), *(graph_leaves(total) if total is not None else [])]
+        found = [*self.made.leaves, *(graph_leaves(total) if total is not None else [])]
         known = {id(tensor) for tensor in (*self.parameters, *losses)}
         for tensor in found:
             if id(tensor) not in known:
                 known.add(id(tensor))
                 self.parameters.append(tensor)
+        self._initial = self.values()
 
     def _reading(self, total: float | None, leaves: Mapping[str, Tensor]) -> Reading:
         weights = {task: 0.0 if leaf.grad is None else float(leaf.grad) for task, leaf in leaves.items()}
@@ -133,6 +159,13 @@ class Subject:
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.copy_(value)
 
+    def restore(self) -> None:
+        """Put back what the parameters were at the first reading: some are shared, if only with the user's own code."""
+        if self._initial is not None:
+            self.load(self._initial)
+        for parameter in self.parameters:
+            parameter.grad = None
+
     def _like(self) -> Tensor:
         floating = [parameter for parameter in self.parameters if parameter.is_floating_point()]
         return floating[0] if floating else torch.empty(0)
@@ -140,6 +173,23 @@ class Subject:
     def _scalar(self, value: float) -> Tensor:
         like = self._like()
         return torch.tensor(value, dtype=like.dtype, device=like.device)
+
+
+def graph_leaves(output: Tensor) -> list[Tensor]:
+    """Leaf tensors that the autograd graph of ``output`` ends in, in the order they are met."""
+    found: dict[int, Tensor] = {}
+    seen: set[Any] = set()
+    pending = [output.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            found.setdefault(id(variable), variable)
+        pending.extend(following for following, _ in reversed(node.next_functions))
+    return list(found.values())
 
 
 def total_of(output: Any, tasks: Sequence[str], losses: Losses, leaves: Sequence[Tensor]) -> Tensor:

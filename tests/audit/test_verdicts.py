@@ -7,7 +7,7 @@ import audit_specimens as specimens
 import pytest
 
 from aura_study.audit import Absence, Report, Settings, Verdict, assert_no_phantom_gradient, audit
-from aura_study.audit.evidence import LOSS_LEVELS
+from aura_study.audit.measure import LOSS_LEVELS
 from aura_study.losses import (
     PARAMETERIZATIONS,
     FrozenKendallLoss,
@@ -19,7 +19,7 @@ from aura_study.losses import (
 )
 
 TASKS = ("a", "b")
-FORMS = tuple(type(form) for form in PARAMETERIZATIONS.values())
+PARAMETERISATIONS = tuple(type(form) for form in PARAMETERIZATIONS.values())
 
 
 @functools.cache
@@ -60,7 +60,7 @@ def test_verdict_of_each_formula_under_each_mark(specimen, absence, verdict):
     assert report_on(specimen)[absence].verdict == verdict
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PARAMETERISATIONS)
 def test_our_unmasked_loss_is_never_safe(form):
     """UnmaskedKendallLoss is phantom in every parameterisation; in sigma itself it goes on to NaN."""
     report = audit(lambda: UnmaskedKendallLoss(TASKS, form()), absence="mask")
@@ -68,7 +68,7 @@ def test_our_unmasked_loss_is_never_safe(form):
     assert report.exit_code == 1
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", PARAMETERISATIONS)
 @pytest.mark.parametrize("loss", [MaskedKendallLoss, FrozenKendallLoss])
 def test_our_masked_and_frozen_losses_are_safe(loss, form):
     """Both are safe in every parameterisation; the weight moves by exactly nothing."""

@@ -15,61 +15,36 @@ safe            none of these
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
-from aura_study.audit.conventions import MARK_TEXT, Absence
-from aura_study.audit.records import Drift, Evidence, Settings
+from aura_study.audit.evidence import Drift, Evidence, Measured, Settings
+from aura_study.audit.marks import MARK_TEXT
+from aura_study.audit.measure import MOVED, distance, worst
+from aura_study.audit.report import Finding, Report, Verdict
 
-MOVED = 1e-4
-"""Smallest change of a weight, in logarithm, that counts: rounding is below it, the slowest drift here far above."""
 SWITCHED_OFF, STILL_OFF = 1e-2, 0.1
 FALLEN, FALLING = 1e-2, 0.1
 LEVEL = 0.05
+GUESSED_MASK = "its second argument was taken for a presence mask; if it is none, say how it is called with `call`"
 
 
-class Verdict(StrEnum):
-    """What the audit says of one mark of absence."""
-
-    SAFE = "safe"
-    PHANTOM = "phantom"
-    UNSTABLE = "unstable"
-    INERT = "inert"
-    UNREGULARISED = "unregularised"
-    DISTURBED = "disturbed"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The verdict on one way of marking a task absent.
-
-    Attributes:
-        absence: the mark.
-        call: how the module was called, as Python.
-        verdict: by the rules of this module.
-        reason: in one sentence.
-        growth: of the absent task's weight over the stated phantom number, the farthest from 1 over tasks and
-            optimisers; NaN if it could not be read.
-        notes: further findings, one sentence each.
-        evidence: the measurements.
-    """
-
-    absence: Absence
-    call: str
-    verdict: Verdict
-    reason: str
-    growth: float
-    notes: tuple[str, ...]
-    evidence: Evidence
+def judge(measured: Measured) -> Report:
+    """The report on what was measured."""
+    settings = measured.settings
+    notes = []
+    if measured.without_mask is not None:
+        notes.append(_without_mask(_finding(measured.without_mask, settings)))
+    if any(evidence.convention.guessed_mask for evidence in measured.evidence):
+        notes.append(GUESSED_MASK)
+    findings = tuple(_finding(evidence, settings) for evidence in measured.evidence)
+    return Report(measured.target, measured.tasks, settings, findings, measured.not_accepted, tuple(notes))
 
 
-def worst(drifts: Sequence[Drift]) -> Drift:
-    """The drift farthest from none."""
-    return max(drifts, key=lambda drift: distance(drift.growth))
+def _without_mask(finding: Finding) -> str:
+    verdict = "is safe too" if finding.verdict == Verdict.SAFE else f"is {finding.verdict}: {finding.reason}"
+    return f"it takes a presence mask; without the mask, a loss of 0 counts as present and {verdict}"
 
 
-def judge(evidence: Evidence, settings: Settings) -> Finding:
+def _finding(evidence: Evidence, settings: Settings) -> Finding:
     """Apply the rules."""
     farthest = worst(evidence.drifts)
     verdict, reason = (
@@ -159,7 +134,7 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
         notes.append(f"the absent weight moved x {farthest.growth:.3g} before that")
     if moved and evidence.ceiling is not None:
         halfway, end = evidence.ceiling
-        if math.isfinite(end) and abs(math.log(max(end, 1e-300) / max(halfway, 1e-300))) < LEVEL:
+        if math.isfinite(end) and distance(max(end, 1e-300) / max(halfway, 1e-300)) < LEVEL:
             notes.append(f"the growth levels off at x {end:.3g}")
         else:
             notes.append("no bound on the growth was seen")
@@ -179,8 +154,3 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
             f"AdamW's decay by {evidence.residue.decay:.2g} (FrozenKendallLoss stops both)"
         )
     return notes
-
-
-def distance(growth: float) -> float:
-    """How far a ratio is from 1, in logarithm."""
-    return abs(math.log(growth)) if 0 < growth < math.inf else math.inf

@@ -1,0 +1,55 @@
+"""Where code that is not ours is run: it leaves no trace outside, and whatever it raises comes out in one line."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class CannotAudit(Exception):
+    """A target that the audit could not measure, with the reason and what the user can do.
+
+    Attributes:
+        reason: what was tried and what came of it.
+        adapt: how to make the target auditable.
+    """
+
+    def __init__(self, reason: str, adapt: str) -> None:
+        super().__init__(f"{reason}\n{adapt}")
+        self.reason = reason
+        self.adapt = adapt
+
+
+class AuditedCodeError(Exception):
+    """The code under audit raised; the message is its error in one line."""
+
+
+@contextmanager
+def laboratory() -> Iterator[None]:
+    """Own random state, gradients on, warnings of the audited code off."""
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def audited_code() -> Iterator[None]:
+    """Around every use of the user's code: whatever that raises, even ``SystemExit``, is a finding about it.
+
+    Raises:
+        AuditedCodeError: for anything that was raised, but for `CannotAudit`, which is ours and says more.
+    """
+    try:
+        yield
+    except CannotAudit:
+        raise
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        name = type(error).__name__
+        raise AuditedCodeError(f"{name}: {text[:200]}" if text else name) from error
