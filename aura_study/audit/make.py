@@ -167,7 +167,7 @@ def constructions(
     sequence = _way(lambda: target(list(names)), f"{title}({list(names)})", told=True)
     nothing = _way(lambda: target(), f"{title}()")
     itself = [_way(lambda: target, f"{title} itself")] if inspect.isroutine(target) else []
-    return [*_in_order(target, title, number, sequence, nothing), *itself]
+    return [*_likeliest_first(target, title, number, sequence, nothing), *itself]
 
 
 def _way(build: Callable[[], Any], text: str, told: bool = False) -> Construction:
@@ -178,9 +178,10 @@ def _way(build: Callable[[], Any], text: str, told: bool = False) -> Constructio
     return Construction(make, told, text)
 
 
-def _in_order(
+def _likeliest_first(
     target: Any, title: str, number: Construction, sequence: Construction, nothing: Construction
 ) -> tuple[Construction, ...]:
+    """Those of the three that the target's signature allows."""
     try:
         parameters = [
             p

@@ -2,10 +2,12 @@
 
 import functools
 import math
+from pathlib import Path
 
 import audit_specimens as specimens
 import pytest
 
+import aura_study.audit
 from aura_study.audit import Absence, Report, Settings, Verdict, assert_no_phantom_gradient, audit
 from aura_study.audit.measure import LOSS_LEVELS
 from aura_study.losses import (
@@ -58,6 +60,14 @@ def report_on(target) -> Report:
 def test_verdict_of_each_formula_under_each_mark(specimen, absence, verdict):
     """Each formula gets the verdict that its mathematics implies, for that mark of absence on its own."""
     assert report_on(specimen)[absence].verdict == verdict
+
+
+def test_the_manual_names_every_verdict_and_every_mark():
+    """The README of the room tells a user what each verdict means and which marks can be asked about."""
+    manual = Path(aura_study.audit.__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert [verdict for verdict in Verdict if f"| {verdict} |" not in manual] == [Verdict.DISTURBED]
+    assert f"*{Verdict.DISTURBED}*" in manual
+    assert [mark for mark in Absence if f"`{mark}`" not in manual] == []
 
 
 @pytest.mark.parametrize("form", PARAMETERISATIONS)
