@@ -26,12 +26,19 @@ from aura_study.audit.laboratory import CannotAudit
 from aura_study.audit.marks import MARK_TEXT, Absence
 from aura_study.audit.report import Findings, Verdict
 from aura_study.balancing import Effect, Kind, PresentOnly
-from aura_study.balancing.session import ask, distance, in_words, learner, return_in_words, same_draws
+from aura_study.balancing.effects import distance, in_words, return_in_words
+from aura_study.balancing.session import Answer, Fill, Session, same_draws
 
 PARAMS, WARM, AWAY, EPOCH = 24, 6, 6, 2
 GRADIENT_NAMES = ("jacobian", "gradients", "grads", "jac", "matrix")
 FIX = "Hand over the present tasks only and keep the others' state still: aura_study.balancing.PresentOnly(balancer)."
-VALUES = {Absence.ZERO: 0.0, Absence.TINY: 1e-8, Absence.NAN: torch.nan}
+FILLS = {
+    Absence.ZERO: Fill.ZERO,
+    Absence.TINY: Fill.TINY,
+    Absence.NAN: Fill.NAN,
+    Absence.OMIT: Fill.LEFT_OUT,
+    Absence.MASK: Fill.NAN,
+}
 
 
 @dataclass(frozen=True)
@@ -180,68 +187,47 @@ class _Stream:
         self.losses = 0.3 + torch.rand(len(self.centre), generator=self.random, dtype=torch.float64)
 
 
-class _Side:
-    """One balancer with what it learns, answering by a mark; a mask where it takes one."""
-
-    def __init__(self, balancer: Any, kind: Kind, mark: Absence) -> None:
-        self.balancer, self.kind, self.mark = balancer.double(), kind, mark
-        inner = balancer.balancer if isinstance(balancer, PresentOnly) else balancer
-        self.inner, self.adam = inner, learner(balancer, inner)
-        self.share, self.sound = math.nan, True
-
-    def step(self, number: int, stream: _Stream, present: Tensor) -> Tensor:
-        losses, gradients = self._filled(stream.losses, stream.gradients, present)
-        mask = present if self.mark == Absence.MASK else None
-        with same_draws(number):
-            update, weights, total = ask(self.balancer, self.kind, losses, gradients, mask, present)
-        self.sound = self.sound and (total is None or math.isfinite(total))
-        if weights is not None and len(weights) == len(present):
-            self.share = float(weights[-1] / weights.abs().sum())
-        if self.adam is not None:
-            self.adam.step()
-            self.adam.zero_grad()
-        if hasattr(self.inner, "update"):
-            after, _ = self._filled(0.95 * stream.losses, stream.gradients, present)
-            self.balancer.update(after, *([] if mask is None else [mask]))
-        if hasattr(self.inner, "step") and number % EPOCH == EPOCH - 1:
-            self.balancer.step()
-        return update
-
-    def _filled(self, losses: Tensor, gradients: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        if self.mark == Absence.OMIT:
-            return losses[present], gradients[present]
-        value = VALUES.get(self.mark, torch.nan)
-        slope = torch.nan if self.mark in (Absence.NAN, Absence.MASK) else 0.0  # a tiny constant has no gradient
-        value = value if self.kind != Kind.GRADIENTS else slope
-        return losses.masked_fill(~present, value), gradients.masked_fill(~present.unsqueeze(1), slope)
-
-
 def _finding(make: Callable[[], Any], kind: Kind, tasks: int, mark: Absence) -> BalancerFinding:
     stream, made = _Stream(tasks), make()
     inner = made.balancer if isinstance(made, PresentOnly) else made
-    reference = _Side(PresentOnly(copy.deepcopy(inner)), kind, Absence.MASK)
-    side = _Side(made, kind, mark)
+    reference = Session(PresentOnly(copy.deepcopy(inner)).double(), kind, epoch=EPOCH)
+    audited = Session(made.double(), kind, FILLS[mark], epoch=EPOCH)
     everyone = torch.ones(tasks, dtype=torch.bool)
     others = everyone.clone()
     others[-1] = False
-    away, back = [], {}
+    found, sound = [], True
     for number in range(WARM + AWAY + 1):
         present = others if WARM <= number < WARM + AWAY else everyone
-        found = distance(side.step(number, stream, present), reference.step(number, stream, present))
-        if number == WARM + AWAY:
-            back = found
-        elif number >= WARM:
-            away.append(found)
+        answer, right = (_step(session, number, stream, present) for session in (audited, reference))
+        sound = sound and (answer.total is None or math.isfinite(answer.total))
+        found.append(distance(answer.update, right.update))
         stream.draw()
-    growth = side.share / reference.share if reference.share else math.nan
-    worst = max(away, key=lambda found: (not found["finite"], _or_zero(found["difference"])))
+    *away, back = found[WARM:]
+    growth = _share(answer) / _share(right) if _share(right) else math.nan
+    worst = max(away, key=_gravity)
     during, after = in_words(worst), return_in_words(back, growth)
     verdict, reason = _judge(during, after, worst, back, growth)
-    if verdict in (Verdict.SAFE, Verdict.DISTURBED) and not side.sound:
+    if verdict in (Verdict.SAFE, Verdict.DISTURBED) and not sound:
         verdict, reason = Verdict.UNSTABLE, "the total is NaN or infinite, though the update is not"
     return BalancerFinding(
         mark, verdict, reason, during, after, worst["ratio"], worst["cosine"], growth, _call(kind, mark)
     )
+
+
+def _step(session: Session, number: int, stream: _Stream, present: Tensor) -> Answer:
+    with same_draws(number):
+        answer = session.answer(stream.losses, stream.gradients, present)
+    session.close(0.95 * stream.losses, present)
+    return answer
+
+
+def _gravity(found: Mapping[str, Any]) -> tuple[bool, float]:
+    return not found["finite"], 0.0 if math.isnan(found["difference"]) else found["difference"]
+
+
+def _share(answer: Answer) -> float:
+    """Of the returning task in the weights of the losses; NaN for a balancer that forms no total."""
+    return math.nan if answer.total is None else float(answer.weights[-1] / answer.weights.abs().sum())
 
 
 def _judge(
@@ -252,7 +238,7 @@ def _judge(
     if during == Effect.STOPPED:
         return Verdict.UNSTABLE, f"nobody learns while it is away: the update's length is x {worst['ratio']:.2g}"
     if after != Effect.UNTOUCHED:
-        share = f", the task's share of the weights is x {growth:.3g}" if growth == growth else ""
+        share = f", the task's share of the weights is x {growth:.3g}" if not math.isnan(growth) else ""
         return Verdict.PHANTOM, f"on its return the update differs by {back['difference']:.2g} of its length{share}"
     if during == Effect.SHRUNK:
         return Verdict.DISTURBED, f"the present tasks' update shrinks to x {worst['ratio']:.3g}"
@@ -268,15 +254,11 @@ def _call(kind: Kind, mark: Absence) -> str:
     return f"module({names}{', present=mask' if mark == Absence.MASK else ''})"
 
 
-def _or_zero(value: float) -> float:
-    return value if value == value else 0.0
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
+        return value if math.isfinite(value) else None
     return str(value)
 
 

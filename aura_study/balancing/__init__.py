@@ -4,10 +4,11 @@ TorchJD is an optional extra: it is imported when one of its balancers is made.
 """
 
 from aura_study.balancing.db_mtl import DBMTL
-from aura_study.balancing.effects import Balancer, Effect, Kind, MissingBalancers
+from aura_study.balancing.effects import Effect
 from aura_study.balancing.gradnorm import GradNorm
 from aura_study.balancing.present_only import PresentOnly
-from aura_study.balancing.registry import BALANCERS, balancer
+from aura_study.balancing.registry import BALANCERS, Balancer, Kind, balancer
+from aura_study.balancing.torchjd_extra import MissingBalancers
 
 __all__ = [
     "BALANCERS",

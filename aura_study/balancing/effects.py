@@ -1,23 +1,13 @@
-"""What the registry says of a balancer, in which words, and the one place that imports TorchJD."""
+"""How far an update is from the one it should be, and the plain words for it."""
 
-import importlib
-import importlib.metadata
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from torch import Tensor
 
-class MissingBalancers(ImportError):
-    """TorchJD, or a solver that one of its balancers needs, is not installed."""
-
-
-class Kind(StrEnum):
-    """What a balancer is handed: losses, the Jacobian of the losses on the shared parameters, or both."""
-
-    LOSSES = "losses"
-    GRADIENTS = "gradients"
-    BOTH = "losses and gradients"
+UNTOUCHED_WITHIN, SAME_DIRECTION, STOPPED_BELOW, SHARE_MOVED = 0.01, 0.9999, 1e-3, 1.05
 
 
 class Effect(StrEnum):
@@ -33,43 +23,32 @@ class Effect(StrEnum):
     ERROR = "raises an error"
 
 
-@dataclass(frozen=True)
-class Balancer:
-    """One published balancer.
-
-    Attributes:
-        name: as its paper calls it.
-        kind: what it is handed.
-        make: makes a new one for a number of tasks.
-        source: paper.
-        package: distribution whose code is measured; its version stands in every table.
-        why: what a zero does to it, in a sentence or formula (LaTeX between ``$``).
-        during: effect on the present tasks' update that the formula foretells for a zero-filled task.
-        after: effect that it foretells on the task's return.
-    """
-
-    name: str
-    kind: Kind
-    make: Callable[[int], Any]
-    source: str
-    package: str
-    why: str
-    during: Effect
-    after: Effect = Effect.UNTOUCHED
-
-    def code(self) -> str:
-        """Package and version of the code that is measured."""
-        return f"{self.package} {importlib.metadata.version(self.package)}"
+def distance(update: Tensor, reference: Tensor) -> dict[str, Any]:
+    """Length, direction and difference of an update against the reference; NaN where that is 0."""
+    length, other = float(reference.norm()), float(update.norm())
+    comparable = length > 0
+    return {
+        "finite": bool(update.isfinite().all()),
+        "ratio": other / length if comparable else math.nan,
+        "cosine": float(update @ reference) / (length * other) if comparable and other > 0 else math.nan,
+        "difference": float((update - reference).norm()) / length if comparable else math.nan,
+    }
 
 
-def torchjd(place: str, name: str, **options: Any) -> Any:
-    """``torchjd.<place>.<name>(**options)``.
+def in_words(found: Mapping[Any, Any]) -> Effect:
+    """What `distance` found, as an effect on the present tasks' update."""
+    if not found["finite"]:
+        return Effect.NAN
+    if found["ratio"] < STOPPED_BELOW:
+        return Effect.STOPPED
+    if not found["difference"] >= UNTOUCHED_WITHIN:  # NaN where the reference is 0 as well
+        return Effect.UNTOUCHED
+    return Effect.SHRUNK if found["cosine"] > SAME_DIRECTION and found["ratio"] < 1 else Effect.CHANGED
 
-    Raises:
-        MissingBalancers: not installed; names the extra.
-    """
-    try:
-        return getattr(importlib.import_module(f"torchjd.{place}"), name)(**options)
-    except ImportError as error:
-        hint = 'install the extra: pip install "aura-study[balancers]"'
-        raise MissingBalancers(f"{name} needs TorchJD and its solvers ({error}); {hint}") from error
+
+def return_in_words(found: Mapping[Any, Any], growth: float) -> Effect:
+    """What `distance` found on a task's return, with the growth of its share of the weights (NaN where unknown)."""
+    effect = in_words(found)
+    if effect in (Effect.NAN, Effect.UNTOUCHED):
+        return effect
+    return Effect.STRONG if growth > SHARE_MOVED else Effect.WEAK if growth < 1 / SHARE_MOVED else Effect.CHANGED

@@ -4,14 +4,55 @@ Notation: m tasks, k of them present, S the present ones; a loss of 0 has a grad
 written down before the measurement; the measurement keeps its own.
 """
 
+import importlib.metadata
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import torch
 
 from aura_study.balancing.db_mtl import DBMTL
-from aura_study.balancing.effects import Balancer, Effect, Kind, torchjd
+from aura_study.balancing.effects import Effect
 from aura_study.balancing.gradnorm import GradNorm
+from aura_study.balancing.torchjd_extra import torchjd
+
+
+class Kind(StrEnum):
+    """What a balancer is handed: losses, the Jacobian of the losses on the shared parameters, or both."""
+
+    LOSSES = "losses"
+    GRADIENTS = "gradients"
+    BOTH = "losses and gradients"
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """One published balancer.
+
+    Attributes:
+        name: as its paper calls it.
+        kind: what it is handed.
+        make: makes a new one for a number of tasks.
+        source: paper.
+        package: distribution whose code is measured; its version stands in every table.
+        why: what a zero does to it, in a sentence or formula (LaTeX between ``$``).
+        during: effect on the present tasks' update that the formula predicts for a zero-filled task.
+        after: effect that it predicts on the task's return.
+    """
+
+    name: str
+    kind: Kind
+    make: Callable[[int], Any]
+    source: str
+    package: str
+    why: str
+    during: Effect
+    after: Effect = Effect.UNTOUCHED
+
+    def code(self) -> str:
+        """Package and version of the code that is measured."""
+        return f"{self.package} {importlib.metadata.version(self.package)}"
 
 
 def _scalarizer(name: str, **options: Any) -> Callable[[int], Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aura_study.balancing import BALANCERS, DBMTL, GradNorm, Kind, PresentOnly, balancer
-from aura_study.balancing.session import ask
+from aura_study.balancing.session import Fill, Session
 from aura_study.experiments.balancers.problems import RandomGradients, SharedLayer, present_mask, sizes
 
 pytest.importorskip("torchjd")
@@ -59,13 +59,12 @@ def answers(name, tasks=4, absent=1, seed=0, **options):
     """Updates with zeros for the last tasks and on the others alone, and the weights of the first."""
     entry, problem = balancer(name), RandomGradients(tasks, 30, seed, **options)
     present = present_mask(tasks, absent)
-    losses, gradients = problem.losses(), problem.gradients()
-    zero = losses * present, gradients * present.unsqueeze(1)
+    batch = problem.losses(), problem.gradients(), present
     made, alone = entry.make(tasks).double(), entry.make(tasks - absent).double()
     torch.manual_seed(0)
-    filled = ask(made, entry.kind, *zero, rows=present)
+    filled = Session(made, entry.kind, Fill.ZERO).answer(*batch)
     torch.manual_seed(0)
-    return filled, ask(alone, entry.kind, losses[present], gradients[present]).update
+    return filled, Session(alone, entry.kind, Fill.LEFT_OUT).answer(*batch).update
 
 
 @pytest.mark.parametrize("name", ["Mean", "UPGrad", "DualProj", "Aligned-MTL"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from aura_study.balancing import BALANCERS, GradNorm, Kind, MissingBalancers, PresentOnly, balancer
-from aura_study.balancing.session import ask, learner
+from aura_study.balancing.session import Fill, Session
 from aura_study.experiments.balancers.cure import trial, twin
 from aura_study.experiments.balancers.problems import RandomGradients
 
@@ -20,28 +20,16 @@ NAMES = [entry.name for entry in BALANCERS]
 STATEFUL = ("UW", "IMTL-L", "DWA", "FAMO", "GradNorm", "DB-MTL", "GradVac", "Nash-MTL", "ExcessMTL")
 
 
-def played(entry, balancing, problem, masks, epoch=2, fill=torch.nan):
-    """Answers of a balancer over a problem's batches; a mask per step, None for a balancer that takes no mask."""
-    adam = learner(balancing, entry.make(problem.tasks))
-    answers = []
-    for step, (mask, rows) in enumerate(masks):
-        losses, gradients = problem.losses(), problem.gradients()
-        if mask is None:
-            losses, gradients = losses[rows], gradients[rows]
-        else:
-            losses = losses.masked_fill(~mask, fill)
-            gradients = gradients.masked_fill(~mask.unsqueeze(1), fill)
+def played(entry, balancing, problem, masks, fill=Fill.NAN):
+    """Updates of a balancer over a problem's batches, a mask per step."""
+    session = Session(balancing, entry.kind, fill, epoch=2)
+    updates = []
+    for step, present in enumerate(masks):
         torch.manual_seed(step)
-        answers.append(ask(balancing, entry.kind, losses, gradients, mask).update)
-        if adam is not None:
-            adam.step()
-            adam.zero_grad()
-        if hasattr(entry.make(2), "update"):
-            balancing.update(0.9 * losses, *([] if mask is None else [mask]))
-        if step % epoch == epoch - 1 and hasattr(entry.make(2), "step"):
-            balancing.step()
+        updates.append(session.answer(problem.losses(), problem.gradients(), present).update)
+        session.close(0.9 * problem.losses(), present)
         problem.draw()
-    return torch.stack(answers)
+    return torch.stack(updates)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,9 +45,9 @@ def test_equals_the_balancer_that_never_knew_the_absent_tasks(name, data):
     correlation = data.draw(st.sampled_from([-0.4, 0.0, 0.9]), label="correlation")
     spread = data.draw(st.sampled_from([0.1, 3.0]), label="spread")
     made = [RandomGradients(tasks, 30, seed, correlation, spread) for _ in range(2)]
-    cured = played(entry, PresentOnly(entry.make(tasks).double()), made[0], [(present, None)] * 4)
-    places = present.nonzero().flatten()
-    alone = played(entry, twin(entry, tasks, places, torch.float64), made[1], [(None, present)] * 4)
+    cured = played(entry, PresentOnly(entry.make(tasks).double()), made[0], [present] * 4)
+    never_knew = twin(entry, tasks, present.nonzero().flatten(), torch.float64)
+    alone = played(entry, never_knew, made[1], [present] * 4, Fill.LEFT_OUT)
     torch.testing.assert_close(cured, alone, rtol=1e-12, atol=0.0)
 
 
@@ -82,9 +70,21 @@ def test_in_single_precision_too(name):
 def test_is_the_balancer_itself_when_all_are_there(name):
     """With everybody present it changes nothing."""
     entry, everyone = balancer(name), torch.ones(4, dtype=torch.bool)
-    cured = played(entry, PresentOnly(entry.make(4).double()), RandomGradients(4, 20, 0), [(everyone, None)] * 5)
-    plain = played(entry, entry.make(4).double(), RandomGradients(4, 20, 0), [(None, everyone)] * 5)
+    cured = played(entry, PresentOnly(entry.make(4).double()), RandomGradients(4, 20, 0), [everyone] * 5)
+    plain = played(entry, entry.make(4).double(), RandomGradients(4, 20, 0), [everyone] * 5)
     torch.testing.assert_close(cured, plain, rtol=1e-12, atol=0.0)
+
+
+class Thousand:
+    """Fills with a number that would be noticed."""
+
+    @staticmethod
+    def losses(values, present):
+        return values.masked_fill(~present, 1e3)
+
+    @staticmethod
+    def gradients(rows, present):
+        return rows.masked_fill(~present.unsqueeze(1), 1e3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,10 +92,10 @@ def test_reads_nothing_of_the_absent(name):
     """NaN, 0 or a thousand in the absent places: the same answers bit for bit, after a common past."""
     entry = balancer(name)
     everyone, some = torch.ones(4, dtype=torch.bool), torch.tensor([True, False, True, True])
-    masks = [(everyone, None)] * 4 + [(some, None)] * 4 + [(everyone, None)] * 2
+    masks = [everyone] * 4 + [some] * 4 + [everyone] * 2
     answers = [
         played(entry, PresentOnly(entry.make(4).double()), RandomGradients(4, 20, 0), masks, fill=fill)
-        for fill in (torch.nan, 0.0, 1e3)
+        for fill in (Fill.NAN, Fill.ZERO, Thousand)
     ]
     assert torch.equal(answers[0], answers[1])
     assert torch.equal(answers[0], answers[2])
@@ -108,17 +108,11 @@ def test_absence_after_a_common_past_leaves_the_absent_state_alone_and_moves_the
     made = PresentOnly(entry.make(4).double())
     everyone, some = torch.ones(4, dtype=torch.bool), torch.tensor([True, False, True, True])
     problem = RandomGradients(4, 20, 0)
-    adam = learner(made, entry.make(4))
-    for step, mask in enumerate([everyone] * 6 + [some] * 5):
+    session = Session(made, entry.kind, epoch=2)
+    for mask in [everyone] * 6 + [some] * 5:
         before = made.state_of(~mask), made.state_of(mask)
-        ask(made, entry.kind, problem.losses(), problem.gradients(), mask)
-        if adam is not None:
-            adam.step()
-            adam.zero_grad()
-        if name == "FAMO":
-            made.update(0.9 * problem.losses() ** 1.1, mask)
-        if name == "DWA" and step % 2:
-            made.step()
+        session.answer(problem.losses(), problem.gradients(), mask)
+        session.close(0.9 * problem.losses() ** 1.1, mask)
         if mask is some:
             after = made.state_of(~mask)
             assert all(torch.equal(before[0][key], after[key]) for key in before[0])
@@ -308,10 +302,10 @@ def test_reset_and_copy(name):
     """A copy goes its own way; reset, where the balancer has one, brings the first answer back."""
     entry = balancer(name)
     made, everyone = PresentOnly(entry.make(3).double()), torch.ones(3, dtype=torch.bool)
-    first = played(entry, made, RandomGradients(3, 20, 0), [(everyone, None)] * 4)
+    first = played(entry, made, RandomGradients(3, 20, 0), [everyone] * 4)
     copied = copy.deepcopy(made)
-    more = [played(entry, one, RandomGradients(3, 20, 1), [(everyone, None)] * 2) for one in (made, copied)]
+    more = [played(entry, one, RandomGradients(3, 20, 1), [everyone] * 2) for one in (made, copied)]
     assert torch.equal(*more)
     if hasattr(entry.make(3), "reset"):
         made.reset()
-        torch.testing.assert_close(played(entry, made, RandomGradients(3, 20, 0), [(everyone, None)] * 4), first)
+        torch.testing.assert_close(played(entry, made, RandomGradients(3, 20, 0), [everyone] * 4), first)

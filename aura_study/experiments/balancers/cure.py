@@ -1,6 +1,5 @@
 """Is the cured balancer the balancer on the present tasks alone? Against twins that never knew the others."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aura_study.balancing import BALANCERS, Balancer, Kind, PresentOnly, balancer
-from aura_study.balancing.session import ask, learner
+from aura_study.balancing import BALANCERS, Balancer, PresentOnly, balancer
+from aura_study.balancing.session import Fill, Session
 from aura_study.claims import Measurement
 from aura_study.claims.statistics import seeds
 from aura_study.experiments.balancers.parameters import BalancersParameters
@@ -18,22 +17,6 @@ from aura_study.experiments.balancers.stretches import CORRELATIONS
 from aura_study.runs.jobs import side_by_side
 
 EPOCH = 3
-
-
-@dataclass
-class _Player:
-    """A balancer with the optimiser of what it learns."""
-
-    balancer: Any
-    adam: torch.optim.Optimizer | None
-
-    def answer(self, kind: Kind, losses: Tensor, gradients: Tensor, present: Tensor | None, seed: int) -> Tensor:
-        torch.manual_seed(seed)
-        update = ask(self.balancer, kind, losses, gradients, present).update
-        if self.adam is not None:
-            self.adam.step()
-            self.adam.zero_grad()
-        return update
 
 
 def twin(entry: Balancer, tasks: int, places: Tensor, dtype: torch.dtype) -> Any:
@@ -55,30 +38,26 @@ def trial(entry: Balancer, tasks: int, absent: int, seed: int, steps: int, dtype
     order = torch.randperm(tasks, generator=problem.random)
     groups = [first[order], ~first[order]]
     made = PresentOnly(entry.make(tasks).to(dtype)).to(dtype)
-    cured = _Player(made, learner(made, entry.make(tasks)))
+    cured = Session(made, entry.kind, epoch=EPOCH)
     alone = [twin(entry, tasks, group.nonzero().flatten(), dtype) for group in groups]
-    twins = [_Player(balancer, learner(balancer, entry.make(tasks))) for balancer in alone]
+    twins = [Session(balancer, entry.kind, Fill.LEFT_OUT, epoch=EPOCH) for balancer in alone]
     worst, moved = 0.0, 0.0
     with torch.random.fork_rng(devices=[]):
         for step in range(2 * steps):
             turn = step // EPOCH % 2
-            here, other = groups[turn], twins[turn]
+            here, both = groups[turn], (cured, twins[turn])
             problem.draw()
             losses, gradients = problem.losses().to(dtype), problem.gradients().to(dtype)
-            filled = losses.masked_fill(~here, torch.nan), gradients.masked_fill(~here.unsqueeze(1), torch.nan)
             before = made.state_of(~here)
-            update = cured.answer(entry.kind, *filled, here, step)
-            reference = other.answer(entry.kind, losses[here], gradients[here], None, step)
-            problem.move(update)
-            after = problem.losses().to(dtype)
-            if hasattr(other.balancer, "update"):
-                made.update(after.masked_fill(~here, torch.nan), here)
-                other.balancer.update(after[here])
+            updates = []
+            for session in both:
+                torch.manual_seed(step)
+                updates.append(session.answer(losses, gradients, here).update)
+            problem.move(updates[0])
+            for session in both:
+                session.close(problem.losses().to(dtype), here)
             moved = max(moved, _moved(before, made.state_of(~here)))
-            if hasattr(other.balancer, "step") and step % EPOCH == EPOCH - 1:
-                made.step()
-                other.balancer.step()
-            worst = max(worst, _difference(update, reference))
+            worst = max(worst, _difference(*updates))
     return {"balancer": entry.name, "tasks": tasks, "absent": absent, "seed": seed, "difference": worst, "moved": moved}
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from aura_study.balancing.effects import Balancer, Kind
-from aura_study.balancing.present_only import PresentOnly
+from aura_study.balancing import Balancer, Kind, PresentOnly
+from aura_study.balancing.session import Fill, Session
 from aura_study.data.batches import Batch
 from aura_study.training.loop import NonFiniteError
 from aura_study.training.model import AuraModel
@@ -39,22 +39,18 @@ class ModelBalancer(nn.Module):
 
     def __init__(self, entry: Balancer, tasks: Sequence[str], model: AuraModel, cured: bool, epoch: int = 10) -> None:
         super().__init__()
-        self.tasks, self.kind, self.cured, self.epoch = tuple(tasks), entry.kind, cured, epoch
-        self.name = entry.name
+        self.tasks, self.name = tuple(tasks), entry.name
         self.rows: list[dict[str, Any]] = []
         self.batch: Batch | None = None
         self._device = next(model.parameters()).device
         made = entry.make(len(self.tasks)).to(self._device)
-        self._made = (made,)  # PresentOnly holds it; its own parameters are not to be trained twice
-        self.balancer: Any = PresentOnly(made).to(self._device) if cured else made
-        self._watch = watch_gradients(model.encoder, self.tasks) if self.kind == Kind.LOSSES else None
-        self._found: list[Tensor] = []
-        if isinstance(weighting := getattr(made, "weighting", None), nn.Module) and self.kind == Kind.GRADIENTS:
-            weighting.register_forward_hook(lambda module, inputs, output: self._found.append(output.detach()))
+        balancer = PresentOnly(made).to(self._device) if cured else made
+        self.session = Session(balancer, entry.kind, Fill.ZERO, lr=None, epoch=epoch)
+        self._watch = watch_gradients(model.encoder, self.tasks) if entry.kind == Kind.LOSSES else None
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """What the optimiser is to learn; FAMO has an optimiser of its own."""
-        return iter(()) if hasattr(self._made[0], "update") else super().parameters(recurse)
+        """What the optimiser is to learn."""
+        return iter(self.session.parameters())
 
     def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Total of the losses, of a balancer that takes losses.
@@ -62,9 +58,10 @@ class ModelBalancer(nn.Module):
         Raises:
             TypeError: of one that takes gradients.
         """
-        if self.kind != Kind.LOSSES:
-            raise TypeError(f"{self.name} takes {self.kind} and has no total")
-        return self._asked(*self._filled(losses))
+        if self._watch is None:
+            raise TypeError(f"{self.name} takes {self.session.kind} and has no total")
+        values, present = self._of_all(losses)
+        return self.session.ask(values, None, present)
 
     def sigma(self) -> Tensor:
         """Ones, ``(tasks,)``: most balancers know no uncertainty."""
@@ -97,17 +94,7 @@ class ModelBalancer(nn.Module):
 
     def moved(self, losses: Mapping[str, Tensor]) -> None:
         """The end of a step: FAMO's update by the losses after it, DWA's epoch."""
-        inner = self._made[0]
-        if hasattr(inner, "update"):
-            values, present = self._filled(losses)
-            self.balancer.update(values, present) if self.cured else self.balancer.update(values)
-        if hasattr(inner, "step") and self.steps % self.epoch == 0:
-            self.balancer.step()
-
-    @property
-    def needs_losses_after(self) -> bool:
-        """Whether `moved` reads its losses."""
-        return hasattr(self._made[0], "update")
+        self.session.close(*self._of_all(losses))
 
     @property
     def steps(self) -> int:
@@ -115,9 +102,9 @@ class ModelBalancer(nn.Module):
         return len(self.rows) // len(self.tasks)
 
     def _by_total(self, losses: Mapping[str, Tensor], model: AuraModel, share: float) -> None:
-        values, present = self._filled(losses)
+        values, present = self._of_all(losses)
         values.retain_grad()
-        total = self._asked(values, present)
+        total = self.session.ask(values, None, present)
         if not bool(total.isfinite()):
             raise NonFiniteError(f"the total of {self.name} is {total.item()} at step {self.steps}")
         (share * total).backward()
@@ -139,36 +126,15 @@ class ModelBalancer(nn.Module):
             torch.cat([g.flatten() for g in gradients[: len(shared)]], out=jacobian[self.tasks.index(task)])
             for parameter, gradient in zip(wanted[len(shared) :], gradients[len(shared) :], strict=True):
                 _add(parameter, share * gradient)
-        values, present = self._filled(losses)
-        update, weights = self._combined(values.detach(), jacobian, present)
+        values, present = self._of_all(losses)
+        update, weights, _ = self.session.answer(values, jacobian, present)
         if not bool(update.isfinite().all()):
             raise NonFiniteError(f"the update of {self.name} is not finite at step {self.steps}")
         for parameter, part in zip(shared, update.split([p.numel() for p in shared]), strict=True):
             _add(parameter, share * part.view_as(parameter))
         self._note(losses, weights, weights.abs() * jacobian.norm(dim=1), update.norm())
 
-    def _combined(self, losses: Tensor, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Update ``(params,)`` and the rows' factors ``(tasks,)``, NaN where the balancer does not tell."""
-        self._found.clear()
-        factors = torch.full((len(self.tasks),), torch.nan, device=self._device)
-        if self.kind == Kind.BOTH:
-            leaf = losses.clone().requires_grad_()
-            told = self.balancer(leaf, present, gradients=jacobian) if self.cured else self.balancer(leaf, jacobian)
-            if told.ndim:
-                return told.detach(), factors
-            (factors,) = torch.autograd.grad(told, leaf)
-            return factors @ jacobian, factors
-        update = self._asked(jacobian, present)
-        if self._found:
-            found = self._found[-1].to(factors)
-            factors = found if len(found) == len(factors) else torch.zeros_like(factors).masked_scatter(present, found)
-        return update.detach(), factors
-
-    def _asked(self, values: Tensor, present: Tensor) -> Tensor:
-        answer: Tensor = self.balancer(values, present) if self.cured else self.balancer(values)
-        return answer
-
-    def _filled(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _of_all(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Losses of all tasks with 0 for the absent ones, and who is there."""
         zero = torch.zeros((), device=self._device)
         present = torch.tensor([task in losses for task in self.tasks], device=self._device)

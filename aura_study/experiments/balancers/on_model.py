@@ -80,7 +80,7 @@ class _Observer:
         """FAMO's losses after the step, DWA's epoch, and a checkpoint's development losses."""
         with torch.no_grad():
             after = {}
-            if self.weighing.needs_losses_after and self.weighing.batch is not None:
+            if self.weighing.session.needs_losses_after and self.weighing.batch is not None:
                 after = _losses(model, self.weighing.batch, self.job.settings)
             self.weighing.moved(after)
         if step + 1 in self.job.checkpoints:

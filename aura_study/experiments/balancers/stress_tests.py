@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from aura_study.balancing import BALANCERS, Balancer, Effect, Kind, PresentOnly
-from aura_study.balancing.session import ask, distance, in_words, same_draws
+from aura_study.balancing.effects import distance, in_words
+from aura_study.balancing.session import Fill, Session, same_draws
 
 TASKS, PARAMS = 4, 24
 
@@ -53,19 +54,17 @@ def _answers(entry: Balancer, rows: Tensor) -> tuple[Tensor | str, Tensor | str,
     """Updates with a row of zeros for the last task, on the others alone, and cured with NaN in its row."""
     losses = torch.linspace(0.5, 1.5, len(rows), dtype=rows.dtype)
     present = torch.arange(len(rows)) < len(rows) - 1
-    zero, worst = rows.clone(), rows.clone()
-    zero[-1], worst[-1] = 0.0, torch.nan
     made = [entry.make(count).to(rows.dtype) for count in (len(rows), len(rows) - 1, len(rows))]
-    calls = (
-        lambda: ask(made[0], entry.kind, losses * present, zero, rows=present).update,
-        lambda: ask(made[1], entry.kind, losses[present], rows[present]).update,
-        lambda: ask(PresentOnly(made[2]), entry.kind, losses, worst, present).update,
+    sessions = (
+        Session(made[0], entry.kind, Fill.ZERO),
+        Session(made[1], entry.kind, Fill.LEFT_OUT),
+        Session(PresentOnly(made[2]), entry.kind),
     )
     told: list[Tensor | str] = []
-    for call in calls:
+    for session in sessions:
         with same_draws(0):
             try:
-                told.append(call())
+                told.append(session.answer(losses, rows, present).update)
             except Exception as error:  # what a solver raises on hard input is a finding
                 told.append(f"{type(error).__name__}: {error}")
     return told[0], told[1], told[2]

@@ -7,13 +7,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aura_study.balancing import BALANCERS, Balancer, Effect, balancer
-from aura_study.balancing.session import STOPPED_BELOW, distance, in_words, return_in_words
+from aura_study.balancing import BALANCERS, Balancer, Effect, PresentOnly, balancer
+from aura_study.balancing.effects import STOPPED_BELOW, distance, in_words, return_in_words
+from aura_study.balancing.session import Answer, Fill, Session, same_draws
 from aura_study.claims import Measurement
 from aura_study.claims.statistics import mean_interval, seeds
 from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
-from aura_study.experiments.balancers.sessions import Answer, Fill, Session
 from aura_study.runs.jobs import side_by_side
 
 RETURNED_WITHIN = 0.1
@@ -43,8 +43,9 @@ def follow(
     have, by both.
     """
     problem = make_problem()
-    cured = Session(entry, problem.tasks, Fill.CURED, lr, epoch, draws)
-    others: dict[Fill, Session | str] = {fill: Session(entry, problem.tasks, fill, lr, epoch, draws) for fill in fills}
+    cured = Session(PresentOnly(entry.make(problem.tasks).double()), entry.kind, lr=lr, epoch=epoch)
+    others = {fill: Session(entry.make(problem.tasks).double(), entry.kind, fill, lr, epoch) for fill in fills}
+    failed: dict[Fill, str] = {}
     warm, away, back = steps
     everyone = torch.ones_like(present)
     for step in range(warm + away + back):
@@ -52,25 +53,30 @@ def follow(
         here = present if gone else everyone
         if step:
             problem.draw()
-        reference = cured.answer(problem, here)
-        answers: dict[Fill, Answer | str] = {}
-        for fill, session in others.items():
+        batch = problem.losses(), problem.gradients(), here
+        with same_draws(draws + step):
+            reference = cured.answer(*batch)
+        answers: dict[Fill, Answer] = {}
+        sound = [fill for fill in fills if fill not in failed]
+        for fill in sound:
             try:
-                answers[fill] = session if isinstance(session, str) else session.answer(problem, here)
+                with same_draws(draws + step):
+                    answers[fill] = others[fill].answer(*batch)
             except Exception as error:  # what a balancer raises on a fill is a finding, of whatever type
-                answers[fill] = others[fill] = f"{type(error).__name__}: {str(error)[:120]}"
+                failed[fill] = f"{type(error).__name__}: {str(error)[:120]}"
         problem.move(reference.update)
-        for session in (cured, *others.values()):
-            if not isinstance(session, str):
-                session.close(problem, here)
-        for fill, answer in answers.items():
-            phase = "away" if gone else "warm" if step < warm else "back"
-            yield {"fill": str(fill), "step": step - warm, "phase": phase, **_compared(answer, reference, present)}
+        for session in (cured, *(others[fill] for fill in answers)):
+            session.close(problem.losses(), here)
+        phase = "away" if gone else "warm" if step < warm else "back"
+        for fill in fills:
+            if fill in failed:
+                found: dict[str, object] = {"error": failed[fill], "finite": False}
+            else:
+                found = _compared(answers[fill], reference, present)
+            yield {"fill": str(fill), "step": step - warm, "phase": phase, **found}
 
 
-def _compared(answer: Answer | str, reference: Answer, present: Tensor) -> dict[str, object]:
-    if isinstance(answer, str):
-        return {"error": answer, "finite": False}
+def _compared(answer: Answer, reference: Answer, present: Tensor) -> dict[str, object]:
     return {
         **distance(answer.update, reference.update),
         "share": _share(answer.weights, ~present),
@@ -194,14 +200,12 @@ def n1_measurement(zero: pd.DataFrame) -> Measurement:
 
 
 def n1a_measurement(zero: pd.DataFrame) -> Measurement:
-    """Share of effects, during and after, that are the foretold ones, over problems."""
+    """Share of effects, during and after, that are the predicted ones, over problems."""
     chosen = zero[zero["fill"] == Fill.ZERO]
-    foretold = {entry.name: (entry.during, entry.after) for entry in BALANCERS}
-    right = [
-        ((row["during"] == foretold[row["balancer"]][0]) + (row["after"] == foretold[row["balancer"]][1])) / 2
-        for row in chosen.to_dict("records")
-    ]
-    by_problem = pd.Series(right, index=chosen.index).groupby(chosen["problem"]).mean()
+    during = chosen["balancer"].map({entry.name: entry.during for entry in BALANCERS})
+    after = chosen["balancer"].map({entry.name: entry.after for entry in BALANCERS})
+    right = ((chosen["during"] == during).astype(float) + (chosen["after"] == after)) / 2
+    by_problem = right.groupby(chosen["problem"]).mean()
     share = mean_interval(by_problem)
     limits = {"share foretold in the worst problem": float(by_problem.min())}
     return Measurement(share.mean, share.low, share.high, "share of effects", 1.0, share.count, limits)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from aura_study.balancing import BALANCERS, Effect
-from aura_study.balancing.session import UNTOUCHED_WITHIN
+from aura_study.balancing.effects import UNTOUCHED_WITHIN
+from aura_study.balancing.session import Fill
 from aura_study.claims.statistics import mean_interval
-from aura_study.experiments.balancers.sessions import Fill
 
 SEVERITY = (
     Effect.UNTOUCHED,
