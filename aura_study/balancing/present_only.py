@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from aura_study.balancing.task_state import read
-from aura_study.balancing.task_state_named import DWAKeeper, keeper_of
+from aura_study.balancing.task_state_torchjd import task_state_of
 
 ByName = Mapping[str, Tensor]
 
@@ -57,11 +57,11 @@ class PresentOnly(nn.Module):
         super().__init__()
         self.tasks = None if tasks is None else tuple(tasks)
         self._held = (balancer,)  # no submodule: its own parameters are not to be trained
-        self._keeper = keeper_of(balancer, state)
-        self._count = self._keeper.tasks()
+        self._task_state = task_state_of(balancer, state)
+        self._count = self._task_state.tasks()
         if self.tasks is not None and self._count not in (None, len(self.tasks)):
             raise ValueError(f"{len(self.tasks)} task names for a balancer of {self._count} tasks")
-        rows = [read(balancer, path).detach() for path in self._keeper.learned]
+        rows = [read(balancer, path).detach() for path in self._task_state.learned]
         self.learned = nn.ModuleList(nn.ParameterList(nn.Parameter(row.clone()) for row in full) for full in rows)
 
     @property
@@ -91,14 +91,12 @@ class PresentOnly(nn.Module):
         if not len(places):
             return self._nothing(chosen, more)
         assert self._count is not None
-        if isinstance(self._keeper, DWAKeeper):
-            self._keeper.prepare(self._count, chosen)
-        with self._keeper.narrowed(places, self._count):
-            if self._keeper.learned:
+        with self._task_state.narrowed(places, self._count):
+            if self._task_state.learned:
                 result: Tensor = functional_call(self.balancer, dict(self._stacked(places)), (chosen, *more))
             else:
-                result = self._keeper.call((chosen, *more))
-        self._keeper.after_call(places, chosen)
+                result = self._task_state.call((chosen, *more))
+        self._task_state.after_call(chosen, places, self._count)
         return result
 
     def update(self, values: Tensor | ByName, present: Tensor | None = None) -> None:
@@ -106,16 +104,16 @@ class PresentOnly(nn.Module):
         places, chosen = self._chosen(values, present)
         if len(places):
             assert self._count is not None
-            self._keeper.update(chosen, places, self._count)
+            self._task_state.update(chosen, places, self._count)
 
     def step(self) -> None:
         """DWA's end of an epoch."""
-        self._keeper.step()
+        self._task_state.step()
 
     @torch.no_grad()
     def reset(self) -> None:
         """Back to the start, by the balancer's own ``reset``."""
-        self._keeper.reset()
+        self._task_state.reset()
         for path, rows in self._rows():
             for row, value in zip(rows, read(self.balancer, path), strict=True):
                 row.copy_(value)
@@ -123,7 +121,7 @@ class PresentOnly(nn.Module):
     def state(self) -> dict[str, Tensor]:
         """Copies of the state that belongs to single tasks, by name."""
         rows = {path: torch.stack([row.detach() for row in parts]) for path, parts in self._rows()}
-        return {**rows, **self._keeper.state()}
+        return {**rows, **self._task_state.state()}
 
     def state_of(self, chosen: Tensor) -> dict[str, Tensor]:
         """The part of `state` that belongs to the tasks where boolean ``chosen`` ``(tasks,)`` is True, flattened.
@@ -133,7 +131,7 @@ class PresentOnly(nn.Module):
         found = {}
         for name, held in self.state().items():
             mask = torch.zeros(held.shape, dtype=torch.bool)
-            for axis in self._keeper.axes.get(name, (0,)):
+            for axis in self._task_state.axes.get(name, (0,)):
                 shape = [-1 if other == axis else 1 for other in range(held.ndim)]
                 mask = mask | chosen.reshape(shape)
             found[name] = held[mask.to(held.device)]
@@ -141,7 +139,7 @@ class PresentOnly(nn.Module):
 
     def _rows(self) -> Iterator[tuple[str, nn.ParameterList]]:
         """Learned parameters: the balancer's name for them, and one parameter per task."""
-        for path, rows in zip(self._keeper.learned, self.learned, strict=True):
+        for path, rows in zip(self._task_state.learned, self.learned, strict=True):
             assert isinstance(rows, nn.ParameterList)
             yield path, rows
 
@@ -186,5 +184,5 @@ class PresentOnly(nn.Module):
         """Moves the balancer inside along: ``to``, ``double``, ``cuda`` and their like."""
         if isinstance(self.balancer, nn.Module):
             self.balancer._apply(fn)
-        self._keeper.convert(fn)
+        self._task_state.convert(fn)
         return super()._apply(fn, recurse)

@@ -2,8 +2,7 @@
 
 Between calls the balancer holds the state of all tasks. For a call with some tasks absent every per-task tensor is cut
 down to the present tasks, the balancer's own code runs on it, and the result is put back into the places it came from.
-What is done for each balancer stands in the tables at the end and in the keepers with a name of their own
-(`aura_study.balancing.task_state_named`).
+Which state each of TorchJD's balancers has stands in `aura_study.balancing.task_state_torchjd`.
 """
 
 import functools
@@ -46,8 +45,8 @@ def put(full: Tensor, part: Tensor, axes: Sequence[int], places: Tensor) -> Tens
     return result
 
 
-class Keeper:
-    """Keeps the per-task state of one balancer.
+class TaskState:
+    """The per-task state of one balancer.
 
     Args:
         balancer: whose state it is.
@@ -91,7 +90,7 @@ class Keeper:
         paths = [*self.axes, *([self.key] if self.key else [])]
         saved = {path: read(self.balancer, path) for path in paths}
         try:
-            self._enter(saved, places, count)
+            self._enter(saved, places)
             yield
             for path in self.axes:
                 write(self.balancer, path, self._merged(path, saved[path], places, count))
@@ -102,7 +101,7 @@ class Keeper:
                 write(self.balancer, path, value)
             raise
 
-    def _enter(self, saved: Mapping[str, Any], places: Tensor, count: int) -> None:
+    def _enter(self, saved: Mapping[str, Any], places: Tensor) -> None:
         for path, dims in self.axes.items():
             if saved[path] is not None:
                 part = pick(saved[path], dims, places)
@@ -137,7 +136,7 @@ class Keeper:
         answer: Tensor = self.balancer(*values)
         return answer
 
-    def after_call(self, places: Tensor, values: Tensor) -> None:
+    def after_call(self, values: Tensor, places: Tensor, count: int) -> None:
         """What has to be noted once the balancer has answered; nothing, for most."""
 
     def update(self, values: Tensor, places: Tensor, count: int) -> None:
@@ -154,38 +153,9 @@ class Keeper:
         self.balancer.reset()
 
     def convert(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Move what the keeper holds itself to another device or precision; the balancer moves its own."""
+        """Move what is held here, not in the balancer, to another device or precision."""
 
     def state(self) -> dict[str, Tensor]:
         """The per-task state by name; entries along each name's axes are tasks."""
         held = {path: read(self.balancer, path) for path in self.axes}
         return {path: value.detach().clone() for path, value in held.items() if value is not None}
-
-
-def holds_tensors(balancer: Any) -> list[str]:
-    """Names of the tensors that ``balancer`` or its submodules hold, as parameters, buffers or plain attributes."""
-    modules = list(balancer.named_modules()) if isinstance(balancer, nn.Module) else [("", balancer)]
-    found = []
-    for prefix, module in modules:
-        held = {**vars(module), **vars(module).get("_parameters", {}), **vars(module).get("_buffers", {})}
-        found += [f"{prefix}.{name}".lstrip(".") for name, value in held.items() if isinstance(value, Tensor)]
-    return found
-
-
-TABLE: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "torchjd.scalarization": {
-        **{name: {"axes": {}} for name in ("Sum", "Mean", "Random", "GeometricMean")},
-        "Constant": {"axes": {"weights": (0,)}},
-        **{name: {"axes": {"weights": (0,), "reference": (0,)}} for name in ("STCH", "PBI", "COSMOS")},
-        "UW": {"axes": {"log_var": (0,)}},
-        "IMTLL": {"axes": {"log_scale": (0,)}},
-    },
-    "torchjd.aggregation": {
-        **{name: {"axes": {}} for name in ("Sum", "Mean", "Random", "MGDA", "PCGrad", "IMTLG", "CAGrad", "FairGrad")},
-        **{name: {"axes": {}} for name in ("Krum", "TrimmedMean")},
-        **{name: {"axes": {"pref_vector": (0,)}} for name in ("UPGrad", "DualProj", "AlignedMTL", "ConFIG")},
-        "Constant": {"axes": {"weighting.weights": (0,)}},
-        "GradDrop": {"axes": {"leak": (0,)}},
-        "GradVac": {"axes": {"gramian_weighting._phi_t": (0, 1)}, "key": "gramian_weighting._state_key"},
-    },
-}

@@ -2,15 +2,21 @@
 
 import copy
 import importlib
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 from torch import nn
 
 from aura_study.balancing import BALANCERS, GradNorm, Kind, MissingBalancers, PresentOnly, balancer
 from aura_study.balancing.session import Fill, Session
+from aura_study.balancing.torchjd_extra import SERIES
 from aura_study.experiments.balancers.cure import trial, twin
 from aura_study.experiments.balancers.problems import RandomGradients
 
@@ -295,6 +301,28 @@ def test_without_torchjd_one_error_names_the_extra(monkeypatch):
     with pytest.raises(MissingBalancers, match=r"aura-study\[balancers\]"):
         balancer("UW").make(3)
     assert isinstance(balancer("GradNorm").make(3), GradNorm)
+
+
+def test_another_series_of_torchjd_is_refused_by_name(monkeypatch):
+    """The state behind private attributes is known for one series, which is the one that is asked for."""
+    known, made = f"{SERIES}.7", balancer("UW").make(3)
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: known)
+    assert PresentOnly(made).state()
+    for unknown in ("0.19.0", "0.180.1", "1.0"):
+        monkeypatch.setattr(importlib.metadata, "version", lambda package, unknown=unknown: unknown)
+        with pytest.raises(MissingBalancers, match=rf"TorchJD {re.escape(unknown)} .* known for 0\.18\.\* alone"):
+            PresentOnly(made)
+        assert PresentOnly(GradNorm(3)).state()
+        assert PresentOnly(made, state={"log_var": (0,)}).state()
+
+
+def test_the_extra_asks_for_the_series_that_is_known():
+    """What ``pyproject.toml`` lets pip install is what `task_state_torchjd` was written for."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (asked,) = {text for text in project["optional-dependencies"]["balancers"] if text.startswith("torchjd")}
+    allowed = Requirement(asked).specifier
+    assert f"{SERIES}.0" in allowed
+    assert not [other for other in ("0.17.9", "0.19.0", "1.0.0") if other in allowed]
 
 
 @pytest.mark.parametrize("name", STATEFUL)

@@ -1,18 +1,22 @@
-"""Keepers of the balancers whose state is more than tensors: DWA, FAMO, Nash-MTL, ExcessMTL."""
+"""What belongs to single tasks in each of TorchJD's balancers, its private attributes included.
 
-import copy
+For most it is named tensors. DWA, FAMO, Nash-MTL and ExcessMTL need a class of their own.
+"""
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aura_study.balancing.task_state import TABLE, Keeper, holds_tensors, pick, put, read
+from aura_study.balancing.task_state import TaskState, pick, put, read
+from aura_study.balancing.torchjd_extra import require_known_series
 
 
-class DWAKeeper(Keeper):
+class DWATaskState(TaskState):
     """Every task has a history of its own: an epoch in which it was never there does not enter it.
 
     An epoch's average is taken over the calls in which the task was present. A task without two epochs of its own
@@ -23,16 +27,11 @@ class DWAKeeper(Keeper):
         super().__init__(balancer, {})
         self.total = self.calls = self.older = self.newer = torch.empty(0)
 
-    def _sized(self, count: int, like: Tensor | None) -> None:
-        if len(self.total) != count and like is not None:
-            self.total, self.calls = like.new_zeros(count), like.new_zeros(count)
-            self.older, self.newer = like.new_full((count,), torch.nan), like.new_full((count,), torch.nan)
-
     @contextmanager
     def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
         """TorchJD's DWA sees the present tasks' last two epochs."""
         history: list[Tensor] = []
-        if len(self.total) == count:
+        if len(self.total):
             older, newer = self.older[places], self.newer[places]
             both = ~(older.isnan() | newer.isnan())
             if both.any():
@@ -41,14 +40,14 @@ class DWAKeeper(Keeper):
         self.balancer._loss_sum, self.balancer._n_batches = None, 0
         yield
 
-    def after_call(self, places: Tensor, values: Tensor) -> None:
+    def after_call(self, values: Tensor, places: Tensor, count: int) -> None:
         """Add this call's losses to each present task's epoch."""
-        self.total[places] += values.detach().to(self.total)
+        values = values.detach()
+        if not len(self.total):
+            self.total, self.calls = values.new_zeros(count), values.new_zeros(count)
+            self.older, self.newer = values.new_full((count,), torch.nan), values.new_full((count,), torch.nan)
+        self.total[places] += values.to(self.total)
         self.calls[places] += 1
-
-    def prepare(self, count: int, like: Tensor) -> None:
-        """Make room for the tasks at the first call."""
-        self._sized(count, like.detach())
 
     def step(self) -> None:
         """End an epoch for the tasks that were there."""
@@ -73,7 +72,7 @@ class DWAKeeper(Keeper):
         return {name: getattr(self, name).clone() for name in names if len(getattr(self, name))}
 
 
-class FAMOKeeper(Keeper):
+class FAMOTaskState(TaskState):
     """Every task's logit is a parameter of its own under one Adam, so that an absent one keeps its clock as well."""
 
     def __init__(self, balancer: Any) -> None:
@@ -100,7 +99,7 @@ class FAMOKeeper(Keeper):
                 full.copy_(torch.stack([logit.detach() for logit in self.logits]))
             self.balancer._w = full
 
-    def after_call(self, places: Tensor, values: Tensor) -> None:
+    def after_call(self, values: Tensor, places: Tensor, count: int) -> None:
         """Remember who was there: the update must speak of the same tasks."""
         self.answered = places.clone()
 
@@ -139,18 +138,18 @@ class FAMOKeeper(Keeper):
 class _Spread:
     """Stands in for FAMO's own Adam: hands each entry of the gradient to the task's own logit."""
 
-    def __init__(self, keeper: FAMOKeeper, places: Tensor) -> None:
-        self.keeper, self.places = keeper, places
+    def __init__(self, state: FAMOTaskState, places: Tensor) -> None:
+        self.state, self.places = state, places
 
     def step(self) -> None:
-        gradient = self.keeper.balancer._w.grad
+        gradient = self.state.balancer._w.grad
         for place, entry in zip(self.places.tolist(), gradient, strict=True):
-            self.keeper.logits[place].grad = entry.clone()
-        self.keeper.adam.step()
-        self.keeper.adam.zero_grad()
+            self.state.logits[place].grad = entry.clone()
+        self.state.adam.step()
+        self.state.adam.zero_grad()
 
 
-class NashKeeper(Keeper):
+class NashTaskState(TaskState):
     r"""Weights are kept per task; the convex programme, which has a fixed size, is kept per number of present tasks.
 
     A single present task has nobody to bargain with, and TorchJD's code raises for it. Its equation
@@ -213,7 +212,7 @@ class NashKeeper(Keeper):
         return {"weights": torch.from_numpy(self.balancer.weighting.prvs_alpha.copy())}
 
 
-class ExcessKeeper(Keeper):
+class ExcessTaskState(TaskState):
     """A task's first presence is its baseline, whenever it comes; the weights are shares of 1."""
 
     BASELINE, SQUARES = "weighting._initial_w", "weighting._sq_grad_sum"
@@ -251,7 +250,7 @@ class ExcessKeeper(Keeper):
             weighting._initial_w = held
             raise
 
-    def after_call(self, places: Tensor, values: Tensor) -> None:
+    def after_call(self, values: Tensor, places: Tensor, count: int) -> None:
         """A newcomer's first excess risk is its baseline."""
         if self.newcomers is not None:
             weighting = self.balancer.weighting
@@ -261,34 +260,63 @@ class ExcessKeeper(Keeper):
             weighting._initial_w = put(weighting._initial_w, (squares / spread).sum(1), (0,), self.newcomers)
 
 
-NAMED: Mapping[tuple[str, str], type[Any]] = {
-    ("torchjd.scalarization", "DWA"): DWAKeeper,
-    ("torchjd.scalarization", "FAMO"): FAMOKeeper,
-    ("torchjd.aggregation", "NashMTL"): NashKeeper,
-    ("torchjd.aggregation", "ExcessMTL"): ExcessKeeper,
+_NONE = partial(TaskState, axes={})
+_PREFERENCE = partial(TaskState, axes={"pref_vector": (0,)})
+_REFERENCE = partial(TaskState, axes={"weights": (0,), "reference": (0,)})
+
+TASK_STATES: Mapping[str, Mapping[str, Callable[[Any], TaskState]]] = {
+    "torchjd.scalarization": {
+        **dict.fromkeys(("Sum", "Mean", "Random", "GeometricMean"), _NONE),
+        **dict.fromkeys(("STCH", "PBI", "COSMOS"), _REFERENCE),
+        "Constant": partial(TaskState, axes={"weights": (0,)}),
+        "UW": partial(TaskState, axes={"log_var": (0,)}),
+        "IMTLL": partial(TaskState, axes={"log_scale": (0,)}),
+        "DWA": DWATaskState,
+        "FAMO": FAMOTaskState,
+    },
+    "torchjd.aggregation": {
+        **dict.fromkeys(("Sum", "Mean", "Random", "MGDA", "PCGrad", "IMTLG", "CAGrad", "FairGrad"), _NONE),
+        **dict.fromkeys(("Krum", "TrimmedMean"), _NONE),
+        **dict.fromkeys(("UPGrad", "DualProj", "AlignedMTL", "ConFIG"), _PREFERENCE),
+        "Constant": partial(TaskState, axes={"weighting.weights": (0,)}),
+        "GradDrop": partial(TaskState, axes={"leak": (0,)}),
+        "GradVac": partial(TaskState, axes={"gramian_weighting._phi_t": (0, 1)}, key="gramian_weighting._state_key"),
+        "NashMTL": NashTaskState,
+        "ExcessMTL": ExcessTaskState,
+    },
 }
 
 
-def keeper_of(balancer: Any, state: Mapping[str, Any] | None) -> Keeper:
-    """The keeper for ``balancer``: as ``state`` says, as its class says, or as this project knows its class.
+def task_state_of(balancer: Any, axes: Mapping[str, Sequence[int]] | None) -> TaskState:
+    """The state of ``balancer``: as ``axes`` says, as its class says, or as it is known of TorchJD's class.
 
     Raises:
         TypeError: a balancer with tensors of which nobody says whether they belong to tasks.
+        MissingBalancers: a balancer of another series of TorchJD than the one that is known.
     """
-    if state is not None:
-        return Keeper(balancer, state)
+    if axes is not None:
+        return TaskState(balancer, axes)
     if (declared := getattr(balancer, "task_state", None)) is not None:
-        return Keeper(balancer, declared, getattr(balancer, "task_shares", None), getattr(balancer, "task_blank", None))
+        shares, blank = getattr(balancer, "task_shares", None), getattr(balancer, "task_blank", None)
+        return TaskState(balancer, declared, shares, blank)
     for kind in type(balancer).__mro__:
         package = ".".join(kind.__module__.split(".")[:2])
-        if (package, kind.__name__) in NAMED:
-            keeper: Keeper = NAMED[package, kind.__name__](balancer)
-            return keeper
-        if kind.__name__ in TABLE.get(package, {}):
-            return Keeper(balancer, **copy.deepcopy(dict(TABLE[package][kind.__name__])))
-    if held := holds_tensors(balancer):
+        if (known := TASK_STATES.get(package, {}).get(kind.__name__)) is not None:
+            require_known_series()
+            return known(balancer)
+    if held := _tensors_held(balancer):
         raise TypeError(
             f"{type(balancer).__name__} holds {', '.join(held)}: say which axes run over the tasks, as in "
             f"PresentOnly(balancer, state={{{held[0]!r}: (0,)}}), or state={{}} if none does"
         )
-    return Keeper(balancer, {})
+    return TaskState(balancer, {})
+
+
+def _tensors_held(balancer: Any) -> list[str]:
+    """Names of the tensors that ``balancer`` or its submodules hold, as parameters, buffers or plain attributes."""
+    modules = list(balancer.named_modules()) if isinstance(balancer, nn.Module) else [("", balancer)]
+    found = []
+    for prefix, module in modules:
+        held = {**vars(module), **vars(module).get("_parameters", {}), **vars(module).get("_buffers", {})}
+        found += [f"{prefix}.{name}".lstrip(".") for name, value in held.items() if isinstance(value, Tensor)]
+    return found
