@@ -9,10 +9,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -29,11 +29,25 @@ STILL_STEPS = 5
 
 def run_ranks(cases: Sequence[Case], ways: Sequence[str], steps: int, lr: float) -> list[dict[str, Any]]:
     """Start two processes, train every way on every case in them, and bring rank 0's rows back."""
-    # DDP warns of find_unused_parameters whenever it meets a step in which every parameter was used.
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"TORCH_CPP_LOG_LEVEL": "ERROR"}):
+    with tempfile.TemporaryDirectory() as folder, _without_warnings():
         mp.spawn(work, args=(folder, list(cases), list(ways), steps, lr), nprocs=RANKS)
         rows: list[dict[str, Any]] = json.loads((Path(folder) / "rows.json").read_text(encoding="utf-8"))
         return rows
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """For processes started within: DDP warns of each step in which it looked for unused parameters and found none."""
+    name = "TORCH_CPP_LOG_LEVEL"  # PyTorch reads it while it is imported
+    before = os.environ.get(name)
+    os.environ[name] = "ERROR"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def work(rank: int, folder: str, cases: list[Case], ways: list[str], steps: int, lr: float) -> None:
