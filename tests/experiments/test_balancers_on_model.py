@@ -46,7 +46,7 @@ def one_step(name: str, cured: bool, step: int):
 
 
 @pytest.mark.parametrize("cured", [False, True])
-@pytest.mark.parametrize("name", family_on_model.TELLING)
+@pytest.mark.parametrize("name", family_on_model.ON_MODEL)
 def test_the_update_is_the_weighted_sum_of_the_tasks_gradients(name, cured):
     """Weights, pulls and update of a step are those of one gradient per task, taken slowly; absent tasks pull at 0."""
     weighing, _, rows, update = one_step(name, cured, 5)
@@ -134,7 +134,7 @@ def ran(tmp_path_factory):
 def test_runs_are_recorded_whole_and_stops_are_results(ran):
     """Both arms are one run until the absence; a run that broke keeps its steps, its losses and the reason."""
     steps, ends = family_model_tables.read_steps(ran[0]), family_model_tables.read_ends(ran[0])
-    assert len(ends) == 2 * 2 * len(family_on_model.TELLING)
+    assert len(ends) == 2 * 2 * len(family_on_model.ON_MODEL)
     before = steps[steps["phase"] == "before"].pivot_table(index=["balancer", "task"], columns="arm", values="update")
     assert (before["zero"] == before["PresentOnly"]).all()
     broken = ends[ends["stopped"].notna()]
@@ -158,7 +158,7 @@ def test_shares_are_of_all_pulls_and_figures_draw(ran):
     steps, ends = family_model_tables.read_steps(ran[0]), family_model_tables.read_ends(ran[0])
     sums = steps.groupby([*family_model_tables.RUN, "step"])["share"].sum(min_count=1).dropna()
     assert np.allclose(sums, 1)
-    assert list(family_model_tables.updates(steps, ends)["balancer"]) == sorted(family_on_model.TELLING)
+    assert list(family_model_tables.updates(steps, ends)["balancer"]) == sorted(family_on_model.ON_MODEL)
     assert set(family_model_tables.shares(steps)["regime"]) == {"stretch", "mixed"}
     away = family_model_tables.away_steps(steps)
     assert away == (1, 6)
@@ -172,7 +172,7 @@ def ends_of(before: float, zero: float, cured: float) -> pd.DataFrame:
     """Three seeds of every balancer with the same losses."""
     return pd.DataFrame(
         {"regime": "stretch", "balancer": name, "arm": arm, "seed": seed, "before": before, "returned": after}
-        for name in family_on_model.TELLING
+        for name in family_on_model.ON_MODEL
         for arm, after in (("zero", zero), ("PresentOnly", cured))
         for seed in range(3)
     )

@@ -12,6 +12,7 @@ from aura_study.claims import Measurement
 from aura_study.claims.statistics import mean_interval
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.balancers.on_model import ABSENT, PRESENT, STOPPED
+from aura_study.experiments.balancers.tables import interval
 from aura_study.runs.jobs import job_metadata
 
 RUN = ["regime", "balancer", "arm", "seed"]
@@ -133,17 +134,6 @@ def scores(ends: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def interval(values: pd.Series) -> str:
-    """Mean with its 95 % interval of the finite values, in words; a dash if there are none."""
-    finite = values.replace([np.inf, -np.inf], np.nan).dropna()
-    if finite.empty:
-        return "-"
-    found = mean_interval(finite)
-    if found.count == 1 or found.low == found.high:
-        return f"{found.mean:.3g}"
-    return f"{found.mean:.3g} [{found.low:.3g}, {found.high:.3g}]"
 
 
 def lost(ends: pd.DataFrame) -> pd.DataFrame:

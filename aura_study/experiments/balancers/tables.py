@@ -1,7 +1,8 @@
-"""The family's measurements as tables: effects in plain words, numbers with intervals, what the cure leaves."""
+"""What was measured as tables: effects in plain words, numbers with intervals, what the cure leaves."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from aura_study.balancing import BALANCERS, Effect
@@ -96,25 +97,26 @@ def numbers(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
                 "source": entry.source,
                 "code": entry.code(),
                 "problems": len(both),
-                "length while away": _interval(both["ratio"]),
-                "cosine while away": _interval(both["cosine"]),
-                "steps stopped": _interval(both["stopped"]),
-                "share on return": _interval(zero[1]["share_growth"]),
-                "update on return differs by": _interval(zero[1]["return_difference"]),
-                "steps to recover": _interval(zero[1]["recovery"]),
+                "length while away": interval(both["ratio"]),
+                "cosine while away": interval(both["cosine"]),
+                "steps stopped": interval(both["stopped"]),
+                "share on return": interval(zero[1]["share_growth"]),
+                "update on return differs by": interval(zero[1]["return_difference"]),
+                "steps to recover": interval(zero[1]["recovery"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _interval(values: pd.Series) -> str:
-    finite = values.astype(float).replace([float("inf"), float("-inf")], float("nan")).dropna()
+def interval(values: pd.Series) -> str:
+    """Mean with its 95 % interval of the finite values, in words; no interval if all are equal, a dash if none is."""
+    numbers = values.astype(float)
+    finite = numbers[np.isfinite(numbers)]
     if finite.empty:
         return "-"
-    if len(finite) == 1 or finite.nunique() == 1:
-        return f"{finite.mean():.3g}"
     found = mean_interval(finite)
-    return f"{found.mean:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    bounds = "" if finite.nunique() == 1 else f" [{found.low:.3g}, {found.high:.3g}]"
+    return f"{found.mean:.3g}{bounds}"
 
 
 def fills(layer: pd.DataFrame) -> pd.DataFrame:
