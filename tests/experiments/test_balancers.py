@@ -1,4 +1,4 @@
-"""The family's experiments and figures, and the audit of balancers, by what they find."""
+"""The experiments on balancers and their figures, and the audit of balancers, by what they find."""
 
 import json
 
@@ -11,11 +11,8 @@ from aura_study.audit import CannotAudit, Verdict, audit
 from aura_study.balancing import BALANCERS, DBMTL, GradNorm, PresentOnly, balancer
 from aura_study.claims import CLAIMS
 from aura_study.cli import app
-from aura_study.experiments.balancers import cure as family_cure
-from aura_study.experiments.balancers import figures
-from aura_study.experiments.balancers import stress_tests as family_stress
-from aura_study.experiments.balancers import stretches as family
-from aura_study.experiments.balancers import tables as family_tables
+from aura_study.experiments.balancers import cure, figures, stress_tests, stretches, tables
+from aura_study.experiments.balancers.parameters import BalancersParameters
 
 pytest.importorskip("torchjd")
 pytest.importorskip("cvxpy")
@@ -23,9 +20,9 @@ pytest.importorskip("cvxpy")
 
 @pytest.fixture(scope="module")
 def found():
-    p = family.BalancersParameters.for_profile("smoke")
-    random, (layer, steps), cured = family.random_problems(p), family.trained_layer(p), family_cure.cure(p)
-    return random, layer, steps, cured, family_tables.overview(random, layer, cured)
+    p = BalancersParameters.for_profile("smoke")
+    random, (layer, steps), cured = stretches.random_problems(p), stretches.trained_layer(p), cure.cure(p)
+    return random, layer, steps, cured, tables.overview(random, layer, cured)
 
 
 @pytest.mark.parametrize(
@@ -65,11 +62,11 @@ def test_the_cure_is_measured_for_every_balancer(found):
 def test_claims_follow_from_the_tables(found):
     """The cure's claims hold exactly; N1 counts balancers and N1a predictions, both as shares."""
     random, layer, _, cured, _ = found
-    zero = family_tables.joined(random, layer)
-    assert CLAIMS["N2"].decide(family_cure.n2_measurement(cured))["verdict"] == "confirmed"
-    assert CLAIMS["N2a"].decide(family_cure.n2a_measurement(cured))["verdict"] == "confirmed"
-    assert 0.5 < family.n1_measurement(zero).measured < 0.9
-    assert 0.8 < family.n1a_measurement(zero).measured <= 1.0
+    zero = tables.joined(random, layer)
+    assert CLAIMS["N2"].decide(cure.n2_measurement(cured))["verdict"] == "confirmed"
+    assert CLAIMS["N2a"].decide(cure.n2a_measurement(cured))["verdict"] == "confirmed"
+    assert 0.5 < stretches.n1_measurement(zero).measured < 0.9
+    assert 0.8 < stretches.n1a_measurement(zero).measured <= 1.0
 
 
 def test_n1_counts_what_is_disturbed():
@@ -79,22 +76,22 @@ def test_n1_counts_what_is_disturbed():
         for problem in "abc"
         for name, effect in (("Sum", "untouched"), ("Mean", "shrunk"))
     ]
-    measured = family.n1_measurement(pd.DataFrame(rows))
+    measured = stretches.n1_measurement(pd.DataFrame(rows))
     assert (measured.measured, measured.low, measured.high) == (0.5, 0.5, 0.5)
-    assert family.n1a_measurement(pd.DataFrame(rows)).measured == 1.0
+    assert stretches.n1a_measurement(pd.DataFrame(rows)).measured == 1.0
 
 
 def test_n2_fails_when_a_difference_is_seen(found):
     """The rule is able to refute."""
     worse = found[3].assign(difference=found[3]["difference"] + 0.1, moved=1.0)
-    assert CLAIMS["N2"].decide(family_cure.n2_measurement(worse))["verdict"] == "refuted"
-    assert CLAIMS["N2a"].decide(family_cure.n2a_measurement(worse))["verdict"] == "refuted"
+    assert CLAIMS["N2"].decide(cure.n2_measurement(worse))["verdict"] == "refuted"
+    assert CLAIMS["N2a"].decide(cure.n2a_measurement(worse))["verdict"] == "refuted"
 
 
 def test_figures_and_tables_draw(found):
     """Every figure has bytes and words; numbers carry the version of the code; advice lists every balancer once."""
     random, layer, steps, cured, table = found
-    compared = family_tables.before_and_after(family_tables.joined(random, layer), cured)
+    compared = tables.before_and_after(tables.joined(random, layer), cured)
     plates = (
         figures.effects(table),
         figures.shrinkage(random),
@@ -102,19 +99,19 @@ def test_figures_and_tables_draw(found):
         figures.cure(compared),
     )
     assert all(plate.encode("png")[:4] == b"\x89PNG" and plate.alt and plate.caption for plate in plates)
-    assert family_tables.numbers(random, layer)["code"].str.contains(r" \d").all()
-    listed = ", ".join(family_tables.advice(table)["balancers"]).split(", ")
+    assert tables.numbers(random, layer)["code"].str.contains(r" \d").all()
+    listed = ", ".join(tables.advice(table)["balancers"]).split(", ")
     assert sorted(listed) == sorted(entry.name for entry in BALANCERS)
-    assert set(family_tables.fills(layer)["fill"]) == {"zero", "NaN", "left out"}
+    assert set(tables.fills(layer)["fill"]) == {"zero", "NaN", "left out"}
 
 
 def test_stress_finds_the_exceptions_and_the_cure_has_none():
     """Where gradients oppose each other CAGrad does not stop; the cure equals the present rows under every stress."""
-    table = family_stress.stress(1, 0)
+    table = stress_tests.stress(1, 0)
     assert table["cure"].max() == 0.0
     opposed = table[(table["balancer"] == "CAGrad") & (table["stress"] == "two opposed")]["effect"]
     assert "stops everyone" not in set(opposed)
-    assert list(family_stress.stress_overview(table).columns[1:-1]) == list(family_stress.STRESSES)
+    assert list(stress_tests.stress_overview(table).columns[1:-1]) == list(stress_tests.STRESSES)
 
 
 AUDITED = [

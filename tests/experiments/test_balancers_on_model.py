@@ -12,10 +12,9 @@ from aura_study.balancing import BALANCERS, balancer
 from aura_study.claims import CLAIMS
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.experiments.balancers import model_figures as figures
-from aura_study.experiments.balancers import model_tables as family_model_tables
-from aura_study.experiments.balancers import on_model as family_on_model
-from aura_study.experiments.balancers import stretches as family
+from aura_study.experiments.balancers import model_tables, on_model
 from aura_study.experiments.balancers.model_balancer import ModelBalancer
+from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.loop import NonFiniteError, task_loss, train
 
@@ -46,7 +45,7 @@ def one_step(name: str, cured: bool, step: int):
 
 
 @pytest.mark.parametrize("cured", [False, True])
-@pytest.mark.parametrize("name", family_on_model.ON_MODEL)
+@pytest.mark.parametrize("name", on_model.ON_MODEL)
 def test_the_update_is_the_weighted_sum_of_the_tasks_gradients(name, cured):
     """Weights, pulls and update of a step are those of one gradient per task, taken slowly; absent tasks pull at 0."""
     weighing, _, rows, update = one_step(name, cured, 5)
@@ -127,14 +126,14 @@ def test_what_cannot_be_asked_is_refused():
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     changes = {"model_before": 1, "model_absent": 5, "model_back": 1, "mixed_steps": 2}
-    p = family.BalancersParameters.for_profile("smoke", **changes)
-    return family_on_model.run_all(p, tmp_path_factory.mktemp("family"))
+    p = BalancersParameters.for_profile("smoke", **changes)
+    return on_model.run_all(p, tmp_path_factory.mktemp("balancers"))
 
 
 def test_runs_are_recorded_whole_and_stops_are_results(ran):
     """Both arms are one run until the absence; a run that broke keeps its steps, its losses and the reason."""
-    steps, ends = family_model_tables.read_steps(ran[0]), family_model_tables.read_ends(ran[0])
-    assert len(ends) == 2 * 2 * len(family_on_model.ON_MODEL)
+    steps, ends = model_tables.read_steps(ran[0]), model_tables.read_ends(ran[0])
+    assert len(ends) == 2 * 2 * len(on_model.ON_MODEL)
     before = steps[steps["phase"] == "before"].pivot_table(index=["balancer", "task"], columns="arm", values="update")
     assert (before["zero"] == before["PresentOnly"]).all()
     broken = ends[ends["stopped"].notna()]
@@ -147,22 +146,22 @@ def test_runs_are_recorded_whole_and_stops_are_results(ran):
 
 def test_twins_end_in_one_place(ran):
     """With a task that is never there the cured balancer trains the encoder as one made for the others: N2b."""
-    measured = family_model_tables.n2b_measurement(ran[1])
+    measured = model_tables.n2b_measurement(ran[1])
     assert CLAIMS["N2b"].decide(measured)["verdict"] == "confirmed"
     assert measured.measured < 1e-6
-    assert CLAIMS["N2b"].rule.judge(family_model_tables.n2b_measurement(ran[1])) != "refuted"
+    assert CLAIMS["N2b"].rule.judge(model_tables.n2b_measurement(ran[1])) != "refuted"
 
 
 def test_shares_are_of_all_pulls_and_figures_draw(ran):
     """A step's shares sum to 1 or do not exist; tables have a row for each balancer; plates have bytes and words."""
-    steps, ends = family_model_tables.read_steps(ran[0]), family_model_tables.read_ends(ran[0])
-    sums = steps.groupby([*family_model_tables.RUN, "step"])["share"].sum(min_count=1).dropna()
+    steps, ends = model_tables.read_steps(ran[0]), model_tables.read_ends(ran[0])
+    sums = steps.groupby([*model_tables.RUN, "step"])["share"].sum(min_count=1).dropna()
     assert np.allclose(sums, 1)
-    assert list(family_model_tables.updates(steps, ends)["balancer"]) == sorted(family_on_model.ON_MODEL)
-    assert set(family_model_tables.shares(steps)["regime"]) == {"stretch", "mixed"}
-    away = family_model_tables.away_steps(steps)
+    assert list(model_tables.updates(steps, ends)["balancer"]) == sorted(on_model.ON_MODEL)
+    assert set(model_tables.shares(steps)["regime"]) == {"stretch", "mixed"}
+    away = model_tables.away_steps(steps)
     assert away == (1, 6)
-    lost, scores = family_model_tables.lost(ends), family_model_tables.scores(ends)
+    lost, scores = model_tables.lost(ends), model_tables.scores(ends)
     for plate in (figures.updates(steps, away), figures.outcome(lost, scores)):
         assert plate.encode("png")[:4] == b"\x89PNG"
         assert plate.alt
@@ -172,7 +171,7 @@ def ends_of(before: float, zero: float, cured: float) -> pd.DataFrame:
     """Three seeds of every balancer with the same losses."""
     return pd.DataFrame(
         {"regime": "stretch", "balancer": name, "arm": arm, "seed": seed, "before": before, "returned": after}
-        for name in family_on_model.ON_MODEL
+        for name in on_model.ON_MODEL
         for arm, after in (("zero", zero), ("PresentOnly", cured))
         for seed in range(3)
     )
@@ -184,7 +183,7 @@ def ends_of(before: float, zero: float, cured: float) -> pd.DataFrame:
 )
 def test_n1b_is_the_share_of_progress_lost(zero, lost, verdict):
     """Of a fall from 1 to 1/2, what the zero-filled run does not follow; the rule can refute."""
-    measured = family_model_tables.n1b_measurement(ends_of(1.0, zero, 0.5))
+    measured = model_tables.n1b_measurement(ends_of(1.0, zero, 0.5))
     assert measured.measured == pytest.approx(lost)
     assert CLAIMS["N1b"].decide(measured)["verdict"] == verdict
     assert math.isclose(measured.limits["share lost with the least disturbed of the four"], lost)
