@@ -59,7 +59,7 @@ def overview(random: pd.DataFrame, layer: pd.DataFrame, cured: pd.DataFrame) -> 
         row["PresentOnly"] = _of_the_cure(cured[cured["balancer"] == entry.name])
         zero = layer[(layer["balancer"] == entry.name) & (layer["fill"] == Fill.ZERO)]
         row["length"], row["growth"] = zero["ratio"].astype(float).mean(), zero["share_growth"].astype(float).mean()
-        rows.append({**row, "foretold": _foretold(row, entry.during, entry.after), "why": entry.why})
+        rows.append({**row, "predicted": _predicted(row, entry.during, entry.after), "why": entry.why})
     table = pd.DataFrame(rows)
     rank = table["zero, away"].map(_severity) * 10 + table["zero, back"].map(_severity)
     return table.iloc[rank.argsort(kind="stable")].reset_index(drop=True)
@@ -76,13 +76,13 @@ def _severity(effect: str) -> int:
     return SEVERITY.index(Effect(effect))
 
 
-def _foretold(row: dict[str, object], during: Effect, after: Effect) -> str:
+def _predicted(row: dict[str, object], during: Effect, after: Effect) -> str:
     missed = [
         f"{stage}: {expected}"
         for stage, expected in (("zero, away", during), ("zero, back", after))
         if row[stage] != expected
     ]
-    return "yes" if not missed else f"no, foretold {'; '.join(missed)}"
+    return "yes" if not missed else f"no, predicted {'; '.join(missed)}"
 
 
 def numbers(random: pd.DataFrame, layer: pd.DataFrame) -> pd.DataFrame:
