@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from aura_study.figures.style import THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import subplots
+from aura_study.figures.style import DOTTED, style
 
 FOLDER = Path(__file__).parent / "figures"
 LABELS = {"tasks": "tasks of the loss", "rows": "rows of the corpus", "cells": "cells of the grid", "seeds": "seeds"}
@@ -16,31 +17,30 @@ LABELS = {"tasks": "tasks of the loss", "rows": "rows of the corpus", "cells": "
 Slope = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 
 
+@style()
 def draw(curves: dict[str, dict[str, Any]], slope: Slope) -> None:
     """Time above, memory below, a column an axis; legends give the slopes, the thin line has slope 1."""
-    with style():
-        figure = Figure(figsize=(13, 6))
-        panels = figure.subplots(2, len(curves), sharex="col")
-        for column, (axis, curve) in enumerate(curves.items()):
-            sizes = np.array(curve["sizes"], float)
-            for row, unit in enumerate(("seconds", "bytes")):
-                panel = panels[row, column]
-                top = 0.0
-                for (name, values), marker in zip(curve["series"].items(), "osD^", strict=False):
-                    heights = np.array([value[row] or np.nan for value in values])  # 0: not drawn
-                    label = f"{name}: {slope(sizes, heights)[0]:.2f}"
-                    panel.loglog(sizes, heights, marker=marker, markersize=4, label=label)
-                    top = max(top, heights[-1])
-                panel.loglog(sizes, top * sizes / sizes[-1], color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-                panel.set_ylabel(("time" if row == 0 else "memory") + f" ({unit})")
-            for panel in panels[:, column]:
-                panel.set_ylim(top=30 * panel.get_ylim()[1])
-                panel.legend(loc="upper left", fontsize="small")
-            panels[1, column].set_xlabel(LABELS[axis])
-            if sizes[-1] < 10:
-                panels[1, column].set_xticks(sizes, [f"{size:g}" for size in sizes])
-                panels[1, column].minorticks_off()
-        plate = Plate(figure, "", "")
+    figure, panels = subplots(2, len(curves), sharex="col", figsize=(13, 6))
+    for column, (axis, curve) in enumerate(curves.items()):
+        sizes = np.array(curve["sizes"], float)
+        for row, unit in enumerate(("seconds", "bytes")):
+            panel = panels[row, column]
+            top = 0.0
+            for (name, values), marker in zip(curve["series"].items(), "osD^", strict=False):
+                heights = np.array([value[row] or np.nan for value in values])  # 0: not drawn
+                label = f"{name}: {slope(sizes, heights)[0]:.2f}"
+                panel.loglog(sizes, heights, marker=marker, markersize=4, label=label)
+                top = max(top, heights[-1])
+            panel.loglog(sizes, top * sizes / sizes[-1], **DOTTED, linewidth=0.8)
+            panel.set_ylabel(("time" if row == 0 else "memory") + f" ({unit})")
+        for panel in panels[:, column]:
+            panel.set_ylim(top=30 * panel.get_ylim()[1])
+            panel.legend(loc="upper left", fontsize="small")
+        panels[1, column].set_xlabel(LABELS[axis])
+        if sizes[-1] < 10:
+            panels[1, column].set_xticks(sizes, [f"{size:g}" for size in sizes])
+            panels[1, column].minorticks_off()
+    plate = Plate(figure, "", "")
     FOLDER.mkdir(exist_ok=True)
     for kind in ("svg", "png"):
         (FOLDER / f"growth.{kind}").write_bytes(plate.encode(kind))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -44,6 +45,11 @@ def paired_interval(treated: ArrayLike, control: ArrayLike, confidence: float = 
     if first.shape != second.shape:
         raise ValueError(f"paired values need equal shapes, got {first.shape} and {second.shape}")
     return mean_interval(first - second, confidence)
+
+
+def spread(table: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
+    """Mean and range of ``column`` over the rows that agree in ``by``, such as seeds: ``by``, mean, low, high."""
+    return table.groupby(list(by))[column].agg(mean="mean", low="min", high="max").reset_index()
 
 
 def seeds(count: int, first: int = 0) -> Sequence[int]:

@@ -1,5 +1,5 @@
 """Results in, plates out: figures never compute what they show."""
 
-from aura_study.figures.style import Plate
+from aura_study.figures.plate import Plate
 
 __all__ = ["Plate"]

@@ -1,32 +1,34 @@
-"""One look for all figures: a colour per task, a line style per policy, and the plate that carries the words."""
+"""One look for all figures: matplotlib's settings, and what a task, a policy and a parameterisation look like."""
 
-import base64
-import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
-from matplotlib.figure import Figure
-from PIL import Image
 
 # Okabe and Ito's colour-blind safe palette.
-TASK_COLOURS = {"toxicity": "#D55E00", "emotion": "#009E73", "sentiment": "#0072B2", "reporting": "#CC79A7"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 THEORY_COLOUR = "#1a1a1a"
+DOTTED: Any = {"color": THEORY_COLOUR, "linestyle": ":"}
+"""The line of a prediction, as keywords of ``Axes.plot``."""
+
 ABSENT_COLOUR = "#f0e442"
+
+TASK_COLOURS = {"toxicity": "#D55E00", "emotion": "#009E73", "sentiment": "#0072B2", "reporting": "#CC79A7"}
+
+POLICY_COLOURS = {"unmasked": "#D55E00", "masked": "#0072B2", "frozen": "#009E73"}
 POLICY_STYLES: dict[str, Any] = {"unmasked": "-", "masked": "--", "frozen": (0, (1, 1.2))}
+POLICY_MARKERS = {"unmasked": "o", "masked": "s", "frozen": "D"}
 POLICY_LABELS = {"unmasked": "unmasked (V10.1)", "masked": "masked (V10.2)", "frozen": "frozen (ours)"}
 
-_NUMBER = re.compile(rb"-?\d+\.\d+")
-_SPACE = re.compile(rb"\s+")
-_INDENT = re.compile(rb"\n[ \n]+")
-_PATHS = re.compile(rb' d="[^"]*"')
-_PLACES = re.compile(rb' [xy]="[^"]*"|translate\([^)]*\)')
+_FORMS = {
+    "sigma": (r"$\sigma$", "o"),
+    "log_sigma": (r"$s=\log\sigma$", "s"),
+    "log_variance": (r"$u=\log\sigma^2$", "^"),
+    "aura_softplus": ("AURA softplus", "D"),
+    "log_one_plus_square": (r"$\log(1+\sigma^2)$", "v"),
+}
 
 SETTINGS: Any = {
     "figure.constrained_layout.use": True,
@@ -57,63 +59,27 @@ def style() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Plate:
-    """A figure with its words. Displays itself in a notebook as a sharp SVG with caption and alternative text.
-
-    Attributes:
-        figure: the picture.
-        caption: what is drawn and what to see, one or two sentences.
-        alt: what the picture shows, for a reader who cannot see it.
-    """
-
-    figure: Figure
-    caption: str
-    alt: str
-    _encoded: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def encode(self, kind: str) -> bytes:
-        """The picture as ``"svg"`` or ``"png"``, equal bytes for equal figures.
-
-        Drawn once per kind: a second drawing moves the axes by a last bit, and with it the ids in the file.
-        """
-        if kind not in self._encoded:
-            stream = io.BytesIO()
-            stamp = {"Date": None} if kind == "svg" else {"Software": None}
-            with mpl.rc_context(SETTINGS):
-                self.figure.savefig(stream, format=kind, metadata=stamp)
-            shorten = {"png": _with_palette, "svg": _with_short_numbers}[kind]
-            self._encoded[kind] = shorten(stream.getvalue())
-        return self._encoded[kind]
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """HTML with the SVG embedded as an image, so that ids of several figures on a page cannot clash."""
-        data = base64.b64encode(self.encode("svg")).decode()
-        return {
-            "text/html": (
-                f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(self.alt)}">'
-                f"<figcaption>{escape(self.caption)}</figcaption></figure>"
-            ),
-            "text/plain": f"Figure: {self.caption}",
-        }
+def policy_line(policy: Any) -> dict[str, Any]:
+    """Colour, line style and label of a policy, as keywords of ``Axes.plot``."""
+    return {"color": POLICY_COLOURS[policy], "linestyle": POLICY_STYLES[policy], "label": POLICY_LABELS[policy]}
 
 
-def _with_palette(png: bytes) -> bytes:
-    """The picture in 256 colours, a third of the size; plots have few."""
-    stream = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-            stream, "PNG", optimize=True, dpi=picture.info.get("dpi")
-        )
-    return stream.getvalue()
+def policy_marks(policy: Any) -> dict[str, Any]:
+    """`policy_line` for points: with a marker and no line."""
+    return {**policy_line(policy), "marker": POLICY_MARKERS[policy], "linestyle": "none"}
 
 
-def _with_short_numbers(svg: bytes) -> bytes:
-    """The drawing with its places to a hundredth of a point, four fifths of the size; what scales is left exact."""
-    for places in (_PATHS, _PLACES):
-        svg = places.sub(lambda found: _shortened(_SPACE.sub(b" ", found.group())), svg)
-    return _INDENT.sub(b"\n", svg)
+def form_label(form: Any) -> str:
+    """Label of a parameterisation; its name, if none was chosen."""
+    return _FORMS[form][0] if form in _FORMS else str(form)
 
 
-def _shortened(text: bytes) -> bytes:
-    return _NUMBER.sub(lambda found: f"{float(found.group()):.2f}".rstrip("0").rstrip(".").encode(), text)
+def form_line(form: Any) -> dict[str, Any]:
+    """Colour and label of a parameterisation, as keywords of ``Axes.plot``; the palette's last, if it has no own."""
+    colour = COLOURS[list(_FORMS).index(form)] if form in _FORMS else COLOURS[-1]
+    return {"color": colour, "label": form_label(form)}
+
+
+def form_marks(form: Any) -> dict[str, Any]:
+    """`form_line` for points: with a marker, a plus if it has no own, and no line."""
+    return {**form_line(form), "marker": _FORMS[form][1] if form in _FORMS else "P", "linestyle": "none"}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics import mean_interval, spread
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.experiments.after_the_return.trainings import FORM, OPTIMIZERS, log_weight_ratio
 from aura_study.theory.driven import driven_path
@@ -18,6 +18,8 @@ BAND = 2.0
 """Factor within which a weight counts as back, as in the phase diagrams."""
 OFF = 0.1
 """A task whose weight is below this share of its weight before the absence is switched off."""
+SHRINKAGES = ["left_by_v", "predicted", "left_in_layers", "predicted_in_layers", "left", "share"]
+"""What is left of the others' update, column by column of `shrinkages`."""
 
 
 def by_arm(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -185,12 +187,23 @@ def shrinkages(
     return pd.concat(frames, ignore_index=True)
 
 
+def shrinkage_bands(table: pd.DataFrame) -> pd.DataFrame:
+    """`shrinkages`, `spread` over seeds: measure (its columns), clipped, since, mean, low, high."""
+    long = table.melt(["clipped", "since"], SHRINKAGES, "measure", "value")
+    return spread(long, ["measure", "clipped", "since"], "value")
+
+
+def proper_share(runs: pd.DataFrame) -> pd.DataFrame:
+    """V10.2's share of the others in AdamW's whole update, `spread` over seeds and arms: since, mean, low, high."""
+    masked = runs[(runs["policy"] == "masked") & (runs["optimizer"] == "adamw") & (runs["stretch"] == "long")]
+    return spread(masked[masked["since"] >= 0], ["since"], "others_share")
+
+
 def late(table: pd.DataFrame) -> pd.DataFrame:
     """Of `shrinkages`: geometric means over the second half of the steps since the return, by arm and seed."""
     half = table[table["since"] >= table["since"].max() / 2]
-    numbers = ["left_by_v", "predicted", "left_in_layers", "predicted_in_layers", "left", "share"]
-    logs = half.assign(**{name: np.log(half[name].clip(lower=1e-12)) for name in numbers})
-    means = logs.groupby(["arm", "clipped", "seed"], sort=False)[numbers].mean()
+    logs = half.assign(**{name: np.log(half[name].clip(lower=1e-12)) for name in SHRINKAGES})
+    means = logs.groupby(["arm", "clipped", "seed"], sort=False)[SHRINKAGES].mean()
     return np.exp(means).reset_index()
 
 
@@ -248,6 +261,11 @@ def clippings(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def kept_under_adamw(table: pd.DataFrame) -> float:
+    """Of `clippings`: what is left under AdamW, median over seeds."""
+    return float(table.loc[table["arm"] == "AdamW, clipped", "measured"].median())
 
 
 def damages(runs: pd.DataFrame, scores: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:

@@ -3,11 +3,11 @@
 import math
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
-from aura_study.figures.style import Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import subplots
+from aura_study.figures.rows import bare, colour_key, name_rows, tile
+from aura_study.figures.style import style
 
 VERDICT_COLOURS = {
     "safe": "#9bd3c2",
@@ -20,26 +20,22 @@ MARKS = ("zero", "tiny", "none", "omit", "mask", "nan")
 MARK_LABELS = ("0", "1e-8", "None", "left out", "mask", "NaN")
 
 
+@style()
 def matrix(table: pd.DataFrame) -> Plate:
     """Verdict of every weighting under every mark that it accepts, with the growth factor where the weight moved."""
     known = table[table["absence"].notna()]
     names = list(dict.fromkeys(known["weighting"]))
-    with style():
-        figure = Figure(figsize=(8.6, 0.34 * len(names) + 1.3))
-        axes = figure.subplots()
-        for row in known.to_dict("records"):
-            place = (MARKS.index(row["absence"]), names.index(row["weighting"]))
-            _cell(axes, place, row["verdict"], row["growth"])
-        axes.set(xlim=(-0.5, len(MARKS) - 0.5), ylim=(len(names) - 0.5, -0.5))
-        axes.set_xticks(range(len(MARKS)), MARK_LABELS)
-        axes.set_yticks(range(len(names)), names)
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        found = [verdict for verdict in VERDICT_COLOURS if verdict in set(known["verdict"])]
-        handles = [Patch(color=VERDICT_COLOURS[verdict], label=verdict) for verdict in found]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure, axes = subplots(figsize=(8.6, 0.34 * len(names) + 1.3))
+    for row in known.to_dict("records"):
+        place = (MARKS.index(row["absence"]), names.index(row["weighting"]))
+        words = _moved(row["growth"]) or row["verdict"]
+        tile(axes, *place, VERDICT_COLOURS[row["verdict"]], words, (0.96, 0.88), fontsize=8.5)
+    name_rows(axes, names)
+    axes.set_xlim(-0.5, len(MARKS) - 0.5)
+    axes.set_xticks(range(len(MARKS)), MARK_LABELS)
+    axes.xaxis.tick_top()
+    bare(axes)
+    colour_key(figure, {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(known["verdict"])})
     return Plate(
         figure,
         "The audit's verdict on each weighting, for each way of marking a task absent that it accepts; an empty place "
@@ -50,9 +46,8 @@ def matrix(table: pd.DataFrame) -> Plate:
     )
 
 
-def _cell(axes: Axes, place: tuple[int, int], verdict: str, growth: float) -> None:
-    column, row = place
-    axes.add_patch(Rectangle((column - 0.48, row - 0.44), 0.96, 0.88, color=VERDICT_COLOURS[verdict], linewidth=0))
-    moved = math.isfinite(growth) and abs(math.log(growth)) > 1e-3 if growth > 0 else False
-    text = (f"× {growth:.2g}" if growth < 1000 else f"× {growth:.0e}") if moved else verdict
-    axes.text(column, row, text, ha="center", va="center", fontsize=8.5)
+def _moved(growth: float) -> str:
+    """The factor on a weight in words; none for a weight that stands still or is gone."""
+    if not (0 < growth < math.inf) or abs(math.log(growth)) <= 1e-3:
+        return ""
+    return f"× {growth:.2g}" if growth < 1000 else f"× {growth:.0e}"

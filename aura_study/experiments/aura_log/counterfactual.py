@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from aura_study.claims import Measurement
+from aura_study.claims.statistics import spread
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.log import KNOWN, NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
@@ -125,6 +126,12 @@ def total_check(fits: Sequence[InferredLoss]) -> pd.DataFrame:
             totals["unmasked"] += presence * middle * losses + 0.5 / middle
         frames.append(pd.DataFrame({"epoch": log["epoch"], "noise": noise, "logged": log["total_loss"], **totals}))
     return pd.concat(frames, ignore_index=True)
+
+
+def total_bands(check: pd.DataFrame) -> pd.DataFrame:
+    """Of `total_check`: rebuilt over logged, `spread` over the noises: policy, epoch, mean, low, high."""
+    ratios = check.melt(["epoch", "noise", "logged"], ["unmasked", "masked"], "policy", "rebuilt")
+    return spread(ratios.assign(ratio=ratios["rebuilt"] / ratios["logged"]), ["policy", "epoch"], "ratio")
 
 
 def counterfactual(p: AuraLogParameters, fits: Sequence[InferredLoss]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics import mean_interval, spread
 from aura_study.experiments.aura_training.parameters import AuraTrainingParameters
 from aura_study.theory.adam import AdamState, adam_directions
 from aura_study.theory.forms import FORMS, LOG_SIGMA
@@ -104,6 +104,15 @@ def _identical_until(run: pd.DataFrame, absent: str, stop: int) -> bool:
     others = run[(run["task"] != absent) & (run["step"] <= stop)]
     by_policy = others.pivot(index=["step", "task"], columns="policy", values="loss")
     return bool((by_policy["unmasked"] == by_policy["masked"]).all())
+
+
+def pulls(runs: pd.DataFrame, p: AuraTrainingParameters, window: int = 60) -> pd.DataFrame:
+    """Norm of the gradient that the absent task sends into the encoder, ``window`` steps before and after its absence.
+
+    Columns: policy, step, mean, low, high; mean and range over seeds.
+    """
+    near = runs["step"].between(p.before - window, p.before + p.absent_steps + window)
+    return spread(runs[(runs["task"] == p.absent) & runs["present"] & near], ["policy", "step"], "gradient_norm")
 
 
 def measure_return(table: pd.DataFrame) -> Measurement:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
-from aura_study.figures.style import ABSENT_COLOUR, COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import edge_labels, legend_below, shade_absence, subplots
+from aura_study.figures.rows import bare, colour_key, tile
+from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
 
 EFFECT_COLOURS = {
     "untouched": "#cfe8f7",
@@ -31,31 +32,27 @@ GROUPS = {
 }
 
 
+@style()
 def effects(table: pd.DataFrame) -> Plate:
     """Balancers by what an absent task does to the others' update and leaves behind, for three fills and the cure."""
     columns = [column for group in GROUPS.values() for column in group]
-    with style():
-        figure = Figure(figsize=(11.5, 0.31 * len(table) + 1.7))
-        axes = figure.subplots()
-        for place, row in enumerate(table.to_dict("records")):
-            for column, name in enumerate(columns):
-                _cell(axes, (column + 0.25 * (column // 2), place), row[name], _number(row, name))
-            _cell(axes, (6.75, place), row["PresentOnly"], "")
-        for middle, title in zip((0.5, 2.75, 5.0, 6.75), (*GROUPS, "PresentOnly"), strict=True):
-            axes.text(middle, -1.6, title, ha="center", fontweight="bold")
-        for column in range(6):
-            words = "on return" if column % 2 else "while away"
-            axes.text(column + 0.25 * (column // 2), -0.75, words, ha="center")
-        axes.text(6.75, -0.75, "both", ha="center")
-        axes.set(xlim=(-0.55, 7.3), ylim=(len(table) - 0.4, -2.2))
-        axes.set_xticks([])
-        axes.set_yticks(range(len(table)), table["balancer"])
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        found = [effect for effect in EFFECT_COLOURS if effect in set(table[columns].to_numpy().ravel())]
-        handles = [Patch(color=EFFECT_COLOURS[effect], label=effect) for effect in found]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure, axes = subplots(figsize=(11.5, 0.31 * len(table) + 1.7))
+    for place, row in enumerate(table.to_dict("records")):
+        for column, name in enumerate(columns):
+            _cell(axes, (column + 0.25 * (column // 2), place), row[name], _number(row, name))
+        _cell(axes, (6.75, place), row["PresentOnly"], "")
+    for middle, title in zip((0.5, 2.75, 5.0, 6.75), (*GROUPS, "PresentOnly"), strict=True):
+        axes.text(middle, -1.6, title, ha="center", fontweight="bold")
+    for column in range(6):
+        words = "on return" if column % 2 else "while away"
+        axes.text(column + 0.25 * (column // 2), -0.75, words, ha="center")
+    axes.text(6.75, -0.75, "both", ha="center")
+    axes.set(xlim=(-0.55, 7.3), ylim=(len(table) - 0.4, -2.2))
+    axes.set_xticks([])
+    axes.set_yticks(range(len(table)), table["balancer"])
+    bare(axes)
+    found = set(table[columns].to_numpy().ravel())
+    colour_key(figure, {effect: colour for effect, colour in EFFECT_COLOURS.items() if effect in found})
     return Plate(
         figure,
         "What one absent task does to each balancer. While away: the update of the present tasks against the same "
@@ -77,29 +74,25 @@ def _number(row: dict[Any, Any], column: str) -> str:
 
 
 def _cell(axes: Axes, place: tuple[float, float], effect: str, text: str) -> None:
-    x, y = place
-    axes.add_patch(Rectangle((x - 0.49, y - 0.44), 0.98, 0.88, color=EFFECT_COLOURS[effect], linewidth=0))
     words = text or effect.replace("returns ", "").replace("raises an error", "error")
-    axes.text(x, y, words, ha="center", va="center", fontsize=8.5, color="white" if effect in DARK else "black")
+    ink = "white" if effect in DARK else "black"
+    tile(axes, *place, EFFECT_COLOURS[effect], words, (0.98, 0.88), fontsize=8.5, color=ink)
 
 
+@style()
 def shrinkage(random: pd.DataFrame) -> Plate:
     """Length of the zero-filled update against the share of tasks that are present, with k/m and its square."""
     marks = {"Mean": "o", "UPGrad": "s", "DualProj": "^", "Aligned-MTL": "D", "Random": "x", "STCH": "v"}
-    with style():
-        figure = Figure(figsize=(6.4, 4.2))
-        axes = figure.subplots()
-        share = np.linspace(0.8 * (1 - random["absent"] / random["tasks"]).min(), 1, 200)
-        axes.plot(share, share, ":", color=THEORY_COLOUR, label="k/m")
-        axes.plot(share, share**2, "--", color=THEORY_COLOUR, linewidth=1, label="(k/m)²")
-        for colour, (name, mark) in zip(COLOURS, marks.items(), strict=True):
-            rows = random[random["balancer"] == name]
-            present = 1 - rows["absent"] / rows["tasks"]
-            axes.plot(present, rows["median_ratio"], mark, color=colour, fillstyle="none", markersize=7, label=name)
-        axes.set(
-            xscale="log", yscale="log", xlabel="share of tasks present, k/m", ylabel="length over present-only length"
-        )
-        axes.legend()
+    figure, axes = subplots(figsize=(6.4, 4.2))
+    share = np.linspace(0.8 * (1 - random["absent"] / random["tasks"]).min(), 1, 200)
+    axes.plot(share, share, ":", color=THEORY_COLOUR, label="k/m")
+    axes.plot(share, share**2, "--", color=THEORY_COLOUR, linewidth=1, label="(k/m)²")
+    for colour, (name, mark) in zip(COLOURS, marks.items(), strict=True):
+        rows = random[random["balancer"] == name]
+        present = 1 - rows["absent"] / rows["tasks"]
+        axes.plot(present, rows["median_ratio"], mark, color=colour, fillstyle="none", markersize=7, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="share of tasks present, k/m", ylabel="length over present-only length")
+    axes.legend()
     return Plate(
         figure,
         "How far a zero shrinks the update, on random gradients of many sizes: by the share of tasks present, "
@@ -108,28 +101,29 @@ def shrinkage(random: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
     """Update length and weight share of the absent task, zero-filled over cured, through a stretch."""
-    with style():
-        figure = Figure(figsize=(10.5, 2.3 * math.ceil(len(names) / 4)))
-        grid = figure.subplots(math.ceil(len(names) / 4), 4, sharex=True, sharey=True, squeeze=False)
-        for axes, name in zip(grid.ravel(), names, strict=False):
-            zero = steps[(steps["balancer"] == name) & (steps["fill"] == "zero")]
-            away = zero[zero["phase"] == "away"]["step"]
-            axes.axvspan(away.min() - 0.5, away.max() + 0.5, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
-            axes.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-            for seed, part in zero.groupby("seed"):
-                growth = part["share"] / part["share_cured"]
-                label = seed == zero["seed"].min()
-                axes.plot(part["step"], part["ratio"].clip(FLOOR), color=COLOURS[0], label="length" if label else None)
-                back = part["phase"] != "away"
-                axes.plot(part["step"][back], growth[back], ".", color=COLOURS[1], label="share" if label else None)
-            axes.set(yscale="log", title=name, ylim=(0.8 * FLOOR, 12))
-        for axes in grid[-1]:
-            axes.set_xlabel("step")
-        for axes in grid[:, 0]:
-            axes.set_ylabel("zero-filled / cured")
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure, grid = subplots(
+        math.ceil(len(names) / 4),
+        4,
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        figsize=(10.5, 2.3 * math.ceil(len(names) / 4)),
+    )
+    for axes, name in zip(grid.ravel(), names, strict=False):
+        zero = steps[(steps["balancer"] == name) & (steps["fill"] == "zero")]
+        away = zero[zero["phase"] == "away"]["step"]
+        shade_absence(axes, away.min() - 0.5, away.max() + 0.5)
+        axes.axhline(1, **DOTTED, linewidth=0.8)
+        for _, part in zero.groupby("seed"):
+            axes.plot(part["step"], part["ratio"].clip(FLOOR), color=COLOURS[0], label="length")
+            back = part[part["phase"] != "away"]
+            axes.plot(back["step"], back["share"] / back["share_cured"], ".", color=COLOURS[1], label="share")
+        axes.set(yscale="log", title=name, ylim=(0.8 * FLOOR, 12))
+    edge_labels(grid, "step", "zero-filled / cured")
+    legend_below(figure, grid[0, 0], ncols=2)
     return Plate(
         figure,
         "One stretch on a shared layer that is really trained (yellow: one task of four is away). Blue: length of the "
@@ -141,24 +135,23 @@ def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
     )
 
 
+@style()
 def cure(table: pd.DataFrame) -> Plate:
     """Largest difference from the balancer on the present tasks alone, zero-filled and cured; 0 at the left edge."""
     exact, endless = 1e-18, 1e3
     places = np.arange(len(table))
-    with style():
-        figure = Figure(figsize=(7.6, 0.26 * len(table) + 1.2))
-        axes = figure.subplots()
-        for name, colour, mark in (("zero-filled", COLOURS[1], "s"), ("PresentOnly", COLOURS[0], "o")):
-            shown = table[name].replace(0.0, exact).clip(upper=endless)
-            axes.plot(shown, places, mark, color=colour, label=name, markersize=6)
-        axes.axvspan(2e-17, 1e-12, color="#888888", alpha=0.15, linewidth=0, label="rounding")
-        axes.set(xscale="log", xlim=(exact / 5, endless * 5), ylim=(len(table) - 0.4, -0.6))
-        axes.set_xlabel("largest |difference| / |update| from the balancer on the present tasks alone")
-        axes.set_xticks(
-            [exact, 1e-15, 1e-12, 1e-8, 1e-4, 1, endless], ["0", *(f"1e-{n}" for n in (15, 12, 8, 4)), "1", "NaN"]
-        )
-        axes.set_yticks(places, table["balancer"])
-        figure.legend(loc="outside upper center", ncols=3)
+    figure, axes = subplots(figsize=(7.6, 0.26 * len(table) + 1.2))
+    for name, colour, mark in (("zero-filled", COLOURS[1], "s"), ("PresentOnly", COLOURS[0], "o")):
+        shown = table[name].replace(0.0, exact).clip(upper=endless)
+        axes.plot(shown, places, mark, color=colour, label=name, markersize=6)
+    axes.axvspan(2e-17, 1e-12, color="#888888", alpha=0.15, linewidth=0, label="rounding")
+    axes.set(xscale="log", xlim=(exact / 5, endless * 5), ylim=(len(table) - 0.4, -0.6))
+    axes.set_xlabel("largest |difference| / |update| from the balancer on the present tasks alone")
+    axes.set_xticks(
+        [exact, 1e-15, 1e-12, 1e-8, 1e-4, 1, endless], ["0", *(f"1e-{n}" for n in (15, 12, 8, 4)), "1", "NaN"]
+    )
+    axes.set_yticks(places, table["balancer"])
+    figure.legend(loc="outside upper center", ncols=3)
     return Plate(
         figure,
         "Before and after the cure. Squares: the zero-filled balancer's worst difference from the same balancer on the "

@@ -1,36 +1,32 @@
 """Figures of the balancers on the AURA model: encoder updates through a stretch, what is learnt, and scores."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from aura_study.figures.style import ABSENT_COLOUR, COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import edge_labels, legend_below, shade_absence, subplots
+from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, style
 
-ARMS = {"PresentOnly": (COLOURS[0], "-"), "zero": (COLOURS[1], "-")}
+ARM_COLOURS = {"PresentOnly": COLOURS[0], "zero": COLOURS[1]}
 FLOOR = 1e-8
 TICKS = (-10, -1, -0.1, 0, 0.1, 1)
 
 
+@style()
 def updates(steps: pd.DataFrame, away: tuple[int, int]) -> Plate:
     """Length of the encoder's gradient through the stretch, zero-filled and cured, a line per seed."""
     stretch = steps[steps["regime"] == "stretch"]
     each = stretch.drop_duplicates(["balancer", "arm", "seed", "step"])
-    with style():
-        figure = Figure(figsize=(10.5, 5.2))
-        grid = figure.subplots(2, 3, sharex=True, sharey=True)
-        for axes, (name, part) in zip(grid.ravel(), each.groupby("balancer", sort=False), strict=True):
-            axes.axvspan(away[0] - 0.5, away[1] - 0.5, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
-            for arm, (colour, line) in ARMS.items():
-                for place, (_, run) in enumerate(part[part["arm"] == arm].groupby("seed")):
-                    label = arm if place == 0 else None
-                    axes.plot(run["step"], run["update"].clip(FLOOR), line, color=colour, label=label, linewidth=1.1)
-                    if run["step"].max() < each["step"].max():
-                        axes.plot(run["step"].iloc[-1], run["update"].iloc[-1], "x", color=THEORY_COLOUR, markersize=8)
-            axes.set(yscale="log", title=name)
-        for axes in grid[-1]:
-            axes.set_xlabel("step")
-        for axes in grid[:, 0]:
-            axes.set_ylabel("encoder gradient norm")
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure, grid = subplots(2, 3, sharex=True, sharey=True, figsize=(10.5, 5.2))
+    for axes, (name, part) in zip(grid.ravel(), each.groupby("balancer", sort=False), strict=True):
+        shade_absence(axes, away[0] - 0.5, away[1] - 0.5)
+        for arm, colour in ARM_COLOURS.items():
+            for _, run in part[part["arm"] == arm].groupby("seed"):
+                axes.plot(run["step"], run["update"].clip(FLOOR), color=colour, label=arm, linewidth=1.1)
+                if run["step"].max() < each["step"].max():
+                    axes.plot(run["step"].iloc[-1], run["update"].iloc[-1], "x", color=THEORY_COLOUR, markersize=8)
+        axes.set(yscale="log", title=name)
+    edge_labels(grid, "step", "encoder gradient norm")
+    legend_below(figure, grid[0, 0], ncols=2)
     return Plate(
         figure,
         f"Six balancers train the AURA model through an absence of reporting (yellow), a line per seed: norm of the "
@@ -42,41 +38,35 @@ def updates(steps: pd.DataFrame, away: tuple[int, int]) -> Plate:
     )
 
 
+@style()
 def outcome(lost: pd.DataFrame, scores: pd.DataFrame) -> Plate:
     """What is learnt during the absence in both arms, and what the cure gains in every task's score by the end."""
     regimes = list(dict.fromkeys(scores["regime"]))
     names = list(dict.fromkeys(scores["balancer"]))
     places = {name: place for place, name in enumerate(names)}
-    with style():
-        figure = Figure(figsize=(4.2 + 3.2 * len(regimes), 4.2))
-        left, *others = figure.subplots(1, 1 + len(regimes), sharey=True)
-        for column, colour, shift in (
-            ("learnt with PresentOnly", COLOURS[0], -0.14),
-            ("learnt with zero", COLOURS[1], 0.14),
-        ):
-            heights = lost["balancer"].map(places) + shift
-            left.plot(lost[column], heights, "o", color=colour, alpha=0.7, label=column.removeprefix("learnt "))
-        left.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
-        left.set(xlabel="fall of the loss while away", title="learnt by the tasks that stay")
-        left.set_xscale("symlog", linthresh=0.1)
-        left.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
-        left.margins(x=0.08)
-        left.set_yticks(range(len(names)), names)
-        left.invert_yaxis()
-        left.set_xlim(max(left.get_xlim()[0], TICKS[0]), min(left.get_xlim()[1], TICKS[-1]))
-        widest = min(1.0, max(0.05, 1.05 * float(scores[["low", "high"]].abs().to_numpy().max())))
-        for axes, regime in zip(others, regimes, strict=True):
-            chosen = scores[scores["regime"] == regime]
-            for shift, (task, part) in enumerate(chosen.groupby("task", sort=False)):
-                heights = part["balancer"].map(places) + 0.18 * (shift - 1.5)
-                errors = [part["gain"] - part["low"], part["high"] - part["gain"]]
-                colour = TASK_COLOURS[str(task)]
-                axes.errorbar(part["gain"], heights, xerr=errors, fmt="o", color=colour, label=task, markersize=4)
-            axes.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
-            axes.set(xlim=(-widest, widest), xlabel="macro-F1, PresentOnly - zero", title=f"scores, {regime}")
-        entries = [axes.get_legend_handles_labels() for axes in (left, others[0])]
-        handles, labels = ([*one, *other] for one, other in zip(*entries, strict=True))
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure, (left, *others) = subplots(1, 1 + len(regimes), sharey=True, figsize=(4.2 + 3.2 * len(regimes), 4.2))
+    for shift, (arm, colour) in zip((-0.14, 0.14), ARM_COLOURS.items(), strict=True):
+        heights = lost["balancer"].map(places) + shift
+        left.plot(lost[f"learnt with {arm}"], heights, "o", color=colour, alpha=0.7, label=f"with {arm}")
+    left.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
+    left.set(xlabel="fall of the loss while away", title="learnt by the tasks that stay")
+    left.set_xscale("symlog", linthresh=0.1)
+    left.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    left.margins(x=0.08)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set_xlim(max(left.get_xlim()[0], TICKS[0]), min(left.get_xlim()[1], TICKS[-1]))
+    widest = min(1.0, max(0.05, 1.05 * float(scores[["low", "high"]].abs().to_numpy().max())))
+    for axes, regime in zip(others, regimes, strict=True):
+        chosen = scores[scores["regime"] == regime]
+        for shift, (task, part) in enumerate(chosen.groupby("task", sort=False)):
+            heights = part["balancer"].map(places) + 0.18 * (shift - 1.5)
+            errors = [part["gain"] - part["low"], part["high"] - part["gain"]]
+            colour = TASK_COLOURS[str(task)]
+            axes.errorbar(part["gain"], heights, xerr=errors, fmt="o", color=colour, label=task, markersize=4)
+        axes.axvline(0, color=THEORY_COLOUR, linewidth=0.8)
+        axes.set(xlim=(-widest, widest), xlabel="macro-F1, PresentOnly - zero", title=f"scores, {regime}")
+    legend_below(figure, left, others[0], ncols=3)
     return Plate(
         figure,
         "Left: how far the summed development loss of toxicity, emotion and sentiment falls while reporting is away, a "

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from aura_study.figures.style import COLOURS, POLICY_STYLES, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import coloured, labels_once, subplots
+from aura_study.figures.rows import name_rows, tile
+from aura_study.figures.style import COLOURS, DOTTED, POLICY_STYLES, THEORY_COLOUR, style
 
 DECAY_COLOURS: dict[Any, str] = {"AdamW": COLOURS[2], "Adam with L2": COLOURS[1]}
 WAY_COLOURS = {
@@ -21,13 +22,12 @@ WAY_COLOURS = {
 }
 
 
+@style()
 def residue(paths: pd.DataFrame, decays: pd.DataFrame) -> Plate:
     """Coasting paths over their own scale beside theory's limit, and theta under both kinds of weight decay."""
-    with style():
-        figure = Figure(figsize=(9.6, 3.7))
-        coasting, decay = figure.subplots(1, 2)
-        _coasting(coasting, paths)
-        _decay(decay, decays)
+    figure, (coasting, decay) = subplots(1, 2, figsize=(9.6, 3.7))
+    _coasting(coasting, paths)
+    _decay(decay, decays)
     return Plate(
         figure,
         "A masked task after its gradient has become exactly 0. Left: Adam's momentum carries the parameter on; every "
@@ -40,7 +40,7 @@ def residue(paths: pd.DataFrame, decays: pd.DataFrame) -> Plate:
 
 def _coasting(axes: Axes, paths: pd.DataFrame) -> None:
     longest = paths[paths["past"] == paths["past"].max()]
-    for place, ((beta1, beta2), cell) in enumerate(longest.groupby(["beta1", "beta2"], sort=False)):
+    for colour, (beta1, beta2), cell in coloured(longest, ["beta1", "beta2"], sort=False):
         factor = cell["factor"].iloc[0]
         for _, path in cell.groupby("path"):
             scale = path["limit"].iloc[0] / factor
@@ -48,7 +48,7 @@ def _coasting(axes: Axes, paths: pd.DataFrame) -> None:
             axes.plot(
                 thin["absent_step"],
                 thin["displacement"] / scale,
-                color=COLOURS[place],
+                color=colour,
                 marker="o",
                 markersize=3,
                 linestyle="none",
@@ -57,8 +57,8 @@ def _coasting(axes: Axes, paths: pd.DataFrame) -> None:
                 zorder=1.5,  # beneath the lines, one after another: one picture in the drawing
                 label=rf"$b_1$ = {beta1:g}, $b_2$ = {beta2:g}" if path["path"].iloc[0] == 0 else None,
             )
-            axes.plot(path["absent_step"], path["predicted"] / scale, color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
-        axes.axhline(factor, color=COLOURS[place], linewidth=0.8, linestyle="--")
+            axes.plot(path["absent_step"], path["predicted"] / scale, **DOTTED, linewidth=0.9)
+        axes.axhline(factor, color=colour, linewidth=0.8, linestyle="--")
     axes.axhline(0, color="#888888", linewidth=1.2, linestyle=POLICY_STYLES["frozen"])
     axes.annotate("frozen: exactly 0", (0.97, 0), (0, 4), ("axes fraction", "data"), "offset points", ha="right")
     axes.set(
@@ -75,9 +75,7 @@ def _decay(axes: Axes, decays: pd.DataFrame) -> None:
         if policy == "masked":
             axes.plot(rows["step"], rows["theta"], color=DECAY_COLOURS[kind], label=f"{kind}, masked", linewidth=2.2)
             inside = rows["predicted"] > 0
-            axes.plot(
-                rows["step"][inside], rows["predicted"][inside], color=THEORY_COLOUR, linewidth=1.0, linestyle=":"
-            )
+            axes.plot(rows["step"][inside], rows["predicted"][inside], **DOTTED, linewidth=1.0)
     frozen = decays[decays["policy"] == "frozen"].groupby("step")["theta"].mean()
     axes.plot(frozen.index, frozen, color="#555555", linestyle=POLICY_STYLES["frozen"], label="frozen, either")
     axes.set(
@@ -89,23 +87,21 @@ def _decay(axes: Axes, decays: pd.DataFrame) -> None:
     axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.42))
 
 
+@style()
 def nan_gradients(table: pd.DataFrame) -> Plate:
     """Which gradients stay finite: ways to leave a task out, over sources of NaN."""
-    sources, ways = table["source"].unique(), table["way"].unique()
-    with style():
-        figure = Figure(figsize=(8.4, 0.36 * len(ways) + 1.5))
-        panels = figure.subplots(1, len(sources), sharey=True)
-        for axes, source in zip(np.atleast_1d(panels), sources, strict=True):
-            rows = table[table["source"] == source].set_index("way").loc[ways, ["total", "sigma", "encoder"]]
-            for (row, column), fine in np.ndenumerate(rows.to_numpy()):
-                colour = "#cfe8f7" if fine else COLOURS[1]
-                axes.add_patch(_cell(column, row, colour))
-                axes.text(column, row, "finite" if fine else "NaN", ha="center", va="center", fontsize=9)
-            axes.set(xlim=(-0.5, 2.5), ylim=(len(ways) - 0.5, -0.5), title=source)
-            axes.set_xticks(range(3), ["total", r"gradient of $\sigma$", "of encoder"], fontsize=9)
-            axes.set_yticks(range(len(ways)), ways)
-            axes.grid(visible=False)
-            axes.tick_params(length=0)
+    sources, ways = table["source"].unique(), list(table["way"].unique())
+    figure, panels = subplots(1, len(sources), sharey=True, figsize=(8.4, 0.36 * len(ways) + 1.5))
+    for axes, source in zip(np.atleast_1d(panels), sources, strict=True):
+        rows = table[table["source"] == source].set_index("way").loc[ways, ["total", "sigma", "encoder"]]
+        for (row, column), fine in np.ndenumerate(rows.to_numpy()):
+            colour, words = ("#cfe8f7", "finite") if fine else (COLOURS[1], "NaN")
+            tile(axes, column, row, colour, words, (0.96, 0.9), fontsize=9)
+        name_rows(axes, ways)
+        axes.set(xlim=(-0.5, 2.5), title=source)
+        axes.set_xticks(range(3), ["total", r"gradient of $\sigma$", "of encoder"], fontsize=9)
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
     return Plate(
         figure,
         "What one absent task's NaN does to the step, for two ways in which the NaN arises. A mask applied after the "
@@ -116,31 +112,26 @@ def nan_gradients(table: pd.DataFrame) -> Plate:
     )
 
 
-def _cell(column: int, row: int, colour: str) -> Rectangle:
-    return Rectangle((column - 0.48, row - 0.45), 0.96, 0.9, color=colour, linewidth=0)
-
-
+@style()
 def shards(*tables: pd.DataFrame) -> Plate:
     """sigma^2 and the encoder's share at the fixed point of every way, on every case; theory as black bars."""
     table = pd.concat(tables, ignore_index=True)
     cases = list(dict.fromkeys(zip(table["shards"], table["case"], strict=True)))
     ways = list(dict.fromkeys(table["way"]))
-    with style():
-        figure = Figure(figsize=(10, 4.6))
-        panels = figure.subplots(2, 1, sharex=True)
-        quantities = (("sigma_squared", "predicted", r"$\sigma^2$"), ("encoder", "encoder_predicted", "weight on task"))
-        for axes, (measured, predicted, label) in zip(panels, quantities, strict=True):
-            for offset, way in zip(np.linspace(-0.32, 0.32, len(ways)), ways, strict=True):
-                rows = table[table["way"] == way]
-                places = [cases.index(pair) + offset for pair in zip(rows["shards"], rows["case"], strict=True)]
-                axes.plot(places, rows[predicted], "_", color=THEORY_COLOUR, markersize=13, markeredgewidth=1.2)
-                axes.plot(places, rows[measured], "o", color=WAY_COLOURS[way], markersize=6.5, label=way)
-            axes.set(ylabel=label, ylim=(0, 1.12 * table[measured].max()))
-            for edge in range(1, len(cases)):
-                axes.axvline(edge - 0.5, color="#cccccc", linewidth=0.8)
-            axes.grid(axis="x", visible=False)
-        panels[1].set_xticks(range(len(cases)), [f"{kind}\n{case}" for kind, case in cases])
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(ways))
+    figure, panels = subplots(2, 1, sharex=True, figsize=(10, 4.6))
+    quantities = (("sigma_squared", "predicted", r"$\sigma^2$"), ("encoder", "encoder_predicted", "weight on task"))
+    for axes, (measured, predicted, label) in zip(panels, quantities, strict=True):
+        for offset, way in zip(np.linspace(-0.32, 0.32, len(ways)), ways, strict=True):
+            rows = table[table["way"] == way]
+            places = [cases.index(pair) + offset for pair in zip(rows["shards"], rows["case"], strict=True)]
+            axes.plot(places, rows[predicted], "_", color=THEORY_COLOUR, markersize=13, markeredgewidth=1.2)
+            axes.plot(places, rows[measured], "o", color=WAY_COLOURS[way], markersize=6.5, label=way)
+        axes.set(ylabel=label, ylim=(0, 1.12 * table[measured].max()))
+        for edge in range(1, len(cases)):
+            axes.axvline(edge - 0.5, color="#cccccc", linewidth=0.8)
+        axes.grid(axis="x", visible=False)
+    panels[1].set_xticks(range(len(cases)), [f"{kind}\n{case}" for kind, case in cases])
+    figure.legend(*labels_once(panels[0]), loc="outside upper center", ncols=len(ways))
     return Plate(
         figure,
         "A task that only some shards of a step hold: where sigma^2 settles, and the weight with which the task's "

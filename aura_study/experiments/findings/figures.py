@@ -1,10 +1,12 @@
 """The map of verdicts: every claim of the study at one glance."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from aura_study.figures.style import Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import subplots
+from aura_study.figures.rows import bare, name_rows
+from aura_study.figures.style import style
 
 LOOKS = {
     "confirmed": ("#009E73", "white"),
@@ -15,38 +17,35 @@ LOOKS = {
 BLANK = ("white", "#767676")
 
 
+@style()
 def verdict_map(table: pd.DataFrame) -> Plate:
     """A row of tiles per question, a tile per claim, coloured by verdict; columns question, claim, verdict."""
     questions = list(table["question"].unique())
     longest = int(table.groupby("question")["claim"].size().max())
-    with style():
-        figure = Figure(figsize=(9.2, 0.42 * len(questions) + 0.7))
-        axes = figure.subplots()
-        for place, question in enumerate(questions):
-            rows = table[table["question"] == question]
-            for column, (claim, verdict) in enumerate(zip(rows["claim"], rows["verdict"], strict=True)):
-                fill, ink = LOOKS.get(verdict, BLANK)
-                tile = FancyBboxPatch(
-                    (column + 0.07, place - 0.38),
-                    0.86,
-                    0.76,
-                    boxstyle="round,pad=0,rounding_size=0.12",
-                    facecolor=fill,
-                    edgecolor="#767676" if (fill, ink) == BLANK else fill,
-                    linestyle=":" if (fill, ink) == BLANK else "-",
-                )
-                axes.add_patch(tile)
-                axes.text(column + 0.5, place, claim, ha="center", va="center", color=ink, fontsize=8.5)
-        axes.set(xlim=(0, longest), ylim=(len(questions) - 0.45, -0.55), xticks=[])
-        axes.set_yticks(range(len(questions)), questions)
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        shown = [(name, look) for name, look in LOOKS.items() if name in set(table["verdict"])]
-        handles = [Patch(facecolor=fill, label=name) for name, (fill, _) in shown]
-        if not set(table["verdict"]) <= set(LOOKS):
-            handles.append(Patch(facecolor="white", edgecolor="#767676", linestyle=":", label="not decided"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure, axes = subplots(figsize=(9.2, 0.42 * len(questions) + 0.7))
+    for place, question in enumerate(questions):
+        rows = table[table["question"] == question]
+        for column, (claim, verdict) in enumerate(zip(rows["claim"], rows["verdict"], strict=True)):
+            fill, ink = LOOKS.get(verdict, BLANK)
+            tile = FancyBboxPatch(
+                (column + 0.07, place - 0.38),
+                0.86,
+                0.76,
+                boxstyle="round,pad=0,rounding_size=0.12",
+                facecolor=fill,
+                edgecolor="#767676" if (fill, ink) == BLANK else fill,
+                linestyle=":" if (fill, ink) == BLANK else "-",
+            )
+            axes.add_patch(tile)
+            axes.text(column + 0.5, place, claim, ha="center", va="center", color=ink, fontsize=8.5)
+    name_rows(axes, questions)
+    axes.set(xlim=(0, longest), ylim=(len(questions) - 0.45, -0.55), xticks=[])
+    bare(axes)
+    shown = [(name, look) for name, look in LOOKS.items() if name in set(table["verdict"])]
+    handles = [Patch(facecolor=fill, label=name) for name, (fill, _) in shown]
+    if not set(table["verdict"]) <= set(LOOKS):
+        handles.append(Patch(facecolor="white", edgecolor="#767676", linestyle=":", label="not decided"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     counts = table["verdict"].value_counts()
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     return Plate(

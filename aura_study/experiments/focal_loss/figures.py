@@ -1,35 +1,30 @@
 """Figures of focal loss."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import coloured, subplots
+from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
+
+PROBABILITY = "probability of the true class, $p_t$"
+OURS = {"linestyle": "--", "linewidth": 1}
 
 
+@style()
 def modulation(table: pd.DataFrame, guide: pd.DataFrame) -> Plate:
     """Loss and modulating factor over p_t for each gamma, with the guide's two numbers marked."""
-    with style():
-        figure = Figure(figsize=(8, 3.6))
-        left, right = figure.subplots(1, 2)
-        for place, (gamma, curve) in enumerate(table.groupby("gamma")):
-            colour = COLOURS[place % len(COLOURS)]
-            left.plot(curve["p_true"], curve["loss"], color=colour, label=rf"$\gamma$ = {gamma:g}")
-            right.plot(curve["p_true"], curve["factor"], color=colour)
-            right.plot(curve["p_true"], curve["predicted"], color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        left.set(xlabel="probability of the true class, $p_t$", ylabel="loss (nats)", ylim=(0, 5), title="Loss")
-        right.set(
-            xlabel="probability of the true class, $p_t$", ylabel="focal loss / cross-entropy", title="Share kept"
-        )
-        for row in guide.itertuples():
-            right.plot(row.p_true, row.measured, "o", color=THEORY_COLOUR, markersize=5)
-            right.annotate(
-                f"{row.measured:.2f}",
-                (row.p_true, row.measured),
-                xytext=(0, 8),
-                textcoords="offset points",
-                ha="center",
-            )
-        left.legend()
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
+    for colour, gamma, curve in coloured(table, "gamma"):
+        left.plot(curve["p_true"], curve["loss"], color=colour, label=rf"$\gamma$ = {gamma:g}")
+        right.plot(curve["p_true"], curve["factor"], color=colour)
+        right.plot(curve["p_true"], curve["predicted"], **DOTTED, linewidth=0.8)
+    left.set(xlabel=PROBABILITY, ylabel="loss (nats)", ylim=(0, 5), title="Loss")
+    right.set(xlabel=PROBABILITY, ylabel="focal loss / cross-entropy", title="Share kept")
+    for row in guide.itertuples():
+        place = (row.p_true, row.measured)
+        right.plot(*place, "o", color=THEORY_COLOUR, markersize=5)
+        right.annotate(f"{row.measured:.2f}", place, xytext=(0, 8), textcoords="offset points", ha="center")
+    left.legend()
     return Plate(
         figure,
         "Focal loss over the probability of the true class. Dots: the guide's two numbers at gamma = 2; dotted: "
@@ -39,21 +34,15 @@ def modulation(table: pd.DataFrame, guide: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def gradient_share(table: pd.DataFrame) -> Plate:
     """What focal loss does to the gradient, which is what training feels."""
-    with style():
-        figure = Figure(figsize=(6, 3.4))
-        axes = figure.subplots()
-        for place, (gamma, curve) in enumerate(table.groupby("gamma")):
-            axes.plot(
-                curve["p_true"],
-                curve["gradient_factor"],
-                color=COLOURS[place % len(COLOURS)],
-                label=rf"$\gamma$ = {gamma:g}",
-            )
-        axes.axhline(1, color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-        axes.set(xlabel="probability of the true class, $p_t$", ylabel="gradient / cross-entropy's gradient")
-        axes.legend()
+    figure, axes = subplots(figsize=(6, 3.4))
+    for colour, gamma, curve in coloured(table, "gamma"):
+        axes.plot(curve["p_true"], curve["gradient_factor"], color=colour, label=rf"$\gamma$ = {gamma:g}")
+    axes.axhline(1, **DOTTED, linewidth=0.8)
+    axes.set(xlabel=PROBABILITY, ylabel="gradient / cross-entropy's gradient")
+    axes.legend()
     return Plate(
         figure,
         "The gradient on the logit, relative to cross-entropy's. For small p_t it exceeds 1: focal loss does "
@@ -63,26 +52,19 @@ def gradient_share(table: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def hazards(table: pd.DataFrame) -> Plate:
     """Loss relative to the plain focal loss: what the published p_t makes of it, beside what was asked for."""
-    with style():
-        figure = Figure(figsize=(8, 3.7))
-        left, right = figure.subplots(1, 2)
-        weighted = table[table["asked"].notna()]
-        for place, (setting, curve) in enumerate(weighted.groupby("setting")):
-            colour = COLOURS[place % len(COLOURS)]
-            left.plot(curve["p_true"], curve["published"], color=colour, label=setting)
-            left.plot(curve["p_true"], curve["ours"], color=colour, linestyle="--", linewidth=1)
-        for setting, curve in table[table["asked"].isna()].groupby("setting"):
-            right.plot(curve["p_true"], curve["published"], color=COLOURS[3], label=f"{setting}: published $p_t$")
-            right.plot(
-                curve["p_true"], curve["ours"], color=COLOURS[3], linestyle="--", linewidth=1, label="clean $p_t$"
-            )
-        label = "loss / plain focal loss"
-        left.set(yscale="log", xlabel="probability of the true class, $p_t$", ylabel=label, title="Class weights")
-        right.set(yscale="log", xlabel="probability of the true class, $p_t$", ylabel=label, title="Label smoothing")
-        left.legend()
-        right.legend()
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.7))
+    for colour, setting, curve in coloured(table[table["asked"].notna()], "setting"):
+        left.plot(curve["p_true"], curve["published"], color=colour, label=setting)
+        left.plot(curve["p_true"], curve["ours"], color=colour, **OURS)
+    for setting, curve in table[table["asked"].isna()].groupby("setting"):
+        right.plot(curve["p_true"], curve["published"], color=COLOURS[3], label=f"{setting!s}: published $p_t$")
+        right.plot(curve["p_true"], curve["ours"], color=COLOURS[3], label="clean $p_t$", **OURS)
+    for axes, title in ((left, "Class weights"), (right, "Label smoothing")):
+        axes.set(yscale="log", xlabel=PROBABILITY, ylabel="loss / plain focal loss", title=title)
+        axes.legend()
     return Plate(
         figure,
         "A sample's loss over that of the plain focal loss. Dashed: p_t is the model's probability, and a class weight "

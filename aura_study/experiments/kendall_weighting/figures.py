@@ -1,26 +1,29 @@
 """Figures of Kendall's weighting with every task present."""
 
+from typing import Any
+
 import pandas as pd
-from matplotlib.figure import Figure
 
-from aura_study.figures.forest import forest
-from aura_study.figures.labels import form_label, form_marker
-from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import coloured, labels_once, legend_below, subplots, task_lines
+from aura_study.figures.rows import forest
+from aura_study.figures.style import DOTTED, TASK_COLOURS, THEORY_COLOUR, form_line, form_marks, style
+
+ARM_STYLES: dict[Any, str] = {"with log": "-", "without log": "--"}
 
 
+@style()
 def objective(table: pd.DataFrame, loss: float) -> Plate:
     """The term that each form minimises over sigma, at one loss."""
-    with style():
-        figure = Figure(figsize=(6.4, 3.6))
-        axes = figure.subplots()
-        for place, (form, curve) in enumerate(table.groupby("parameterization", sort=False)):
-            if form in ("log_sigma", "log_variance"):
-                continue  # the same curve over sigma as the sigma form
-            label = r"the guide's formula ($\sigma$, $s$, $u$)" if form == "sigma" else form_label(form)
-            axes.plot(curve["sigma"], curve["term"] - curve["term"].min(), color=COLOURS[place], label=label)
-            axes.axvline(curve["predicted_sigma"].iloc[0], color=COLOURS[place], linewidth=0.9, linestyle=":")
-        axes.set(xscale="log", ylim=(0, 3), xlabel=r"$\sigma$", ylabel="term above its minimum")
-        axes.legend()
+    figure, axes = subplots(figsize=(6.4, 3.6))
+    for form, curve in table.groupby("parameterization", sort=False):
+        if form in ("log_sigma", "log_variance"):
+            continue  # the same curve over sigma as the sigma form
+        look = form_line(form) | ({"label": r"the guide's formula ($\sigma$, $s$, $u$)"} if form == "sigma" else {})
+        axes.plot(curve["sigma"], curve["term"] - curve["term"].min(), **look)
+        axes.axvline(curve["predicted_sigma"].iloc[0], color=look["color"], linewidth=0.9, linestyle=":")
+    axes.set(xscale="log", ylim=(0, 3), xlabel=r"$\sigma$", ylabel="term above its minimum")
+    axes.legend()
     return Plate(
         figure,
         f"One task's term over sigma at a loss of {loss:g}. Dotted: the predicted minimum of each form. A small sigma "
@@ -29,23 +32,21 @@ def objective(table: pd.DataFrame, loss: float) -> Plate:
     )
 
 
+@style()
 def fixed_points(table: pd.DataFrame) -> Plate:
     """Where each form settled over the loss, with the closed form drawn through."""
-    with style():
-        figure = Figure(figsize=(8, 3.6))
-        left, right = figure.subplots(1, 2)
-        for place, (form, rows) in enumerate(table.groupby("parameterization", sort=False)):
-            look = {"color": COLOURS[place], "marker": form_marker(form), "linestyle": "none", "markersize": 5}
-            left.plot(rows["loss"], rows["sigma_squared"], label=form_label(form), **look)
-            left.plot(rows["loss"], rows["predicted_sigma_squared"], color=THEORY_COLOUR, linewidth=0.8)
-            right.plot(rows["loss"], rows["weighted_loss"], **look)
-            predicted = rows["predicted_weight"] * rows["loss"]
-            right.plot(rows["loss"], predicted, color=THEORY_COLOUR, linewidth=0.8)
-        left.set(xscale="log", yscale="log", xlabel="loss L (constant)", ylabel=r"$\sigma^2$ reached")
-        left.set_title("Uncertainty")
-        right.set(xscale="log", yscale="log", xlabel="loss L (constant)", ylabel="weight x loss")
-        right.set_title("What the task contributes")
-        left.legend()
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
+    for form, rows in table.groupby("parameterization", sort=False):
+        left.plot(rows["loss"], rows["sigma_squared"], **form_marks(form), markersize=5)
+        left.plot(rows["loss"], rows["predicted_sigma_squared"], color=THEORY_COLOUR, linewidth=0.8)
+        right.plot(rows["loss"], rows["weighted_loss"], **form_marks(form), markersize=5)
+        predicted = rows["predicted_weight"] * rows["loss"]
+        right.plot(rows["loss"], predicted, color=THEORY_COLOUR, linewidth=0.8)
+    left.set(title="Uncertainty", ylabel=r"$\sigma^2$ reached")
+    right.set(title="What the task contributes", ylabel="weight x loss")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log", xlabel="loss L (constant)")
+    left.legend()
     return Plate(
         figure,
         "Points: where the uncertainty settles; lines: predicted. For the guide's formula sigma^2 = L, so every "
@@ -56,20 +57,19 @@ def fixed_points(table: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def settling(trajectories: pd.DataFrame) -> Plate:
     """Precision over the steps, for a small and a large loss."""
     levels = sorted(trajectories["loss"].unique())
-    with style():
-        figure = Figure(figsize=(8, 3.4))
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, level in zip(panels, (levels[0], levels[-1]), strict=True):
-            chosen = trajectories[trajectories["loss"] == level]
-            for place, (form, rows) in enumerate(chosen.groupby("parameterization", sort=False)):
-                axes.plot(rows["step"], rows["weight"], color=COLOURS[place], label=form_label(form))
-                axes.axhline(rows["predicted_weight"].iloc[-1], color=THEORY_COLOUR, linewidth=0.8, linestyle=":")
-            axes.set(yscale="log", xlabel="step (Adam)", title=f"L = {level:.3g}")
-        panels[0].set_ylabel("weight of the task")
-        panels[0].legend(ncols=2)
+    figure, panels = subplots(1, 2, sharey=True, figsize=(8, 3.4))
+    for axes, level in zip(panels, (levels[0], levels[-1]), strict=True):
+        chosen = trajectories[trajectories["loss"] == level]
+        for form, rows in chosen.groupby("parameterization", sort=False):
+            axes.plot(rows["step"], rows["weight"], **form_line(form))
+            axes.axhline(rows["predicted_weight"].iloc[-1], **DOTTED, linewidth=0.8)
+        axes.set(yscale="log", xlabel="step (Adam)", title=f"L = {level:.3g}")
+    panels[0].set_ylabel("weight of the task")
+    panels[0].legend(ncols=2)
     return Plate(
         figure,
         "A quiet task (left) gains weight, a noisy one (right) loses it, until each form reaches its own fixed point "
@@ -79,28 +79,25 @@ def settling(trajectories: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def noise(table: pd.DataFrame, errors: pd.DataFrame) -> Plate:
     """Kendall's two regressions: the learned sigma over the true noise, and how the error falls with the samples."""
-    with style():
-        figure = Figure(figsize=(8, 3.6))
-        left, right = figure.subplots(1, 2)
-        for place, (task, rows) in enumerate(table.groupby("task")):
-            shift = (0.92, 1.08)[place]
-            label = f"{task}, noise {rows['noise'].iloc[0]:g}"
-            left.plot(rows["samples"] * shift, rows["ratio"], "o", markersize=3.5, alpha=0.7, label=label)
-        for place, (task, rows) in enumerate(errors.groupby("task")):
-            right.plot(rows["samples"], rows["error"], "os"[place], label=task)
-        curve = errors.drop_duplicates("samples")
-        for sign in (-1, 1):
-            left.plot(curve["samples"], 1 + sign * curve["predicted_error"], color=THEORY_COLOUR, linewidth=0.8)
-        left.axhspan(0.98, 1.02, color="#999999", alpha=0.2, linewidth=0)
-        right.plot(
-            curve["samples"], curve["predicted_error"], color=THEORY_COLOUR, linewidth=0.8, label=r"$1/\sqrt{2N}$"
-        )
-        left.set(xscale="log", xlabel="samples N", ylabel=r"learned $\sigma$ / true noise")
-        right.set(xscale="log", yscale="log", xlabel="samples N", ylabel="error of $\\sigma$ over seeds (rms)")
-        left.legend()
-        right.legend()
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
+    for place, (task, rows) in enumerate(table.groupby("task")):
+        shift = (0.92, 1.08)[place]
+        label = f"{task}, noise {rows['noise'].iloc[0]:g}"
+        left.plot(rows["samples"] * shift, rows["ratio"], "o", markersize=3.5, alpha=0.7, label=label)
+    for place, (task, rows) in enumerate(errors.groupby("task")):
+        right.plot(rows["samples"], rows["error"], "os"[place], label=task)
+    curve = errors.drop_duplicates("samples")
+    for sign in (-1, 1):
+        left.plot(curve["samples"], 1 + sign * curve["predicted_error"], color=THEORY_COLOUR, linewidth=0.8)
+    left.axhspan(0.98, 1.02, color="#999999", alpha=0.2, linewidth=0)
+    right.plot(curve["samples"], curve["predicted_error"], color=THEORY_COLOUR, linewidth=0.8, label=r"$1/\sqrt{2N}$")
+    left.set(xscale="log", xlabel="samples N", ylabel=r"learned $\sigma$ / true noise")
+    right.set(xscale="log", yscale="log", xlabel="samples N", ylabel="error of $\\sigma$ over seeds (rms)")
+    left.legend()
+    right.legend()
     return Plate(
         figure,
         "Left: each point a seed; lines: one standard error, 1/sqrt(2N); grey: within 2 %. Right: the error over seeds "
@@ -111,23 +108,21 @@ def noise(table: pd.DataFrame, errors: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def without_log(sgd: pd.DataFrame, adam: pd.DataFrame) -> Plate:
     """The rise of sigma without log sigma, with the closed forms drawn on it."""
-    with style():
-        figure = Figure(figsize=(8, 3.6))
-        left, right = figure.subplots(1, 2)
-        for place, (loss, rows) in enumerate(sgd.groupby("loss")):
-            rows = rows[rows["step"] > 0]
-            left.plot(rows["step"], rows["weight"], color=COLOURS[place % len(COLOURS)], label=f"L = {loss:g}")
-            left.plot(rows["step"], rows["predicted_weight"], color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
-        for place, (rate, rows) in enumerate(adam.groupby("rate")):
-            right.plot(rows["step"], rows["s"], color=COLOURS[place % len(COLOURS)], label=rf"$\eta$ = {rate:g}")
-            late = rows[rows["step"] >= rows["step"].max() / 2]
-            right.plot(late["step"], late["predicted"], color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
-        left.set(xscale="log", yscale="log", xlabel="step", ylabel="weight of the task", title="SGD")
-        right.set(xlabel="step", ylabel=r"$s = \log\sigma$", title="Adam, any loss")
-        left.legend()
-        right.legend()
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
+    for colour, loss, rows in coloured(sgd[sgd["step"] > 0], "loss"):
+        left.plot(rows["step"], rows["weight"], color=colour, label=f"L = {loss:g}")
+        left.plot(rows["step"], rows["predicted_weight"], **DOTTED, linewidth=0.9)
+    for colour, rate, rows in coloured(adam, "rate"):
+        right.plot(rows["step"], rows["s"], color=colour, label=rf"$\eta$ = {rate:g}")
+        late = rows[rows["step"] >= rows["step"].max() / 2]
+        right.plot(late["step"], late["predicted"], **DOTTED, linewidth=0.9)
+    left.set(xscale="log", yscale="log", xlabel="step", ylabel="weight of the task", title="SGD")
+    right.set(xlabel="step", ylabel=r"$s = \log\sigma$", title="Adam, any loss")
+    left.legend()
+    right.legend()
     return Plate(
         figure,
         "Without log sigma nothing holds sigma back. Dotted: predicted. SGD (left): the weight falls like 1/t. Adam "
@@ -137,20 +132,19 @@ def without_log(sgd: pd.DataFrame, adam: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def silence(curves: pd.DataFrame) -> Plate:
     """Gradient norm of each task on the shared layer, with and without log sigma."""
-    with style():
-        figure = Figure(figsize=(8, 3.6))
-        panels = figure.subplots(1, 2, sharey=True)
-        titles = {"sgd": "SGD", "adam": "Adam"}
-        for axes, (optimizer, group) in zip(panels, curves.groupby("optimizer", sort=False), strict=True):
-            tasks = sorted(group["task"].unique())
-            for (arm, task), rows in group.groupby(["arm", "task"]):
-                look = {"color": COLOURS[tasks.index(task)], "linestyle": "-" if arm == "with log" else "--"}
-                axes.plot(rows["step"], rows["gradient"], label=rf"{task}, {arm} $\sigma$", **look)
-            axes.set(yscale="log", xlabel="step", title=titles[str(optimizer)])
-        panels[0].set_ylabel("gradient norm on the shared layer")
-        panels[1].legend()
+    figure, panels = subplots(1, 2, sharey=True, figsize=(8, 3.6))
+    titles = {"sgd": "SGD", "adam": "Adam"}
+    for axes, (optimizer, group) in zip(panels, curves.groupby("optimizer", sort=False), strict=True):
+        for arm, line in ARM_STYLES.items():
+            for colour, task, rows in coloured(group[group["arm"] == arm], "task"):
+                label = rf"{task}, {arm} $\sigma$"
+                axes.plot(rows["step"], rows["gradient"], color=colour, linestyle=line, label=label)
+        axes.set(yscale="log", xlabel="step", title=titles[str(optimizer)])
+    panels[0].set_ylabel("gradient norm on the shared layer")
+    panels[1].legend()
     return Plate(
         figure,
         "What each task sends into the shared layer, mean over seeds and 20 steps. Without log sigma (dashed) the "
@@ -160,23 +154,14 @@ def silence(curves: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def weights_on_model(paths: pd.DataFrame) -> Plate:
     """The AURA model's four weights with and without log sigma, first seed."""
-    with style():
-        figure = Figure(figsize=(6.4, 3.6))
-        axes = figure.subplots()
-        for (arm, task), rows in paths[paths["seed"] == paths["seed"].min()].groupby(["arm", "task"], sort=False):
-            full = arm == "with log"
-            label = str(task) if full else None
-            axes.plot(
-                rows["step"],
-                rows["weight"],
-                color=TASK_COLOURS[str(task)],
-                linestyle="-" if full else "--",
-                label=label,
-            )
-        axes.set(yscale="log", xlabel="step (AdamW)", ylabel="weight of the task")
-        axes.legend(ncols=2)
+    figure, axes = subplots(figsize=(6.4, 3.6))
+    for arm, run in paths[paths["seed"] == paths["seed"].min()].groupby("arm", sort=False):
+        task_lines(axes, run, "step", "weight", linestyle=ARM_STYLES[arm])
+    axes.set(yscale="log", xlabel="step (AdamW)", ylabel="weight of the task")
+    axes.legend(*labels_once(axes), ncols=2)
     return Plate(
         figure,
         "The four weights of the AURA model. Solid: the complete formula; dashed: without log sigma, where all "
@@ -185,21 +170,20 @@ def weights_on_model(paths: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def scores_without_log(changes: pd.DataFrame, interest: float) -> Plate:
     """Development macro-F1 with and without log sigma, and the difference paired over seeds."""
     colours = [TASK_COLOURS.get(task, THEORY_COLOUR) for task in changes["task"]]
-    with style():
-        figure = Figure(figsize=(8, 3.5))
-        left, right = figure.subplots(1, 2, sharey=True)
-        for place, (row, colour) in enumerate(zip(changes.itertuples(), colours, strict=True)):
-            left.plot([row.majority], [place], "|", color="#777777", markersize=11, label=None if place else "majority")
-            left.plot([row.with_log], [place], "o", color=colour, label=None if place else r"with $\log\sigma$")
-            hollow = {"markerfacecolor": "white", "label": None if place else r"without $\log\sigma$"}
-            left.plot([row.without_log], [place], "o", color=colour, **hollow)
-        left.set(xlabel="development macro-F1", xlim=(0, 1))
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        forest(right, changes, list(changes["task"]), colours, interest)
-        right.set_xlabel(r"macro-F1 with $\log\sigma$ minus without")
+    figure, (left, right) = subplots(1, 2, sharey=True, figsize=(8, 3.5))
+    for place, (row, colour) in enumerate(zip(changes.itertuples(), colours, strict=True)):
+        left.plot(row.majority, place, "|", color="#777777", markersize=11, label="majority")
+        left.plot(row.with_log, place, "o", color=colour, label=r"with $\log\sigma$")
+        hollow = {"markerfacecolor": "white", "label": r"without $\log\sigma$"}
+        left.plot(row.without_log, place, "o", color=colour, **hollow)
+    left.set(xlabel="development macro-F1", xlim=(0, 1))
+    legend_below(figure, left, ncols=3)
+    forest(right, changes, list(changes["task"]), colours, interest)
+    right.set_xlabel(r"macro-F1 with $\log\sigma$ minus without")
     return Plate(
         figure,
         "What log sigma is worth on the AURA model. Left: macro-F1 at the end, mean over seeds. Right: the difference "

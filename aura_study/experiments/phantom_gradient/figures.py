@@ -3,32 +3,23 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from aura_study.figures.labels import FORM_LABELS, form_label, form_marker
-from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import edge_labels, legend_below, subplots
+from aura_study.figures.style import DOTTED, THEORY_COLOUR, form_line, form_marks, style
 
 
+@style()
 def gradient(table: pd.DataFrame) -> Plate:
     """The gradient that an absent task's parameter feels, over sigma, measured and in closed form."""
-    with style():
-        figure = Figure(figsize=(6.4, 3.8))
-        axes = figure.subplots()
-        for place, (form, rows) in enumerate(table.groupby("parameterization", sort=False)):
-            axes.plot(rows["sigma"], rows["closed_form"], color=THEORY_COLOUR, linewidth=0.8)
-            axes.plot(
-                rows["sigma"],
-                rows["autograd"],
-                color=COLOURS[place],
-                marker=form_marker(form),
-                markersize=4.5,
-                linestyle="none",
-                label=form_label(form),
-            )
-        axes.axhline(0, color="#888888", linewidth=1.2, linestyle="--")
-        axes.annotate("masked: exactly 0", (0.1, 0), xytext=(0, -11), textcoords="offset points", color="#555555")
-        axes.set(xscale="log", ylim=(-0.15, 3), xlabel=r"$\sigma$", ylabel="gradient on the parameter at L = 0")
-        axes.legend(title="learned parameter")
+    figure, axes = subplots(figsize=(6.4, 3.8))
+    for form, rows in table.groupby("parameterization", sort=False):
+        axes.plot(rows["sigma"], rows["closed_form"], color=THEORY_COLOUR, linewidth=0.8)
+        axes.plot(rows["sigma"], rows["autograd"], **form_marks(form), markersize=4.5)
+    axes.axhline(0, color="#888888", linewidth=1.2, linestyle="--")
+    axes.annotate("masked: exactly 0", (0.1, 0), xytext=(0, -11), textcoords="offset points", color="#555555")
+    axes.set(xscale="log", ylim=(-0.15, 3), xlabel=r"$\sigma$", ylabel="gradient on the parameter at L = 0")
+    axes.legend(title="learned parameter")
     return Plate(
         figure,
         "Gradient on the parameter of a task that is not in the batch. Marks: autograd; lines: closed form. It is "
@@ -38,24 +29,18 @@ def gradient(table: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def collapse(runs: pd.DataFrame, aura: pd.DataFrame, lr: float) -> Plate:
     """Sigma over the phantom number for every form, SGD and Adam, and the same picture at AURA's own rates."""
-    with style():
-        figure = Figure(figsize=(10, 3.8))
-        panels = figure.subplots(1, 3, sharey=True)
-        for axes, optimizer in zip(panels, ("SGD", "Adam"), strict=False):
-            chosen = runs[runs["optimizer"] == optimizer]
-            for place, (form, run) in enumerate(chosen.groupby("parameterization", sort=False)):
-                _sigma_path(axes, run, COLOURS[place], form_label(form))
-            axes.set_title(rf"{optimizer}, $\eta$ = {lr:g}, $\Lambda$ = {runs['phantom_number'].max():.2g}")
-        order = list(FORM_LABELS)
-        for form, run in aura.groupby("parameterization", sort=False):
-            _sigma_path(panels[2], run, COLOURS[order.index(form)], form_label(form))
-        panels[2].set_title(rf"Adam at AURA's rates, $\Lambda$ = {aura['phantom_number'].max():.2g}")
-        panels[0].set(ylabel=r"$\sigma$ / start", yscale="log", ylim=(1e-3, 2))
-        for axes in panels:
-            axes.set_xlabel(r"phantom number $\Lambda$ so far")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure, panels = subplots(1, 3, sharey=True, figsize=(10, 3.8))
+    for axes, optimizer in zip(panels, ("SGD", "Adam"), strict=False):
+        _sigma_paths(axes, runs[runs["optimizer"] == optimizer])
+        axes.set_title(rf"{optimizer}, $\eta$ = {lr:g}, $\Lambda$ = {runs['phantom_number'].max():.2g}")
+    _sigma_paths(panels[2], aura)
+    panels[2].set_title(rf"Adam at AURA's rates, $\Lambda$ = {aura['phantom_number'].max():.2g}")
+    panels[0].set(yscale="log", ylim=(1e-3, 2))
+    edge_labels(panels, r"phantom number $\Lambda$ so far", r"$\sigma$ / start")
+    legend_below(figure, panels[0], ncols=5)
     return Plate(
         figure,
         "Sigma of a task that never appears, over the accumulated learning rate. Colours: the real loss module under "
@@ -66,11 +51,12 @@ def collapse(runs: pd.DataFrame, aura: pd.DataFrame, lr: float) -> Plate:
     )
 
 
-def _sigma_path(axes: Axes, run: pd.DataFrame, colour: str, label: str) -> None:
-    start = run["sigma"].iloc[0]
-    positive = np.where(run["sigma"] > 0, run["sigma"], np.nan)
-    axes.plot(run["phantom_number"], positive / start, color=colour, label=label, linewidth=2.2, alpha=0.8)
-    axes.plot(run["phantom_number"], run["predicted_sigma"] / start, color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
-    if not run["sigma"].iloc[-1] > 0:
-        last = run["phantom_number"][run["sigma"] > 0].iloc[-1]
-        axes.annotate("NaN", (last, 1.5e-3), color=colour, ha="center")
+def _sigma_paths(axes: Axes, runs: pd.DataFrame) -> None:
+    for form, run in runs.groupby("parameterization", sort=False):
+        start, look = run["sigma"].iloc[0], form_line(form)
+        positive = np.where(run["sigma"] > 0, run["sigma"], np.nan)
+        axes.plot(run["phantom_number"], positive / start, **look, linewidth=2.2, alpha=0.8)
+        axes.plot(run["phantom_number"], run["predicted_sigma"] / start, **DOTTED, linewidth=0.9)
+        if not run["sigma"].iloc[-1] > 0:
+            last = run["phantom_number"][run["sigma"] > 0].iloc[-1]
+            axes.annotate("NaN", (last, 1.5e-3), color=look["color"], ha="center")

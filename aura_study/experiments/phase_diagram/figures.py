@@ -5,44 +5,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from aura_study.figures.labels import form_label
-from aura_study.figures.style import COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import coloured, edge_labels, subplots
+from aura_study.figures.rows import colour_key
+from aura_study.figures.style import THEORY_COLOUR, form_label, style
 
 PHASE_COLOURS = ("#f2f2f2", "#9ecae9", "#E69F00", "#D55E00", "#CC79A7", "#3c3c3c")
 
 
+@style()
 def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str, ...], rate: float) -> Plate:
     """Measured phase over phantom number and presence, with the borders of the predicted phases drawn in."""
-    with style():
-        figure = Figure(figsize=(9.2, 7.2))
-        panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
-        colours = ListedColormap(PHASE_COLOURS)
-        norm = BoundaryNorm(np.arange(len(phases) + 1) - 0.5, len(phases))
-        kinds = measured[["parameterization", "optimizer"]].drop_duplicates()
-        for axes, (form, optimizer) in zip(panels, kinds.itertuples(index=False), strict=True):
-            maps = []
-            for table in (measured, predicted):
-                rows = table[(table["parameterization"] == form) & (table["optimizer"] == optimizer)]
-                maps.append(rows.pivot(index="presence", columns="phantom", values="phase"))
-            seen, said = maps
-            axes.pcolormesh(seen.columns, seen.index, seen, cmap=colours, norm=norm, shading="nearest", rasterized=True)
-            for phase in range(1, len(phases)):
-                inside = (said >= phase).to_numpy(float)
-                if 0 < inside.mean() < 1:
-                    axes.contour(said.columns, said.index, inside, levels=[0.5], colors=THEORY_COLOUR, linewidths=1.4)
-            axes.set(xscale="log", yscale="log", title=f"{form_label(form)}, {optimizer}")
-            axes.grid(False)
-        for axes in panels[2:]:
-            axes.set_xlabel(r"phantom number $\Lambda$ of the absence")
-        for axes in panels[::2]:
-            axes.set_ylabel("presence p before and after")
-        handles = [
-            Patch(facecolor=c, edgecolor="#888888", label=name) for c, name in zip(PHASE_COLOURS, phases, strict=True)
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(phases))
+    figure, panels = subplots(2, 2, sharex=True, sharey=True, figsize=(9.2, 7.2))
+    colours = ListedColormap(PHASE_COLOURS)
+    norm = BoundaryNorm(np.arange(len(phases) + 1) - 0.5, len(phases))
+    kinds = measured[["parameterization", "optimizer"]].drop_duplicates()
+    for axes, (form, optimizer) in zip(panels.flat, kinds.itertuples(index=False), strict=True):
+        maps = []
+        for table in (measured, predicted):
+            rows = table[(table["parameterization"] == form) & (table["optimizer"] == optimizer)]
+            maps.append(rows.pivot(index="presence", columns="phantom", values="phase"))
+        seen, said = maps
+        axes.pcolormesh(seen.columns, seen.index, seen, cmap=colours, norm=norm, shading="nearest", rasterized=True)
+        for phase in range(1, len(phases)):
+            inside = (said >= phase).to_numpy(float)
+            if 0 < inside.mean() < 1:
+                axes.contour(said.columns, said.index, inside, levels=[0.5], colors=THEORY_COLOUR, linewidths=1.4)
+        axes.set(xscale="log", yscale="log", title=f"{form_label(form)}, {optimizer}")
+        axes.grid(False)
+    edge_labels(panels, r"phantom number $\Lambda$ of the absence", "presence p before and after")
+    colour_key(figure, dict(zip(phases, PHASE_COLOURS, strict=True)), edge="#888888")
     return Plate(
         figure,
         "What an absence does to a task that is otherwise present with probability p; learning rate of sigma "
@@ -54,19 +47,18 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
     )
 
 
+@style()
 def recovery(curves: pd.DataFrame) -> Plate:
     """Steps that the way back takes, over the phantom number of the absence."""
-    with style():
-        figure = Figure(figsize=(6.4, 4.2))
-        axes = figure.subplots()
-        for place, ((optimizer, rate), rows) in enumerate(curves.groupby(["optimizer", "rate"], sort=False)):
-            label = rf"{optimizer}, $\eta$ = {rate:g}"
-            axes.plot(rows["phantom"], rows["measured"], "o", color=COLOURS[place], markersize=3.5, label=label)
-            axes.plot(rows["phantom"], rows["predicted"], color=THEORY_COLOUR, linewidth=0.9)
-            axes.plot(rows["phantom"], rows["absent_steps"], color=COLOURS[place], linestyle=":", linewidth=1)
-        axes.set(yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
-        axes.set_ylabel("steps until the weight is back within a factor 2")
-        axes.legend()
+    figure, axes = subplots(figsize=(6.4, 4.2))
+    for colour, (optimizer, rate), rows in coloured(curves, ["optimizer", "rate"], sort=False):
+        label = rf"{optimizer}, $\eta$ = {rate:g}"
+        axes.plot(rows["phantom"], rows["measured"], "o", color=colour, markersize=3.5, label=label)
+        axes.plot(rows["phantom"], rows["predicted"], color=THEORY_COLOUR, linewidth=0.9)
+        axes.plot(rows["phantom"], rows["absent_steps"], color=colour, linestyle=":", linewidth=1)
+    axes.set(yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
+    axes.set_ylabel("steps until the weight is back within a factor 2")
+    axes.legend()
     return Plate(
         figure,
         "The way back of log sigma. Marks: simulated; lines: predicted; dotted: length of the absence. Under SGD with "
@@ -86,24 +78,23 @@ def _borders(centres: np.ndarray) -> np.ndarray:
     return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
 
 
+@style()
 def whiplash(table: pd.DataFrame) -> Plate:
     """Weight after SGD's first step with the task back, over phantom number and learning rate."""
-    with style():
-        figure = Figure(figsize=(6.4, 4.2))
-        axes = figure.subplots()
-        rates = np.sort(table["rate"].unique())
-        heights = _borders(rates)
-        for place, rate in enumerate(rates):  # at large rates few phantom numbers are whole numbers of steps
-            row = table[table["rate"] == rate].sort_values("phantom")
-            logs = np.log10(np.clip(row["weight"].to_numpy(), 1e-6, 1e6))[None]
-            borders = _borders(row["phantom"].to_numpy())
-            look: Any = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
-            marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
-        phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
-        axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
-        axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
-        axes.set(ylabel=r"learning rate $\eta$ of $\log\sigma$", ylim=(table["rate"].min() / 1.2, 1.2))
-        figure.colorbar(marks, ax=axes, label=r"$\log_{10}$(weight / fixed point's) after one step")
+    figure, axes = subplots(figsize=(6.4, 4.2))
+    rates = np.sort(table["rate"].unique())
+    heights = _borders(rates)
+    for place, rate in enumerate(rates):  # at large rates few phantom numbers are whole numbers of steps
+        row = table[table["rate"] == rate].sort_values("phantom")
+        logs = np.log10(np.clip(row["weight"].to_numpy(), 1e-6, 1e6))[None]
+        borders = _borders(row["phantom"].to_numpy())
+        look: Any = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
+        marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
+    phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
+    axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
+    axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
+    axes.set(ylabel=r"learning rate $\eta$ of $\log\sigma$", ylim=(table["rate"].min() / 1.2, 1.2))
+    figure.colorbar(marks, ax=axes, label=r"$\log_{10}$(weight / fixed point's) after one step")
     return Plate(
         figure,
         "SGD on log sigma: weight of the returning task after one step, over that of its fixed point. Line: "

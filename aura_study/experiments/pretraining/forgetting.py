@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics import mean_interval, spread
 from aura_study.experiments.pretraining.parameters import PretrainingParameters, RegimeName
 
 
@@ -54,6 +54,12 @@ def effect_table(table: pd.DataFrame) -> pd.DataFrame:
                 row |= {name: estimate.mean, f"{name} low": estimate.low, f"{name} high": estimate.high}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def bands(runs: pd.DataFrame) -> pd.DataFrame:
+    """Loss and CKA where the encoder was tested, over seeds: measure, regime, policy, step, mean, low, high."""
+    tested = runs.dropna(subset="mlm_loss").melt(["regime", "policy", "step"], ["mlm_loss", "cka"], "measure", "value")
+    return spread(tested, ["measure", "regime", "policy", "step"], "value")
 
 
 def measure(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked") -> Measurement:

@@ -3,29 +3,29 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, Plate, style
+from aura_study.figures import Plate
+from aura_study.figures.lines import diagonal, subplots, task_lines
+from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
 
 SCHEDULE_LABELS = {"onecycle": "OneCycleLR", "linear": "linear warm-up (V10)", "constant": "constant"}
 SCHEDULE_COLOURS = dict(zip(SCHEDULE_LABELS, COLOURS, strict=False))
 
 
+@style()
 def shapes(table: pd.DataFrame) -> Plate:
     """Rate and beta1 over the run, longest run of each schedule."""
-    with style():
-        figure = Figure(figsize=(8, 3.4))
-        left, right = figure.subplots(1, 2)
-        longest = table[table["steps"] == table["steps"].max()]
-        for name, label in SCHEDULE_LABELS.items():
-            rows = longest[longest["schedule"] == name]
-            left.plot(100 * rows["share"], rows["rate"], color=SCHEDULE_COLOURS[name], label=label)
-            right.plot(100 * rows["share"], rows["beta1"], color=SCHEDULE_COLOURS[name])
-        left.axvline(50, color=THEORY_COLOUR, linewidth=0.9, linestyle=":")
-        left.annotate("the guide's peak", (50, 0.03), xytext=(3, 0), textcoords="offset points", fontsize=9)
-        left.set(xlabel="share of the steps (%)", ylabel="learning rate / peak", ylim=(0, 1.5))
-        right.set(xlabel="share of the steps (%)", ylabel=r"Adam's $\beta_1$")
-        left.legend(loc="upper right", fontsize=8)
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.4))
+    longest = table[table["steps"] == table["steps"].max()]
+    for name, label in SCHEDULE_LABELS.items():
+        rows = longest[longest["schedule"] == name]
+        left.plot(100 * rows["share"], rows["rate"], color=SCHEDULE_COLOURS[name], label=label)
+        right.plot(100 * rows["share"], rows["beta1"], color=SCHEDULE_COLOURS[name])
+    left.axvline(50, **DOTTED, linewidth=0.9)
+    left.annotate("the guide's peak", (50, 0.03), xytext=(3, 0), textcoords="offset points", fontsize=9)
+    left.set(xlabel="share of the steps (%)", ylabel="learning rate / peak", ylim=(0, 1.5))
+    right.set(xlabel="share of the steps (%)", ylabel=r"Adam's $\beta_1$")
+    left.legend(loc="upper right", fontsize=8)
     return Plate(
         figure,
         "Read off PyTorch's own schedulers. OneCycleLR peaks at 30 % of the steps, not midway, and moves Adam's beta1 "
@@ -35,21 +35,19 @@ def shapes(table: pd.DataFrame) -> Plate:
     )
 
 
+@style()
 def movement(paths: pd.DataFrame, shares: pd.DataFrame) -> Plate:
     """Where log sigma moves: its path under OneCycleLR, and the share of the movement in each phase."""
     budgets = sorted(paths["budget"].unique())
-    with style():
-        figure = Figure(figsize=(8, 6.2))
-        panels = figure.subplots(2, 2)
-        for row, budget in zip(panels, budgets, strict=True):
-            chosen = paths[(paths["budget"] == budget) & (paths["schedule"] == "onecycle")]
-            for task, rows in chosen[chosen["seed"] == chosen["seed"].min()].groupby("task", sort=False):
-                row[0].plot(rows["step"], rows["s"], color=TASK_COLOURS[str(task)], label=str(task))
-            row[0].set(xlabel="step", ylabel=r"$s = \log\sigma$", title=rf"OneCycleLR, $\Lambda$ = {budget:.2g}")
-            _bars(row[1], shares[shares["budget"] == budget])
-            row[1].set_title("share of the movement")
-        panels[0, 0].legend(fontsize=8)
-        panels[0, 1].legend(fontsize=8)
+    figure, panels = subplots(2, 2, figsize=(8, 6.2))
+    for row, budget in zip(panels, budgets, strict=True):
+        chosen = paths[(paths["budget"] == budget) & (paths["schedule"] == "onecycle")]
+        task_lines(row[0], chosen[chosen["seed"] == chosen["seed"].min()], "step", "s")
+        row[0].set(xlabel="step", ylabel=r"$s = \log\sigma$", title=rf"OneCycleLR, $\Lambda$ = {budget:.2g}")
+        _bars(row[1], shares[shares["budget"] == budget])
+        row[1].set_title("share of the movement")
+    panels[0, 0].legend(fontsize=8)
+    panels[0, 1].legend(fontsize=8)
     return Plate(
         figure,
         "Left: log sigma of the four tasks (one seed). Right: how much of its path lies in each phase, mean over "
@@ -72,27 +70,23 @@ def _bars(axes: Axes, shares: pd.DataFrame) -> None:
     axes.set_ylabel("share of the path")
 
 
+@style()
 def absences(table: pd.DataFrame) -> Plate:
     """Displacement over an absence under OneCycleLR against Lambda, and against the exact prediction."""
-    with style():
-        figure = Figure(figsize=(8, 3.6))
-        left, right = figure.subplots(1, 2)
-        marks = {"SGD": "o", "Adam": "s", "Adam, cycled beta1": "^"}
-        for place, (name, mark) in enumerate(marks.items()):
-            rows = table[table["optimizer"] == name]
-            look = {"marker": mark, "color": COLOURS[place], "linestyle": "none", "markersize": 5}
-            left.plot(rows["phantom"], rows["measured"], label=name, **look)
-            right.plot(rows["phantom"], 100 * (rows["over_phantom"] - 1), **look)
-            right.plot(rows["phantom"], 100 * (rows["predicted"] / rows["phantom"] - 1), "_", color=THEORY_COLOUR)
-        ends = [table["phantom"].min(), table["phantom"].max()]
-        left.plot(ends, ends, color=THEORY_COLOUR, linewidth=0.8)
-        left.set(xscale="log", yscale="log", xlabel=r"$\Lambda$ over the absence", ylabel=r"fall of $\log\sigma$")
-        right.set(
-            xscale="log",
-            xlabel=r"$\Lambda$ over the absence",
-            ylabel=r"fall of $\log\sigma$ over $\Lambda$, minus 1 (%)",
-        )
-        left.legend()
+    figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
+    marks = {"SGD": "o", "Adam": "s", "Adam, cycled beta1": "^"}
+    for colour, (name, mark) in zip(COLOURS, marks.items(), strict=False):
+        rows = table[table["optimizer"] == name]
+        look = {"marker": mark, "color": colour, "linestyle": "none", "markersize": 5}
+        left.plot(rows["phantom"], rows["measured"], label=name, **look)
+        right.plot(rows["phantom"], 100 * (rows["over_phantom"] - 1), **look)
+        right.plot(rows["phantom"], 100 * (rows["predicted"] / rows["phantom"] - 1), "_", color=THEORY_COLOUR)
+    diagonal(left, table["phantom"].min(), table["phantom"].max(), linestyle="-", linewidth=0.8)
+    left.set(yscale="log", ylabel=r"fall of $\log\sigma$")
+    right.set_ylabel(r"fall of $\log\sigma$ over $\Lambda$, minus 1 (%)")
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel=r"$\Lambda$ over the absence")
+    left.legend()
     return Plate(
         figure,
         "Each point an absence in a OneCycleLR run: start, middle, end or all of it. The fall of log sigma is Lambda; "
