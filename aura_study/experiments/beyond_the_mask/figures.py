@@ -76,8 +76,10 @@ def _decay(axes: Axes, decays: pd.DataFrame) -> None:
             axes.plot(rows["step"], rows["theta"], color=DECAY_COLOURS[kind], label=f"{kind}, masked", linewidth=2.2)
             inside = rows["predicted"] > 0
             axes.plot(rows["step"][inside], rows["predicted"][inside], **DOTTED, linewidth=1.0)
-    frozen = decays[decays["policy"] == "frozen"].groupby("step")["theta"].mean()
-    axes.plot(frozen.index, frozen, color="#555555", linestyle=POLICY_STYLES["frozen"], label="frozen, either")
+    frozen = decays[decays["policy"] == "frozen"].drop_duplicates("step")  # the same under either
+    axes.plot(
+        frozen["step"], frozen["theta"], color="#555555", linestyle=POLICY_STYLES["frozen"], label="frozen, either"
+    )
     axes.set(
         title=rf"weight decay, $\lambda$ = {decays['weight_decay'].iloc[0]:g}",
         xlabel="steps without the task",

@@ -79,8 +79,8 @@ def _borders(centres: np.ndarray) -> np.ndarray:
 
 
 @style()
-def whiplash(table: pd.DataFrame) -> Plate:
-    """Weight after SGD's first step with the task back, over phantom number and learning rate."""
+def whiplash(table: pd.DataFrame, border: pd.DataFrame) -> Plate:
+    """Weight after SGD's first step with the task back, over phantom number and learning rate; the predicted border."""
     figure, axes = subplots(figsize=(6.4, 4.2))
     rates = np.sort(table["rate"].unique())
     heights = _borders(rates)
@@ -90,8 +90,7 @@ def whiplash(table: pd.DataFrame) -> Plate:
         borders = _borders(row["phantom"].to_numpy())
         look: Any = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
         marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
-    phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
-    axes.plot(phantom, phantom / np.expm1(2 * phantom), color=THEORY_COLOUR, linewidth=1.4)
+    axes.plot(border["phantom"], border["rate"], color=THEORY_COLOUR, linewidth=1.4)
     axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
     axes.set(ylabel=r"learning rate $\eta$ of $\log\sigma$", ylim=(table["rate"].min() / 1.2, 1.2))
     figure.colorbar(marks, ax=axes, label=r"$\log_{10}$(weight / fixed point's) after one step")

@@ -11,7 +11,7 @@ from aura_study.theory.adam import adam_state_after
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.forms import LOG_SIGMA
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
-from aura_study.theory.recovery import adam_recovery_steps, recovery_phantom, return_step
+from aura_study.theory.recovery import adam_recovery_steps, recovery_phantom, return_step, whiplash_rate
 
 
 def recovery_curves(p: PhaseDiagramParameters) -> pd.DataFrame:
@@ -53,6 +53,13 @@ def _recovery(p: PhaseDiagramParameters, optimizer: Optimizer, rate: float, step
         LOG_SIGMA, float(path[-1]), rate, after, p.loss, BAND - 1, optimizer, limit=5 * p.horizon
     )
     return np.nan if taken is None else float(taken)
+
+
+def whiplash_border(table: pd.DataFrame, p: PhaseDiagramParameters) -> pd.DataFrame:
+    """The rate above which the first step back overshoots, over `whiplash_map`'s phantom numbers: phantom, rate."""
+    phantom = np.geomspace(table["phantom"].min(), table["phantom"].max(), 400)
+    theta = fixed_point(LOG_SIGMA, p.loss) - phantom
+    return pd.DataFrame({"phantom": phantom, "rate": whiplash_rate(LOG_SIGMA, theta, p.loss)})
 
 
 def whiplash_map(p: PhaseDiagramParameters) -> pd.DataFrame:

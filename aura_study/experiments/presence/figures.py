@@ -49,15 +49,14 @@ def inflation(summary: pd.DataFrame) -> Plate:
 
 
 @style()
-def effective_weight(runs: pd.DataFrame) -> Plate:
-    """Time-averaged weight of the task, absent steps counting as 0, over the presence."""
+def effective_weight(shares: pd.DataFrame) -> Plate:
+    """Time-averaged weight of the task, absent steps counting as 0, over the presence; as `tables.shares` gives it."""
     figure, panels = subplots(1, 2, sharey=True, figsize=(9.2, 3.8))
-    chosen = runs[runs["optimizer"] == "SGD"]
     for axes, form in zip(panels, ("log_sigma", "aura_softplus"), strict=True):
-        means = chosen[chosen["parameterization"] == form].groupby("presence").mean(numeric_only=True).reset_index()
+        rows = shares[shares["parameterization"] == form]
         for colour, policy in zip(COLOURS, ("unmasked", "masked"), strict=False):
-            axes.plot(means["presence"], means[f"predicted_{policy}_share"], color=THEORY_COLOUR, linewidth=0.9)
-            axes.plot(means["presence"], means[f"{policy}_share"], **policy_marks(policy) | {"color": colour})
+            axes.plot(rows["presence"], rows[f"predicted_{policy}_share"], color=THEORY_COLOUR, linewidth=0.9)
+            axes.plot(rows["presence"], rows[f"{policy}_share"], **policy_marks(policy) | {"color": colour})
         axes.set(xscale="log", yscale="log", title=form_label(form))
         axes.invert_xaxis()
     edge_labels(panels, "presence p", "time-averaged weight of the task")

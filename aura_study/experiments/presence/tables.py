@@ -26,6 +26,12 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def shares(runs: pd.DataFrame) -> pd.DataFrame:
+    """Time-averaged weights under SGD, measured and predicted, mean over seeds, per parameterisation and presence."""
+    means = runs[runs["optimizer"] == "SGD"].groupby(["parameterization", "presence"]).mean(numeric_only=True)
+    return means.reset_index()
+
+
 def measure(summary: pd.DataFrame, sweep: pd.DataFrame) -> Measurement:
     """P5: ratio of measured to predicted inflation over all small-step kinds, and the share that obeys 1/p at any rate.
 
