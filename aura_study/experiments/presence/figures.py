@@ -54,9 +54,9 @@ def effective_weight(shares: pd.DataFrame) -> Plate:
     figure, panels = subplots(1, 2, sharey=True, figsize=(9.2, 3.8))
     for axes, form in zip(panels, ("log_sigma", "aura_softplus"), strict=True):
         rows = shares[shares["parameterization"] == form]
-        for colour, policy in zip(COLOURS, ("unmasked", "masked"), strict=False):
+        for policy in ("unmasked", "masked"):
             axes.plot(rows["presence"], rows[f"predicted_{policy}_share"], color=THEORY_COLOUR, linewidth=0.9)
-            axes.plot(rows["presence"], rows[f"{policy}_share"], **policy_marks(policy) | {"color": colour})
+            axes.plot(rows["presence"], rows[f"{policy}_share"], **policy_marks(policy))
         axes.set(xscale="log", yscale="log", title=form_label(form))
         axes.invert_xaxis()
     edge_labels(panels, "presence p", "time-averaged weight of the task")
@@ -106,9 +106,9 @@ def coming_and_going(paths: pd.DataFrame) -> Plate:
     figure, panels = subplots(1, 2, sharey=True, figsize=(9.2, 3.8))
     for axes, (rate, rows) in zip(panels, paths.groupby("rate"), strict=True):
         presence, loss = rows["presence"].iloc[0], rows["loss"].iloc[0]
-        for colour, policy in zip(COLOURS, ("unmasked", "masked"), strict=False):
-            path, look = rows[rows["policy"] == policy], policy_line(policy) | {"color": colour}
-            axes.plot(path["step"], path["weight"], **look, linewidth=1.1)
+        for policy in ("unmasked", "masked"):
+            path = rows[rows["policy"] == policy]
+            axes.plot(path["step"], path["weight"], **policy_line(policy), linewidth=1.1)
         for level in (0.5 / loss, 0.5 / loss / presence):
             axes.axhline(level, **DOTTED, linewidth=0.9)
         axes.set(yscale="log", ylim=(1e-4, 1e3), title=rf"$\eta$ = {rate:g}, p = {presence:g}")
