@@ -100,7 +100,8 @@ def return_spike(bands: pd.DataFrame, table: pd.DataFrame, absent: str, stretch:
         rows = bands[bands["policy"] == policy]
         for side in (rows[rows["step"] < start], rows[rows["step"] >= stop]):
             band(left, side, "step", 0.15, **policy_line(policy))
-    left.text((start + stop) / 2, left.get_ylim()[1] / 10, "absent:\nno gradient", ha="center", color="#555555")
+    place = {"ha": "center", "va": "center", "transform": left.get_xaxis_transform()}
+    left.text((start + stop) / 2, 0.5, "absent:\nno gradient", color="#555555", **place)
     left.set(yscale="log", xlabel="optimiser step", ylabel=f"encoder gradient norm of {absent}")
     left.legend(*labels_once(left), loc="upper left")
     diagonal(right, 0.8 * table["predicted_ratio"].min(), 1.25 * table["predicted_ratio"].max())
