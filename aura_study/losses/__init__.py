@@ -1,7 +1,8 @@
 """The objects under study: focal loss and Kendall's uncertainty weighting, in torch alone."""
 
+from aura_study.losses.base import KendallLoss
 from aura_study.losses.focal import focal_loss
-from aura_study.losses.kendall import FrozenKendallLoss, KendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
+from aura_study.losses.kendall import FrozenKendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
 from aura_study.losses.parameterisation import (
     PARAMETERIZATIONS,
     AuraSoftplus,

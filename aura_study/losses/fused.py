@@ -4,83 +4,59 @@ r"""The sum of weighted terms as one node of the autograd graph, with its gradie
     \frac{\partial}{\partial L_i} = m_i\,w(\theta_i), \qquad
     \frac{\partial}{\partial \theta_i} = w'(\theta_i)\,m_i L_i + n_i\,r'(\theta_i),
 
-with :math:`m_i = 1` for a present task and 0 for an absent one, and :math:`n = m` (masked) or :math:`n = 1` (unmasked).
+with :math:`m_i = 1` for a present task and 0 for an absent one, and :math:`n = m` (masked) or :math:`n = 1` (unmasked):
+the terms of `aura_study.losses.kendall`, which the tests hold it to.
 
-Why not eight plain operations: on a few tasks' values the arithmetic is free, and what costs is every operation's
+Why not the plain operations: on a few tasks' values the arithmetic is free, and what costs is every operation's
 dispatch, node and saved tensors, forward and backward. As one node the sum costs about four fifths of that
 (``benchmarks/losses.py``).
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from torch.compiler import is_compiling
+from torch.func import debug_unwrap
 
-from aura_study.losses.parameterisation import (
-    HALF,
-    ONE,
-    TWO,
-    ZERO,
-    AuraSoftplus,
-    LogOnePlusSquare,
-    LogSigma,
-    LogVariance,
-    Parameterization,
-    Sigma,
-)
+from aura_study.losses.parameterisation import ZERO, Parameterization
 
-# w' L + r' from theta, w and w L. Keyed by exact type: a subclass may have changed a term and is left to autograd.
-SLOPES: Mapping[type[Parameterization], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    Sigma: lambda theta, weight, weighted: torch.sub(ONE, weighted, alpha=2) / theta,
-    LogSigma: lambda theta, weight, weighted: torch.sub(ONE, weighted, alpha=2),
-    LogVariance: lambda theta, weight, weighted: HALF - weighted,
-    AuraSoftplus: lambda theta, weight, weighted: torch.sigmoid(theta) * (HALF - weight * weighted),
-    LogOnePlusSquare: lambda theta, weight, weighted: TWO * (theta / (ONE + theta.square()) - weighted / theta),
-}
+
+def fits(form: Parameterization, theta: Tensor, losses: Tensor, present: Tensor | None) -> bool:
+    """Whether `weighted_sum` may stand in for the terms: reverse mode alone, and slopes that are the form's own.
+
+    The compiler, ``torch.func`` and forward mode want to see the single operations. The node could give them rules of
+    its own (``setup_context``, ``vmap``, ``jvp``), but PyTorch then reads its signature anew at every call, which
+    alone costs more than the node saves.
+    """
+    return (
+        "_slope" in vars(type(form))  # a subclass may have changed a term and is left to autograd
+        and not is_compiling()
+        and debug_unwrap(theta) is theta  # the documented way to tell a tensor that a transform follows
+        and debug_unwrap(losses) is losses
+        and (present is None or debug_unwrap(present) is present)
+        and unpack_dual(theta).tangent is None
+        and unpack_dual(losses).tangent is None
+    )
 
 
 def weighted_sum(
-    form: Parameterization, theta: Tensor, losses: Tensor, present: Tensor | None, masked: bool = True
+    form: Parameterization, theta: Tensor, losses: Tensor, present: Tensor | None, absent_keep_regularizer: bool
 ) -> Tensor:
-    """Sum of ``form.term(theta, losses)``, where an absent task gives nothing, or its regulariser if not ``masked``.
+    """The total as one node, differentiable any number of times; only where it `fits`.
 
-    What stands in ``losses`` where ``present`` is False reaches neither the sum nor a gradient. Differentiable any
-    number of times; `composed_sum` stands in under ``torch.compile`` and where a transform (``torch.func``, forward
-    mode) or a form without closed slopes needs to see the single operations.
+    What stands in ``losses`` where ``present`` is False reaches neither the sum nor a gradient.
 
     Args:
-        form: weight and regulariser.
+        form: weight, regulariser and their slopes.
         theta: ``(tasks,)``.
         losses: ``(tasks,)``.
         present: boolean ``(tasks,)``; None if all are.
-        masked: whether an absent task's regulariser is left out too.
-
-    Raises:
-        ValueError: losses and theta on different devices.
+        absent_keep_regularizer: whether an absent task's regulariser stays in the sum.
     """
-    if losses.device != theta.device:
-        raise ValueError(f"losses is on {losses.device}, the uncertainty parameters are on {theta.device}")
-    if type(form) not in SLOPES or is_compiling():
-        return composed_sum(form, theta, losses, present, masked)
-    try:
-        return _WeightedSum.apply(form, theta, losses, present, masked)
-    except RuntimeError:  # under a transform, which one node gives no rule for
-        return composed_sum(form, theta, losses, present, masked)
-
-
-def composed_sum(
-    form: Parameterization, theta: Tensor, losses: Tensor, present: Tensor | None, masked: bool = True
-) -> Tensor:
-    """`weighted_sum` of plain operations."""
-    # An absent loss must not reach the term: 0 * NaN is NaN, and so is the gradient of where(mask, NaN term, 0).
-    terms = form.term(theta, _kept(losses, present))
-    return (_kept(terms, present) if masked else terms).sum()
-
-
-def _kept(values: Tensor, present: Tensor | None) -> Tensor:
-    return values if present is None else torch.where(present, values, ZERO)
+    total: Tensor = _WeightedSum.apply(form, theta, losses, present, not absent_keep_regularizer)
+    return total
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -93,7 +69,7 @@ class _WeightedSum(torch.autograd.Function):
         absent = None if present is None else ~present  # filling in place costs half of `torch.where`
         if absent is not None and not masked:
             weighted.masked_fill_(absent, ZERO)
-        by_theta = SLOPES[type(form)](theta, weight, weighted)
+        by_theta = form._slope(theta, weight, weighted)
         terms = weighted.add_(form.regularizer(theta))
         if absent is not None:
             weight.masked_fill_(absent, ZERO)
@@ -111,6 +87,10 @@ class _WeightedSum(torch.autograd.Function):
             theta, losses = ctx.saved_tensors
             weight = form.weight(theta)
             by_loss = _kept(weight, present)
-            by_theta = SLOPES[type(form)](theta, weight, weight * _kept(losses, present))
+            by_theta = form._slope(theta, weight, weight * _kept(losses, present))
             by_theta = _kept(by_theta, present) if masked else by_theta
         return None, by_theta * gradients[0], by_loss * gradients[0], None, None
+
+
+def _kept(values: Tensor, present: Tensor | None) -> Tensor:
+    return values if present is None else torch.where(present, values, ZERO)

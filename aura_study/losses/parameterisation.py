@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -53,9 +53,14 @@ class Parameterization(ABC):
         """Uncertainty for which the weight is 1 / (2 sigma^2)."""
         return (2 * self.weight(theta)).rsqrt()
 
+    @final
     def term(self, theta: Tensor, loss: Tensor) -> Tensor:
         """``weight(theta) * loss + regularizer(theta)``."""
         return self.weight(theta) * loss + self.regularizer(theta)
+
+    def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
+        """d term / d theta = w' L + r', of theta, w and w L; a class without one of its own is left to autograd."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ class Sigma(Parameterization):
     def regularizer(self, theta: Tensor) -> Tensor:
         """Log sigma, NaN for sigma < 0."""
         return theta.log()
+
+    def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
+        return torch.sub(ONE, weighted, alpha=2) / theta
 
     def theta(self, sigma: float) -> float:
         """``sigma`` itself."""
@@ -99,6 +107,9 @@ class LogSigma(Parameterization):
     def regularizer(self, theta: Tensor) -> Tensor:
         """The parameter s."""
         return theta
+
+    def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
+        return torch.sub(ONE, weighted, alpha=2)
 
     def theta(self, sigma: float) -> float:
         """Log of ``sigma``."""
@@ -127,6 +138,9 @@ class LogVariance(Parameterization):
     def regularizer(self, theta: Tensor) -> Tensor:
         """u / 2."""
         return HALF * theta
+
+    def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
+        return HALF - weighted
 
     def theta(self, sigma: float) -> float:
         """Twice the log of ``sigma``."""
@@ -158,6 +172,9 @@ class AuraSoftplus(Parameterization):
         """softplus(x) / 2."""
         return HALF * softplus(theta)
 
+    def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
+        return torch.sigmoid(theta) * (HALF - weight * weighted)
+
     def theta(self, sigma: float) -> float:
         """Inverse softplus of 2 sigma^2 - 1e-8."""
         value = 2 * sigma**2 - self.epsilon
@@ -185,6 +202,9 @@ class LogOnePlusSquare(Parameterization):
         """log(1 + sigma^2)."""
         return torch.log1p(theta.square())
 
+    def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
+        return TWO * (theta / (ONE + theta.square()) - weighted / theta)
+
     def theta(self, sigma: float) -> float:
         """``sigma`` itself."""
         return sigma
@@ -198,7 +218,4 @@ PARAMETERIZATIONS: Mapping[str, Parameterization] = {
     form.name: form for form in (Sigma(), LogSigma(), LogVariance(), AuraSoftplus(), LogOnePlusSquare())
 }
 """Every parameterisation by name."""
-if TYPE_CHECKING:
-    ParameterizationName: TypeAlias = str
-else:
-    ParameterizationName = Literal[tuple(PARAMETERIZATIONS)]
+ParameterizationName: TypeAlias = Literal["sigma", "log_sigma", "log_variance", "aura_softplus", "log_one_plus_square"]

@@ -217,27 +217,6 @@ def test_autocast(policy):
     torch.testing.assert_close(total, exact, rtol=1e-2, atol=1e-2)
 
 
-@every_policy
-def test_vmap(policy):
-    """Vectorised over a batch of (losses, presence) it equals a Python loop."""
-    weigh = build(policy, LogSigma())
-    random = torch.Generator().manual_seed(0)
-    losses = torch.rand(6, 4, dtype=torch.float64, generator=random)
-    present = torch.rand(6, 4, generator=random) > 0.5
-    expected = torch.stack([weigh(loss, here) for loss, here in zip(losses, present, strict=True)])
-    torch.testing.assert_close(torch.func.vmap(weigh)(losses, present), expected, rtol=1e-12, atol=0)
-
-    def total(parameters, loss, here):
-        return torch.func.functional_call(weigh, parameters, (loss, here))
-
-    per_sample = torch.func.vmap(torch.func.grad(total), in_dims=(None, 0, 0))(
-        dict(weigh.named_parameters()), losses, present
-    )
-    flat = torch.cat([value.reshape(6, -1) for value in per_sample.values()], dim=1)
-    if policy is not UnmaskedKendallLoss:
-        assert (flat[~present] == 0).all()
-
-
 @pytest.mark.slow
 @every_policy
 @pytest.mark.filterwarnings(
