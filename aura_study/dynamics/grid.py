@@ -32,8 +32,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from aura_study.dynamics.draws import draw
-from aura_study.dynamics.kernel import CELL, FORMS, OUTCOME, POLICIES, run
-from aura_study.theory.forms import FORMS as CLOSED_FORMS
+from aura_study.dynamics.kernel import ABSENCE_CODES, CELL, FORM_CODES, OUTCOME, run
+from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 
 DEFAULTS: Mapping[str, Any] = {
@@ -214,8 +214,8 @@ def _compiled(cells: pd.DataFrame) -> NDArray[Any]:
         raise ValueError("there are no cells")
     _check(cells)
     records = np.zeros(len(cells), CELL)
-    records["form"] = _codes(cells, "parameterization", FORMS)
-    records["policy"] = _codes(cells, "policy", POLICIES)
+    records["form"] = _codes(cells, "parameterization", FORM_CODES)
+    records["policy"] = _codes(cells, "policy", ABSENCE_CODES)
     for name in (
         "presence",
         "rate",
@@ -228,7 +228,7 @@ def _compiled(cells: pd.DataFrame) -> NDArray[Any]:
         "stream",
     ):
         records[name] = cells[name].to_numpy()
-    starts = np.array([CLOSED_FORMS[form].initial_theta for form in FORMS])
+    starts = np.array([FORMS[form].initial_theta for form in FORM_CODES])
     theta0 = cells["theta0"].to_numpy(float)
     records["theta0"] = np.where(np.isnan(theta0), starts[records["form"]], theta0)
     optimizers = pd.Categorical(cells["optimizer"])
@@ -258,11 +258,11 @@ def _check(cells: pd.DataFrame) -> None:
             raise ValueError(f"{name} must be {wanted}, got {values[~good][0]}")
 
 
-def _codes(cells: pd.DataFrame, name: str, known: Sequence[str]) -> NDArray[Any]:
+def _codes(cells: pd.DataFrame, name: str, known: Mapping[str, int]) -> NDArray[Any]:
     column = pd.Categorical(cells[name])
     if unknown := [value for value in column.categories if value not in known]:
         raise ValueError(f"unknown {name} {unknown}; known: {list(known)}")
-    return np.array([known.index(value) for value in column.categories])[column.codes]
+    return np.array([known[value] for value in column.categories])[column.codes]
 
 
 def _optimizer_settings(optimizer: Optimizer) -> tuple[float, ...]:

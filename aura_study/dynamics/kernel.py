@@ -18,10 +18,16 @@ import numpy as np
 from aura_study.dynamics.draws import AHEAD, draw_steps, room
 from aura_study.dynamics.random import compiled, copied, stream_key
 
-FORMS = ("sigma", "log_sigma", "log_variance", "aura_softplus", "log_one_plus_square")
-SIGMA, LOG_SIGMA, LOG_VARIANCE, AURA_SOFTPLUS = range(4)
-POLICIES = ("unmasked", "masked", "frozen")
+SIGMA, LOG_SIGMA, LOG_VARIANCE, AURA_SOFTPLUS, LOG_ONE_PLUS_SQUARE = range(5)
+FORM_CODES = {
+    "sigma": SIGMA,
+    "log_sigma": LOG_SIGMA,
+    "log_variance": LOG_VARIANCE,
+    "aura_softplus": AURA_SOFTPLUS,
+    "log_one_plus_square": LOG_ONE_PLUS_SQUARE,
+}
 UNMASKED, MASKED, FROZEN = range(3)
+ABSENCE_CODES = {"unmasked": UNMASKED, "masked": MASKED, "frozen": FROZEN}
 EPSILON = 1e-8  # of AURA's softplus weight
 
 CELL = np.dtype(

@@ -10,30 +10,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aura_study.dynamics.kernel import POLICIES
 from aura_study.experiments.aura_log.run import V10_2
 from aura_study.experiments.phase_diagram.figures import PHASE_COLOURS
 from aura_study.experiments.phase_diagram.maps import BAND, PHASES, WARM_UP, practice
 from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
 from aura_study.figures.style import POLICY_LABELS
+from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 
 PLOTTING = ("uPlot.iife.js", "uPlot.min.css")
 """Files of ``uplot-python`` that the page needs."""
 
-OPTIMIZERS: dict[str, Optimizer] = {
+OFFERED_OPTIMIZERS: dict[str, Optimizer] = {
     "SGD": SGD(),
     "Adam": Adam(),
     "AdamW": Adam(weight_decay=V10_2.weight_decay),
 }
-FORMS = {
-    "log_sigma": ("s = log σ", "L·exp(−2s)/2 + s"),
-    "sigma": ("σ itself", "L/(2σ²) + log σ"),
-    "log_variance": ("u = log σ²", "L·exp(−u)/2 + u/2"),
-    "aura_softplus": ("AURA’s softplus", "L/softplus(x) + softplus(x)/2"),
-    "log_one_plus_square": ("log(1 + σ²)", "L/(2σ²) + log(1 + σ²)"),
-}
-"""Label and term of each parameterisation."""
 REGIMES = {
     "harmless": "The returning task weighs less than twice what its loss asks for.",
     "inflated": "The returning task weighs at least twice what its loss asks for: an undeclared reweighting, not a "
@@ -114,11 +106,13 @@ def settings() -> dict[str, Any]:
     return {
         "controls": [asdict(control) for control in controls()],
         "forms": list(FORMS),
-        "formulas": {name: f"term: {term}" for name, (_, term) in FORMS.items()},
+        "formulas": {name: f"term: {form.term}" for name, form in FORMS.items()},
         "presets": presets(),
-        "policies": list(POLICIES),
+        "policies": list(POLICY_LABELS),
         "policyLabels": POLICY_LABELS,
-        "optimizers": {name: {"adam": isinstance(one, Adam), **asdict(one)} for name, one in OPTIMIZERS.items()},
+        "optimizers": {
+            name: {"adam": isinstance(one, Adam), **asdict(one)} for name, one in OFFERED_OPTIMIZERS.items()
+        },
         "regimes": list(PHASES),
         "warmUp": WARM_UP,
         "horizon": PhaseDiagramParameters().horizon,

@@ -23,6 +23,7 @@ from aura_study.report.scale import scale
 from aura_study.runs import ledger
 from aura_study.runs.fingerprint import code_digest, digest
 from aura_study.study.display import duration
+from aura_study.theory.forms import FORMS
 
 HEADLINE_FIGURE = "sigma_trajectories"
 PHASE_FIGURE = "phase_diagram"
@@ -169,7 +170,7 @@ def _explorer(content: RunContent) -> dict[str, Any]:
     return {
         "settings": explorer.settings(),
         "controls": {control.name: control for control in explorer.controls()},
-        "forms": explorer.FORMS,
+        "forms": FORMS,
         "regimes": explorer.regimes(),
         "diagram": f"notebooks/{figure[0]}.html" if figure else "index.html#notebooks",
     }

@@ -27,6 +27,7 @@ class Form:
 
     Attributes:
         name: that of the torch class.
+        label, term: what theta is and the summand at a loss L, in plain characters for readers.
         initial_theta: where published code starts the parameter.
         weight, weight_slope: w and dw / d theta.
         regularizer, regularizer_slope: r and dr / d theta.
@@ -40,6 +41,8 @@ class Form:
     """
 
     name: str
+    label: str
+    term: str
     initial_theta: float
     weight: Function
     weight_slope: Function
@@ -92,6 +95,8 @@ def _inverse_softplus(value: Array) -> Array:
 
 SIGMA = Form(
     name="sigma",
+    label="σ itself",
+    term="L/(2σ²) + log σ",
     initial_theta=1.0,
     weight=lambda t: 0.5 / t**2,
     weight_slope=lambda t: -1 / t**3,
@@ -106,6 +111,8 @@ SIGMA = Form(
 )
 LOG_SIGMA = Form(
     name="log_sigma",
+    label="s = log σ",
+    term="L·exp(−2s)/2 + s",
     initial_theta=0.0,
     weight=lambda t: 0.5 * np.exp(-2 * t),
     weight_slope=lambda t: -np.exp(-2 * t),
@@ -120,6 +127,8 @@ LOG_SIGMA = Form(
 )
 LOG_VARIANCE = Form(
     name="log_variance",
+    label="u = log σ²",
+    term="L·exp(−u)/2 + u/2",
     initial_theta=0.0,
     weight=lambda t: 0.5 * np.exp(-t),
     weight_slope=lambda t: -0.5 * np.exp(-t),
@@ -134,6 +143,8 @@ LOG_VARIANCE = Form(
 )
 AURA_SOFTPLUS = Form(
     name="aura_softplus",
+    label="AURA’s softplus",
+    term="L/softplus(x) + softplus(x)/2",
     initial_theta=0.0,
     weight=lambda t: 1 / (softplus(t) + AURA_EPSILON),
     weight_slope=lambda t: -expit(t) / (softplus(t) + AURA_EPSILON) ** 2,
@@ -147,6 +158,8 @@ AURA_SOFTPLUS = Form(
 )
 LOG_ONE_PLUS_SQUARE = Form(
     name="log_one_plus_square",
+    label="log(1 + σ²)",
+    term="L/(2σ²) + log(1 + σ²)",
     initial_theta=1.0,
     weight=lambda t: 0.5 / t**2,
     weight_slope=lambda t: -1 / t**3,

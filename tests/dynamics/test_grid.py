@@ -9,9 +9,11 @@ from scipy.special import ndtri
 
 from aura_study.dynamics import grid, micro_batches, simulate, trajectories
 from aura_study.dynamics.draws import AHEAD
+from aura_study.dynamics.kernel import ABSENCE_CODES, FORM_CODES
 from aura_study.dynamics.random import normal, quantiles, stream_key, uniform
 from aura_study.theory.forms import FORMS, LOG_SIGMA
 from aura_study.theory.optimizers import SGD, Adam
+from aura_study.training.weighting import POLICIES
 
 MASK = (1 << 64) - 1
 
@@ -199,6 +201,12 @@ def test_grid_is_the_product_of_its_axes() -> None:
     assert [optimizer.name for optimizer in cells["optimizer"]] == ["SGD"] * 3 + ["Adam"] * 3
     assert cells["stream"].tolist() == list(range(6))
     assert set(cells["policy"]) == {"unmasked"}
+
+
+def test_the_kernel_knows_every_form_and_policy() -> None:
+    """Its codes, which need no torch, are of the study's names."""
+    assert list(FORM_CODES) == list(FORMS)
+    assert list(ABSENCE_CODES) == list(POLICIES)
 
 
 @pytest.mark.parametrize(

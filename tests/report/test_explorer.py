@@ -13,11 +13,12 @@ from aura_study.figures.style import POLICY_LABELS
 from aura_study.losses import PARAMETERIZATIONS
 from aura_study.paths import RunFolders
 from aura_study.report import build_report, explorer
+from aura_study.theory.forms import FORMS
 
 
 def test_every_parameterisation_policy_and_regime_is_on_the_page() -> None:
     """What the package knows and what the page offers are the same sets."""
-    assert set(explorer.FORMS) == set(PARAMETERIZATIONS)
+    assert set(explorer.settings()["forms"]) == set(PARAMETERIZATIONS)
     assert list(explorer.REGIMES) == list(PHASES) == [regime["name"] for regime in explorer.regimes()]
     assert explorer.settings()["policies"] == list(POLICY_LABELS)
 
@@ -28,8 +29,8 @@ def test_every_preset_is_a_valid_setting() -> None:
     for preset in explorer.presets():
         setting = preset["setting"]
         assert set(setting) == {"form", "optimizer", *controls}, preset["label"]
-        assert setting["form"] in explorer.FORMS
-        assert setting["optimizer"] in explorer.OPTIMIZERS
+        assert setting["form"] in FORMS
+        assert setting["optimizer"] in explorer.OFFERED_OPTIMIZERS
         for name, control in controls.items():
             assert control.low <= setting[name] <= control.high, f"{preset['label']}: {name}"
             assert not control.whole or setting[name] == int(setting[name])
@@ -40,7 +41,7 @@ def test_auras_preset_is_auras_run() -> None:
     aura = next(preset["setting"] for preset in explorer.presets() if "AURA’s own" in preset["label"])
     assert (aura["lr"], aura["absent"]) == (5e-5, 826)
     assert aura["p"] == pytest.approx(1 - (1 - 925 / 52_860) ** 16, abs=1e-4)
-    assert explorer.OPTIMIZERS[aura["optimizer"]].weight_decay == V10_2.weight_decay == 0.01
+    assert explorer.OFFERED_OPTIMIZERS[aura["optimizer"]].weight_decay == V10_2.weight_decay == 0.01
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def cells_of(setting: dict[str, Any]) -> pd.DataFrame:
     cells = grid(
         parameterization=setting["form"],
         policy=POLICIES,
-        optimizer=explorer.OPTIMIZERS[setting["optimizer"]],
+        optimizer=explorer.OFFERED_OPTIMIZERS[setting["optimizer"]],
         presence=setting["p"],
         rate=setting["lr"],
         loss=setting["loss"],
@@ -92,7 +92,7 @@ def assert_twin(found: dict[str, Any]) -> None:
 def assert_conclusions(found: dict[str, Any], outcome: pd.Series) -> None:
     """Regime, rule of thumb and foretold growth are the package's."""
     setting, unmasked = found["setting"], found["outcomes"]["unmasked"]
-    form, optimizer = FORMS[setting["form"]], explorer.OPTIMIZERS[setting["optimizer"]]
+    form, optimizer = FORMS[setting["form"]], explorer.OFFERED_OPTIMIZERS[setting["optimizer"]]
     aim = float(form.weight(fixed_point(form, setting["loss"])))
     settled = outcome["settled_after"] if outcome["settled_after"] >= 0 else np.inf
     with np.errstate(invalid="ignore", divide="ignore"):  # a weight of 0 or of infinity has no ratio
