@@ -12,6 +12,8 @@ section 2.1). The policies differ only in what a task that is absent from the st
 How all three are made, called and read out stands in `aura_study.losses.base`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
@@ -65,10 +67,8 @@ class FrozenKendallLoss(MaskedKendallLoss):
         # A presence that `vmap` batches has no one value. `debug_unwrap` is the documented way to tell.
         if present is None or not (is_compiling() or debug_unwrap(present) is present):
             return self.thetas()
-        # Where a task is absent a leaf stands in that nobody owns, and takes the gradient.
-        stand_in = torch.zeros_like(self.theta[0], requires_grad=True)
-        shown = zip(self.theta, present.tolist(), strict=True)
-        return torch.stack([theta if here else stand_in for theta, here in shown])
+        stacked: Tensor = _StackPresent.apply(present.tolist(), *self.theta)
+        return stacked
 
     def _set_parameter(self, theta: Tensor) -> None:
         self.theta = nn.ParameterList(  # type: ignore[assignment]
@@ -78,3 +78,29 @@ class FrozenKendallLoss(MaskedKendallLoss):
     def thetas(self) -> Tensor:
         """Learned parameters as one ``(tasks,)`` tensor, attached to the graph."""
         return torch.stack(tuple(self.theta))
+
+
+class _StackPresent(torch.autograd.Function):
+    """``torch.stack`` whose backward sends nothing to the absent, so that a leaf there keeps ``grad = None``.
+
+    Detached they would keep it too, but leave the graph, and DistributedDataParallel waits for parameters outside it.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(present: list[bool], *thetas: Tensor) -> Tensor:
+        return torch.stack(thetas)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.present = inputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        slopes = zip(gradients[0].unbind(), ctx.present, strict=True)
+        return None, *(slope if here else None for slope, here in slopes)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor) -> Tensor:
+        return torch.stack(tangents)

@@ -184,6 +184,19 @@ def test_only_frozen_is_still_under_momentum_and_decay(policy):
 
 
 @every_policy
+@every_presence
+def test_every_parameter_stays_in_the_graph(policy, present):
+    """Absent ones too: DistributedDataParallel waits for a sign of each parameter in every backward pass."""
+    weigh = build(policy, LogSigma())
+    nodes, reached = [weigh(torch.ones(4, dtype=torch.float64), torch.tensor(present)).grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        reached.add(id(getattr(node, "variable", None)))
+        nodes += [above for above, _ in node.next_functions if above is not None]
+    assert {id(parameter) for parameter in weigh.parameters()} <= reached
+
+
+@every_policy
 def test_state_dict_round_trip(policy):
     """A saved weighting loads into a fresh one and gives the same total."""
     source, target = build(policy, LogSigma()), build(policy, LogSigma(), sigmas=(1, 1, 1, 1))
