@@ -18,7 +18,17 @@ from aura_study.study.request import Request
 from aura_study.study.runner import run_study
 
 NAMES = notebook_names()
-CODE_LINES = 6
+CODE_LINES = 15
+IN_THE_OPEN = {  # what a notebook studies, made and called where the reader sees it
+    "01_focal_loss": {"focal_loss"},
+    "02_kendall_weighting": {"MaskedKendallLoss", "backward"},
+    "03_phantom_gradient": {"UnmaskedKendallLoss", "MaskedKendallLoss", "backward"},
+    "04_aura_training": {"MaskedKendallLoss", "model", "clip_grad_norm_", "backward"},
+    "08_beyond_the_mask": {"MaskedKendallLoss", "FrozenKendallLoss", "grad", "backward"},
+    "09_audit_survey": {"audit", "UnmaskedKendallLoss"},
+    "15_balancers": {"MGDA", "PresentOnly"},
+}
+NOTHING_TO_CHANGE = {"00_findings"}  # it reads what the others found; its one parameter says in which run
 EXACT = {"F1", "P1", "P2", "P3", "P4"}  # no amount of computing can improve these
 
 
@@ -60,7 +70,7 @@ def test_a_notebook_is_stored_clean(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_defines_nothing_and_stays_thin(name: str) -> None:
-    """No function, class or lambda is defined, and no cell but the parameters holds more than six lines of code."""
+    """No function, class or lambda is defined, and no cell but the parameters holds more than fifteen lines."""
     for cell in code(name):
         defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
         assert not [node for node in ast.walk(ast.parse(cell["source"])) if isinstance(node, defined)], cell["id"]
@@ -95,6 +105,31 @@ def test_a_notebook_opens_with_its_question_and_leads_up_to_each_figure(name: st
         if cell["cell_type"] == "code" and "run.figure(" in cell["source"]:
             before = [other["cell_type"] for other in cells[max(index - 3, 0) : index]]
             assert "markdown" in before, cell["id"]
+
+
+@pytest.mark.parametrize("name", IN_THE_OPEN)
+def test_a_notebook_shows_what_it_studies(name: str) -> None:
+    """The classes and functions under study are made and called in its own cells, not only behind an experiment."""
+    used = set()
+    for cell in code(name):
+        nodes = list(ast.walk(ast.parse(cell["source"])))
+        used |= {node.id for node in nodes if isinstance(node, ast.Name)}
+        used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert used >= IN_THE_OPEN[name]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NOTHING_TO_CHANGE))
+def test_a_notebook_ends_with_what_to_change(name: str) -> None:
+    """The last cell names two of the notebook's parameters at least, as one would set them, and says what theory then
+    predicts.
+    """
+    last = cells_of(name)[-1]
+    assert last["cell_type"] == "markdown"
+    assert last["source"].startswith("## Change this\n")
+    fields = parameter_classes()[name].model_fields
+    named = set(re.findall(r"`(\w+) = ", last["source"]))
+    assert len(named & fields.keys()) >= 2, named
+    assert named <= fields.keys(), named - fields.keys()
 
 
 @pytest.mark.slow
