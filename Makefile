@@ -31,10 +31,10 @@ $(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python
 study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and print the ledger and the report's path
 	$(BIN)/aura-study run
 
-reference: $(VENV)/.study ## make the committed reference run again and fill the README from it (real data)
+reference: $(VENV)/.study ## make the committed reference run again and fill the READMEs from it (real data)
 	$(BIN)/aura-study run --profile $(PROFILE) --data aura --out reference --replace
 	$(BIN)/aura-study thin reference --every 20
-	$(BIN)/python -m aura_study.readme
+	$(BIN)/python -m aura_study.report.readme
 
 test: $(VENV)/.test ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,3 +1,24 @@
 """The phantom gradient in Kendall uncertainty-weighted multi-task learning: losses, theory, measurements, audit."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
 __version__ = "0.1.0"
+
+
+def reference() -> "pandas.DataFrame":
+    """The ledger of the reference run, one row per claim, to set your own numbers beside.
+
+    Indexed by ``claim``; columns as in ``claims.json``: section, statement, prediction, predicted, measured, interval
+    (low, high), ratio, unit, seeds (0: exact), verdict, limit, limits, rule, notebook, figure.
+    """
+    import json
+
+    import pandas
+
+    from aura_study.paths import reference_claims
+
+    ledger = json.loads(reference_claims().read_text(encoding="utf-8"))
+    return pandas.DataFrame(ledger["claims"]).set_index("claim")

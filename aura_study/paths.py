@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 DATA_VARIABLE = "AURA_STUDY_DATA"
+REFERENCE = "reference"
+"""Name of the committed run."""
 
 
 def project_root() -> Path:
@@ -96,6 +98,12 @@ class RunFolders:
     def manifest(self) -> Path:
         """Parameters, seeds, versions, commit, device and digests."""
         return self.results / "manifest.json"
+
+
+def reference_claims() -> Path:
+    """Ledger of the reference run: a wheel carries it beside the code, a checkout among its results."""
+    packaged = Path(__file__).parent / "reference_run" / "claims.json"
+    return packaged if packaged.is_file() else RunFolders.of(REFERENCE).claims
 
 
 def without_folders(value: Any) -> Any:
