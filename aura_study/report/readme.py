@@ -1,4 +1,4 @@
-"""Fills the README's marked blocks from a run, so that no number in it is typed.
+"""Fills the marked blocks of the project's READMEs from a run, so that no number in them is typed.
 
 A block stands between ``<!-- name -->`` and ``<!-- /name -->``. Run ``python -m aura_study.report.readme`` to fill the
 blocks from the reference run, with ``--check`` to fail if they are stale.
@@ -7,21 +7,33 @@ blocks from the reference run, with ``--check`` to fail if they are stale.
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
-from aura_study.experiments.findings.tables import UNDECIDED, verdicts
-from aura_study.paths import RunFolders, project_root
+from aura_study.paths import REFERENCE, RunFolders, project_root
 from aura_study.runs import ledger
 from aura_study.runs.manifest import read_manifest
 
-RUN = "reference"
 HEADLINE_FIGURE = "sigma_trajectories"
 BALANCERS_TABLE = "balancer_advice"
+TOLD = {
+    "focal": "F2",
+    "kendall": "K2",
+    "phantom": "P2",
+    "return": "P6",
+    "cost": "P9",
+    "aura": "P11",
+    "schedule": "S1",
+    "residue": "B1",
+    "family": "N1",
+}
+"""The claim that stands for each question in the README."""
 
 
 def headline(folders: RunFolders, root: Path) -> str:
@@ -36,6 +48,24 @@ def headline(folders: RunFolders, root: Path) -> str:
         raise StudyError(f"run {folders.name!r} has no figure {HEADLINE_FIGURE!r}")
     path = Path(os.path.relpath(folders.figures / f"{HEADLINE_FIGURE}.png", root)).as_posix()
     return f"![{found[0].alt}]({path})\n\n*{found[0].caption}*"
+
+
+def found(folders: RunFolders, root: Path) -> str:
+    """One line per question: the claim that stands for it, its verdict, and what was measured; then how many there are.
+
+    Every word but the question is the ledger's.
+    """
+    rows = ledger.read_claims(folders).rows
+    lines = []
+    for key, question in QUESTIONS.items():
+        row = rows[TOLD[key]]
+        verdict = f"**{row.verdict}**" + (f" ({row.limit})" if row.limit else "")
+        numbers = f"{ledger.number(row.measured)}, {ledger.interval(row)}"
+        notebook = f"[{row.claim}](notebooks/{row.notebook}.ipynb)"
+        lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {row.unit}: {numbers}. {notebook}")
+    counts = Counter(row.verdict for row in rows.values())
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ledger.Verdict if counts[verdict])
+    return "\n".join([*lines, "", f"Of {len(rows)} claims: {verdicts}."])
 
 
 def claims_table(folders: RunFolders, root: Path) -> str:
@@ -74,43 +104,31 @@ def balancers(folders: RunFolders, root: Path) -> str:
     path = folders.tables / f"{BALANCERS_TABLE}.csv"
     if not path.is_file():
         raise StudyError(f"run {folders.name!r} has no table {BALANCERS_TABLE!r}")
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, keep_default_na=False)
     lines = [" | ".join(table.columns), " | ".join("---" for _ in table.columns)]
     lines += [" | ".join(map(str, row)) for row in table.itertuples(index=False)]
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def in_short(folders: RunFolders, root: Path) -> str:
-    """Which claims came out how, by question, as a Markdown table."""
-    rows = ledger.read_claims(folders).rows
-    table = verdicts(rows)
-    heads = [*map(str, ledger.Verdict), *([UNDECIDED] if UNDECIDED in set(table["verdict"]) else [])]
-    lines = [["", *heads], ["---"] * (len(heads) + 1)]
-    for question, claims in table.groupby("question", sort=False):
-        by_verdict = claims.groupby("verdict")["claim"].agg(", ".join)
-        lines.append([str(question), *(by_verdict.get(head, "") for head in heads)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-BLOCKS: Mapping[str, Callable[[RunFolders, Path], str]] = {
-    "headline": headline,
-    "in-short": in_short,
-    "ledger": claims_table,
-    "provenance": provenance,
-    "balancers": balancers,
+Block = Callable[[RunFolders, Path], str]
+PAGES: Mapping[str, Mapping[str, Block]] = {
+    "README.md": {"headline": headline, "found": found},
+    "results/reference/README.md": {"provenance": provenance, "ledger": claims_table},
+    "aura_study/balancing/README.md": {"balancers": balancers},
 }
+"""The blocks of each page, pages by their path in the project."""
 
 
-def fill(text: str, folders: RunFolders, root: Path) -> str:
-    """``text`` with every block of `BLOCKS` rewritten from the run.
+def fill(page: str, text: str, folders: RunFolders, root: Path) -> str:
+    """``text`` of ``page`` with every block rewritten from the run.
 
     Raises:
         StudyError: a block that the text lacks, or a run that is incomplete.
     """
-    for name, make in BLOCKS.items():
+    for name, make in PAGES[page].items():
         pattern = re.compile(rf"(<!-- {name} -->\n)(?:.*?\n)?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
-            raise StudyError(f"README.md has no block {name!r}")
+            raise StudyError(f"{page} has no block {name!r}")
         text = pattern.sub(partial(_around, make(folders, root)), text)
     return text
 
@@ -120,15 +138,17 @@ def _around(body: str, match: re.Match[str]) -> str:
 
 
 def main() -> None:
-    """Fill README.md from the reference run, or check that it is filled."""
-    root = project_root()
-    path = root / "README.md"
-    text = path.read_text(encoding="utf-8")
-    filled = fill(text, RunFolders.of(RUN), root)
-    if "--check" not in sys.argv:
-        path.write_text(filled, encoding="utf-8")
-    elif filled != text:
-        sys.exit("README.md is stale: run `python -m aura_study.report.readme`")
+    """Fill the pages from the reference run, or check that they are filled."""
+    root, folders, stale = project_root(), RunFolders.of(REFERENCE), []
+    for page in PAGES:
+        text = (root / page).read_text(encoding="utf-8")
+        filled = fill(page, text, folders, root)
+        if filled != text:
+            stale.append(page)
+            if "--check" not in sys.argv:
+                (root / page).write_text(filled, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"{', '.join(stale)}: stale; run `python -m aura_study.report.readme`")
 
 
 if __name__ == "__main__":

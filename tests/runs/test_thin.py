@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders
-from aura_study.report.readme import RUN
+from aura_study.paths import REFERENCE, RunFolders
 from aura_study.runs.jobs import METADATA, Job, is_finished, job_metadata, keep_table
 from aura_study.runs.ledger import read_claims
 from aura_study.runs.manifest import read_manifest
@@ -22,7 +21,7 @@ from aura_study.study.consistency import contradictions
 @pytest.fixture
 def copied(tmp_path: Path) -> RunFolders:
     """A copy of the reference run."""
-    reference = RunFolders.of(RUN)
+    reference = RunFolders.of(REFERENCE)
     shutil.copytree(reference.results, tmp_path / "copy")
     return RunFolders.of(str(tmp_path / "copy"))
 
