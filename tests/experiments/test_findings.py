@@ -23,7 +23,7 @@ SUMMARY = findings.FindingsParameters.notebook
 
 def test_every_claim_answers_exactly_one_question() -> None:
     """No claim of the ledger is left out of the findings, and none is told twice."""
-    placed = [key for question in QUESTIONS.values() for key in question.with_parts()]
+    placed = [key for question in QUESTIONS.values() for key in question.claims]
     assert sorted(placed) == sorted(CLAIMS)
 
 

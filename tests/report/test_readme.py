@@ -60,7 +60,7 @@ def test_each_question_is_answered_by_a_claim_of_its_own() -> None:
     """What stands for a question in the README is one of that question's claims."""
     assert readme.TOLD.keys() == QUESTIONS.keys()
     for name, claim in readme.TOLD.items():
-        assert claim in QUESTIONS[name].with_parts()
+        assert claim in QUESTIONS[name].claims
 
 
 def test_the_readme_names_every_notebook_and_stays_short() -> None:

@@ -32,7 +32,7 @@ def verdicts(rows: dict[str, Row]) -> pd.DataFrame:
     table = [
         {"question": question.asks, "claim": key, "verdict": str(rows[key].verdict) if key in rows else UNDECIDED}
         for question in QUESTIONS.values()
-        for key in question.with_parts()
+        for key in question.claims
     ]
     return pd.DataFrame(table)
 
@@ -57,7 +57,7 @@ def answers(rows: dict[str, Row], question: str) -> pd.DataFrame:
         raise ValueError(f"unknown question {question!r}; questions are {list(QUESTIONS)}")
     return pd.DataFrame(
         {"claim": key, "statement": CLAIMS[key].statement, "finding": _finding(rows.get(key))}
-        for key in QUESTIONS[question].with_parts()
+        for key in QUESTIONS[question].claims
     )
 
 
