@@ -1,11 +1,24 @@
 """Reading what a run left: ``claims``, ``report``, ``compare``, ``thin``."""
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunToRead, folders_of
+
+if TYPE_CHECKING:
+    from aura_study.paths import RunFolders
+
+
+def rebuild_report(folders: "RunFolders") -> Path:
+    """Build the site of a run, if it is not up to date, and say where."""
+    from aura_study.report import build_report
+    from aura_study.runs.lock import locked
+
+    with locked(folders):
+        return build_report(folders)
 
 
 def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
@@ -23,15 +36,12 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
 
 def report(run: RunToRead = DEFAULT_RUN) -> None:
     """Rebuild the report of a run from its results alone."""
-    from aura_study.report import build_report
     from aura_study.runs import ledger
-    from aura_study.runs.lock import locked
 
     folders = folders_of(run)
     if not folders.results.is_dir():
         ledger.read_claims(folders)  # says that there is no such run, and which there are
-    with locked(folders):
-        typer.echo(f"Report: {build_report(folders)}")
+    typer.echo(f"Report: {rebuild_report(folders)}")
 
 
 def compare(
@@ -52,10 +62,9 @@ def thin(
     every: Annotated[int, typer.Option(min=2, help="Keep one step in this many.")] = 10,
 ) -> None:
     """Keep some steps only of a finished run's trajectories, to pass it on; what was concluded from them stays."""
-    from aura_study.report import build_report
     from aura_study.runs import thin as thinning
 
     folders = folders_of(run)
     count = thinning.thin(folders, every)
-    build_report(folders)
+    rebuild_report(folders)
     typer.echo(f"{count} trajectories thinned to one step in {every}.")

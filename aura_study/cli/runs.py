@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aura_study.cli.options import AsJson, Assignments, ParameterFile, RunName, end_like_an_interrupt, folders_of
+from aura_study.cli.results import rebuild_report
 from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.runs.parameters import DATA_MEANING, Data, Profile
 
 if TYPE_CHECKING:
-    from aura_study.study import Request
+    from rich.console import Console
+
+    from aura_study.study import Outcome, Request
 
 
 def run(
@@ -30,16 +33,27 @@ def run(
     from rich.console import Console
 
     from aura_study.runs import ledger
-    from aura_study.study import run_study
 
     end_like_an_interrupt()
     request = _request(notebooks or [], profile, data, out, parameter or [], parameter_file)
-    outcome = run_study(request, Console(stderr=True), replace=replace, at_once=at_once)
+    outcome, report = run_and_report(request, Console(stderr=True), replace=replace, at_once=at_once)
     console = Console()
     console.print(ledger.table(ledger.read_claims(request.folders)))
     if not outcome.executed:
         console.print("Nothing had changed, so nothing was run again.", highlight=False)
-    console.print(f"Report: {outcome.report}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def run_and_report(request: "Request", console: "Console", **options: Any) -> "tuple[Outcome, Path]":
+    """`run_study`, then the report, which shows also a run in which notebooks failed."""
+    from aura_study.study import NotebookFailed, run_study
+
+    try:
+        outcome = run_study(request, console, **options)
+    except NotebookFailed as error:
+        told = f"{error}\n  what the run holds without it: {rebuild_report(request.folders)}"
+        raise NotebookFailed(told) from error
+    return outcome, rebuild_report(request.folders)
 
 
 def params(notebook: Annotated[str, typer.Argument(help="Notebook by name or number.")]) -> None:

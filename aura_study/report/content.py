@@ -14,8 +14,7 @@ from aura_study.runs import ledger
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
 from aura_study.runs.manifest import Manifest, read_manifest
-from aura_study.runs.stamps import locate
-from aura_study.study.kernel import failed_path
+from aura_study.runs.stamps import failed_path, locate
 
 FAMILIES = {
     "F": "Focal loss",
@@ -139,7 +138,7 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
     for entry in evidence:
         if entry.notebook == name:
             content.figures, content.tables = entry.figures, entry.tables
-    whole, part = folders.notebooks / f"{name}.ipynb", failed_path(folders.notebooks, name)
+    whole, part = folders.notebooks / f"{name}.ipynb", failed_path(folders, name)
     content.failed = part.is_file() and not whole.is_file()
     path = part if content.failed else whole
     if content.failed:

@@ -19,6 +19,7 @@ from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
 from aura_study.runs import ledger
 from aura_study.runs.manifest import read_manifest
+from aura_study.runs.words import number
 
 HEADLINE_FIGURE = "sigma_trajectories"
 BALANCERS_TABLE = "balancer_advice"
@@ -76,11 +77,11 @@ def claims_table(folders: RunFolders, root: Path) -> str:
     ]
     for row in ledger.read_claims(folders).claims:
         verdict = f"**{row.verdict}**" + (f": {row.limit}" if row.limit else "")
-        measured = f"{ledger.number(row.measured)} ({row.unit})"
+        measured = f"{number(row.measured)} ({row.unit})"
         cells = (
             row.claim,
             row.statement,
-            ledger.number(row.predicted),
+            number(row.predicted),
             measured,
             ledger.interval(row),
             ledger.seeds(row),

@@ -20,9 +20,8 @@ from aura_study.report.content import NotebookContent, RunContent, gather, input
 from aura_study.report.images import Pictures
 from aura_study.report.methods import DEVIATIONS, THREATS
 from aura_study.report.scale import scale
-from aura_study.runs import ledger
+from aura_study.runs import ledger, words
 from aura_study.runs.fingerprint import code_digest, digest
-from aura_study.study.display import duration
 from aura_study.theory.forms import FORMS
 
 HEADLINE_FIGURE = "sigma_trajectories"
@@ -115,7 +114,7 @@ class _Renderer:
             lstrip_blocks=True,
         )  # fmt: skip
         self._environment.filters.update(
-            number=number, interval=interval, duration=duration, compact=_compact, decimal=_decimal
+            number=number, interval=interval, duration=words.duration, compact=_compact, decimal=_decimal
         )
         self._environment.globals.update(
             content=content,
@@ -137,7 +136,7 @@ class _Renderer:
 
 def number(value: float | None) -> Markup:
     """A number for people: four significant digits, a true minus, powers of ten written out."""
-    text = ledger.number(value).replace("-", "\N{MINUS SIGN}")
+    text = words.number(value).replace("-", "\N{MINUS SIGN}")
     mantissa, exponent, power = text.partition("e")
     if not exponent:
         return Markup(text)
@@ -149,7 +148,7 @@ def interval(row: ledger.Row) -> Markup:
     """The interval of a row, or a dash."""
     low, high = row.interval
     if low is None or high is None:
-        return Markup(ledger.NONE)
+        return Markup(words.NONE)
     return Markup("{} to {}").format(number(low), number(high))
 
 

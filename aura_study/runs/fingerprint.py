@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,16 @@ def fingerprint(notebook: Path, parameters: Parameters, data: str, versions: dic
         "data": data,
         "versions": digest_json(versions),
     }
+
+
+def findings_digest(outputs: Mapping[str, Mapping[str, str]]) -> str:
+    """Digest of what a summary reads, the claims and tables of other notebooks, from the digests of their outputs."""
+    return digest_json(
+        {
+            name: {key: value for key, value in written.items() if key.startswith(("evidence/", "tables/"))}
+            for name, written in sorted(outputs.items())
+        }
+    )
 
 
 def code_digest(sources: Iterable[str]) -> str:

@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
-from aura_study.runs.outputs import write_json
-from aura_study.runs.records import FileName, Name, read_record
+from aura_study.runs.records import FileName, Name, read_record, write_json
+from aura_study.runs.words import NONE, number
 
-NONE = "–"
 VERDICT_STYLES = {
     Verdict.CONFIRMED: "bold green",
     Verdict.WITHIN_LIMITS: "bold yellow",
@@ -126,11 +125,6 @@ def read_claims(folders: RunFolders) -> Ledger:
     if not folders.claims.is_file():
         raise StudyError(f"run {folders.name!r} has no claims.json{_other_runs(folders)}")
     return read_record(folders.claims, Ledger)
-
-
-def number(value: float | None) -> str:
-    """A measured number as people read it, with four significant digits; a dash for none."""
-    return NONE if value is None else f"{value:.4g}"
 
 
 def interval(row: Row) -> str:

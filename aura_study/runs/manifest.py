@@ -4,15 +4,18 @@ import os
 import platform
 import re
 import subprocess
+import time
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, project_root
-from aura_study.runs.outputs import write_json
-from aura_study.runs.records import read_record
+from aura_study.runs.records import read_record, write_json
+from aura_study.runs.stamps import Stamp
 
 DISTRIBUTION = "aura-study"
 
@@ -23,6 +26,10 @@ class Identity(BaseModel):
     profile: str
     data: str
     overrides: dict[str, Any]
+
+    def __str__(self) -> str:
+        changed = ", ".join(f"{name}={value}" for name, value in self.overrides.items())
+        return f"profile {self.profile} on {self.data} data" + (f" and {changed}" if changed else "")
 
 
 class Commit(BaseModel):
@@ -119,6 +126,71 @@ def device() -> Device:
 def seeds_of(parameters: dict[str, Any]) -> dict[str, Any]:
     """The parameters that set a seed or a number of seeds."""
     return {name: value for name, value in parameters.items() if "seed" in name}
+
+
+def refuse_another(folders: RunFolders, identity: Identity) -> None:
+    """Nothing, if the folder holds no run or one with this identity.
+
+    Raises:
+        StudyError: it holds another, or its manifest is damaged.
+    """
+    held = read_manifest(folders)
+    if held and held.request != identity:
+        raise StudyError(
+            f"run {folders.name!r} was made with {held.request}, and this would be {identity}; choose another name "
+            "with --out, or overwrite it with --replace"
+        )
+
+
+def bring_up_to_date(
+    folders: RunFolders,
+    identity: Identity,
+    data: DataRecord,
+    wanted: Iterable[str],
+    stamps: Mapping[str, Stamp],
+    anew: bool,
+) -> None:
+    """Save what is known of a run now.
+
+    Args:
+        folders, identity, data: of the run.
+        wanted: names of the notebooks that were asked for.
+        stamps: of those that have finished, in reading order.
+        anew: whether any was executed; if not, a manifest that says the same already is left alone, for it still tells
+            where the results came from.
+    """
+    finished = {
+        name: NotebookRecord(
+            parameters=stamp.parameters,
+            seeds=seeds_of(stamp.parameters),
+            seconds=stamp.seconds,
+            inputs=stamp.fingerprint,
+            outputs=stamp.outputs,
+        )
+        for name, stamp in stamps.items()
+    }
+    if not anew and _told_already(folders, identity, finished):
+        return
+    content = Manifest(
+        run=folders.name,
+        request=identity,
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        commit=commit(),
+        device=device(),
+        versions=versions(),
+        data=data,
+        unfinished=[name for name in wanted if name not in finished],
+        notebooks=finished,
+    )
+    write_manifest(folders, content)
+
+
+def _told_already(folders: RunFolders, identity: Identity, finished: dict[str, NotebookRecord]) -> bool:
+    try:
+        held = read_manifest(folders)
+    except StudyError:
+        return False
+    return held is not None and held.request == identity and held.notebooks == finished
 
 
 def write_manifest(folders: RunFolders, content: Manifest) -> Path:

@@ -1,9 +1,5 @@
-"""What a notebook writes: tables, figures and decided claims, each file whole or not at all."""
+"""What a notebook writes: tables, figures and decided claims."""
 
-import json
-import os
-import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,27 +10,7 @@ from aura_study.claims import CLAIMS, Measurement
 from aura_study.figures import Plate
 from aura_study.paths import RunFolders
 from aura_study.runs import trajectories
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
-    """Call ``write`` with a temporary path beside ``path``, then move the result there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def write_json(path: Path, content: Any) -> Path:
-    """JSON, indented, keys in the given order, no NaN."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+from aura_study.runs.records import write_atomically, write_json
 
 
 class NotebookRun:

@@ -39,3 +39,7 @@ class Parameters(BaseModel):
     def for_profile(cls, profile: Profile, **overrides: Any) -> Self:
         """The values of ``profile``, some overridden."""
         return cls(**{**cls.profiles.get(profile, {}), **overrides})
+
+
+class SummaryParameters(Parameters):
+    """Base of the parameters of a notebook that reads the others' claims and tables: it runs after them all."""

@@ -1,8 +1,11 @@
-"""Reading back what a run wrote: JSON files, checked against the model of what they should hold."""
+"""Files of a run: written whole or not at all; JSON read back and checked against the model of what it should hold."""
 
 import json
+import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -27,3 +30,24 @@ def read_record(path: Path, model: type[Model]) -> Model:
         raise StudyError(f"{path} is damaged at {place}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise StudyError(f"cannot read {path}: {error}") from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
+    """Call ``write`` with a temporary path beside ``path``, then move the result there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """JSON, indented, keys in the given order, no NaN."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

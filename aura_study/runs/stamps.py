@@ -1,6 +1,6 @@
 """Stamps: what a finished notebook was made from and what it wrote, so that only what changed runs again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import Evidence
-from aura_study.runs.outputs import write_json
-from aura_study.runs.records import read_record
+from aura_study.runs.records import read_record, write_json
 
 FIGURES = "figures/"
 
@@ -38,12 +37,23 @@ def stamp_path(folders: RunFolders, notebook: str) -> Path:
     return folders.results / "stamps" / f"{notebook}.json"
 
 
+def failed_path(folders: RunFolders, notebook: str) -> Path:
+    """Where what was executed of ``notebook`` is kept if it stops."""
+    return folders.notebooks / f"{notebook}.failed.ipynb"
+
+
 def read_stamp(folders: RunFolders, notebook: str) -> Stamp | None:
     """The stamp, or ``None`` if the notebook has not finished or the file is damaged."""
     try:
         return read_record(stamp_path(folders, notebook), Stamp)
     except StudyError:
         return None
+
+
+def read_stamps(folders: RunFolders, notebooks: Iterable[str]) -> dict[str, Stamp]:
+    """Those of ``notebooks`` that have finished, with their stamps."""
+    stamps = {name: read_stamp(folders, name) for name in notebooks}
+    return {name: stamp for name, stamp in stamps.items() if stamp}
 
 
 def write_stamp(folders: RunFolders, notebook: str, stamp: Stamp) -> None:
@@ -99,11 +109,3 @@ def seconds_of_the_whole(seconds: float, outputs: Mapping[str, str], before: Sta
     if before is not None and made.items() & before.outputs.items():
         return max(seconds, before.seconds)
     return seconds
-
-
-def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of change of each visible file below ``folder``."""
-    if not folder.is_dir():
-        return {}
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}

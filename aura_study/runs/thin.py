@@ -16,8 +16,7 @@ from aura_study.runs import manifest
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.jobs import METADATA
 from aura_study.runs.lock import locked
-from aura_study.runs.outputs import write_atomically
-from aura_study.runs.records import read_record
+from aura_study.runs.records import read_record, write_atomically
 from aura_study.runs.stamps import read_stamp, write_stamp
 
 MARK = b"aura_study.thinned"

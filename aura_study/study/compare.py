@@ -8,6 +8,7 @@ from rich.text import Text
 from aura_study.paths import RunFolders
 from aura_study.runs import ledger
 from aura_study.runs.manifest import Manifest, read_manifest
+from aura_study.runs.words import NONE, number
 
 
 def compare_runs(first: RunFolders, second: RunFolders) -> Iterator[Table]:
@@ -44,7 +45,7 @@ def _differing(title: str, names: list[str], first: Mapping[str, str], second: M
     for heading in ("", *names):
         table.add_column(heading, overflow="fold")
     for key in dict.fromkeys([*first, *second]):
-        left, right = first.get(key, ledger.NONE), second.get(key, ledger.NONE)
+        left, right = first.get(key, NONE), second.get(key, NONE)
         if left != right:
             table.add_row(*map(Text, (key, left, right)))
     if not table.row_count:
@@ -69,4 +70,4 @@ def _cell(row: ledger.Row | None) -> Text:
     if row is None:
         return Text("not decided", style="dim")
     text = Text(row.verdict, style=ledger.VERDICT_STYLES[row.verdict])
-    return text.append(f"\n{ledger.number(row.measured)} {ledger.interval(row)}", style="not bold default")
+    return text.append(f"\n{number(row.measured)} {ledger.interval(row)}", style="not bold default")

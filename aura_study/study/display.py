@@ -1,6 +1,7 @@
 """What the user sees while the study runs: a live table on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,7 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from aura_study.study.kernel import Progress
+from aura_study.runs.words import duration
+from aura_study.study.notebook import Progress
+from aura_study.study.processes import Event, Started
 
 SYMBOLS = {"waiting": "·", "running": "▸", "done": "✓", "unchanged": "=", "failed": "✗"}
 STYLES = {"waiting": "dim", "running": "bold", "done": "green", "unchanged": "cyan", "failed": "bold red"}
@@ -24,6 +27,7 @@ class Line:
 
     name: str
     expected: float | None = None
+    why: str = ""
     state: str = "waiting"
     stage: str = ""
     progress: Progress | None = None
@@ -58,26 +62,43 @@ class Display(AbstractContextManager["Display"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for line in self.lines.values():
+            if line.state == "running":
+                self._finish(line.name, "failed", "stopped")
         if self._live:
             self._live.stop()
 
-    def start(self, name: str, why: str) -> None:
-        """``name`` begins to run, because ``why``."""
-        line = self.lines[name]
-        line.state, line.stage, line.started = "running", why, time.monotonic()
-        about = f", about {duration(line.expected)}" if line.expected else ""
-        self._print(f"{self._position(name)} {name}: running ({why}{about})")
+    def plan(self, reasons: Mapping[str, str | None]) -> None:
+        """Why each of some notebooks is going to run; those without a reason are unchanged."""
+        for name, why in reasons.items():
+            if why is None:
+                self._finish(name, "unchanged")
+            else:
+                self.lines[name].why = why
 
-    def progress(self, name: str, progress: Progress) -> None:
-        """``name`` reached a cell, or its progress bar moved."""
+    def tell(self, name: str, event: Event) -> None:
+        """``name`` began, moved or ended."""
+        if isinstance(event, Started):
+            self._start(name)
+        elif isinstance(event, Progress):
+            self._progress(name, event)
+        else:
+            self._finish(name, *(("failed", "the others go on") if event.error else ("done", "")))
+
+    def _start(self, name: str) -> None:
+        line = self.lines[name]
+        line.state, line.stage, line.started = "running", line.why, time.monotonic()
+        about = f", about {duration(line.expected)}" if line.expected else ""
+        self._print(f"{self._position(name)} {name}: running ({line.why}{about})")
+
+    def _progress(self, name: str, progress: Progress) -> None:
         line = self.lines[name]
         line.progress, line.stage = progress, progress.bar or progress.heading
         if progress.heading and progress.heading != line.heading:
             line.heading = progress.heading
             self._print(f"{self._position(name)} {name}: cell {progress.cell}/{progress.cells}, {progress.heading}")
 
-    def finish(self, name: str, state: str, stage: str = "") -> None:
-        """``name`` is done, unchanged or failed."""
+    def _finish(self, name: str, state: str, stage: str = "") -> None:
         line = self.lines[name]
         line.seconds = line.elapsed()
         line.state, line.stage = state, stage
@@ -110,17 +131,3 @@ class Display(AbstractContextManager["Display"]):
     def _print(self, text: str) -> None:
         if not self._live:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people read them: ``4.2 s``, ``48 s``, ``3 min 05 s``, ``1 h 12 min``."""
-    if seconds is None:
-        return "?"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

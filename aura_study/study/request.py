@@ -14,8 +14,7 @@ from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.errors import StudyError, did_you_mean
 from aura_study.paths import RunFolders, without_folders
 from aura_study.runs.manifest import Identity
-from aura_study.runs.parameters import Data, Parameters, Profile
-from aura_study.runs.summaries import is_summary
+from aura_study.runs.parameters import Data, Parameters, Profile, SummaryParameters
 from aura_study.study.registry import Registry, choose_notebooks, describe, parameters_of
 
 Overrides = dict[str, Any]
@@ -90,7 +89,9 @@ class Request:
             StudyError: unknown notebook or parameter, a value of the wrong type or out of range.
         """
         named = {name: parameters_of(name, registry) for name in choose_notebooks(notebooks, folder)}
-        chosen = {name: named[name] for name in sorted(named, key=lambda name: is_summary(named[name]))}
+        chosen = {
+            name: named[name] for name in sorted(named, key=lambda name: issubclass(named[name], SummaryParameters))
+        }
         overrides = overrides or {}
         _refuse_unknown(overrides, chosen, registry)
         name = out or default_name(profile, data, overrides)
@@ -107,6 +108,12 @@ class Request:
             for notebook, declared in chosen.items()
         }
         return cls(profile, data, parameters, overrides, folders)
+
+    @property
+    def waves(self) -> tuple[list[str], list[str]]:
+        """The notebooks that measure, and the summaries, which read what those found."""
+        names = {name: isinstance(values, SummaryParameters) for name, values in self.parameters.items()}
+        return [name for name in names if not names[name]], [name for name in names if names[name]]
 
     @property
     def identity(self) -> Identity:

@@ -32,7 +32,7 @@ from aura_study.runs.ledger import Evidence, Ledger, Row, read_claims
 from aura_study.runs.parameters import Data, Parameters
 from aura_study.runs.records import read_record
 from aura_study.study.consistency import contradictions
-from aura_study.study.kernel import NotebookFailed
+from aura_study.study.notebook import NotebookFailed
 from aura_study.study.registry import Registry, choose_notebooks
 from aura_study.study.request import Request
 from aura_study.study.runner import run_study

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from aura_study.runs.ledger import number
+from aura_study.runs.words import number
 from aura_study.study.verify import EXACT, ROUNDING, SEEDED, Status, Verification
 
 

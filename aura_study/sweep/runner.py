@@ -19,10 +19,8 @@ from aura_study.runs import manifest
 from aura_study.runs.inputs import data_state
 from aura_study.runs.jobs import is_finished, job_path
 from aura_study.runs.lock import locked
-from aura_study.runs.outputs import write_atomically, write_json
-from aura_study.runs.records import read_record
-from aura_study.study.display import duration
-from aura_study.study.runner import remove_leftovers
+from aura_study.runs.records import read_record, write_atomically, write_json
+from aura_study.runs.words import duration
 from aura_study.sweep.engines import Engine
 from aura_study.sweep.grid import Grid, Node
 
@@ -86,9 +84,7 @@ def run_sweep(grid: Grid, folders: RunFolders, engine: Engine, console: Console 
     data = {name: digest for asked in _data(grid) for name, digest in data_state(asked).files.items()}
     try:
         _claim_folder(grid, folders)
-        folders.results.mkdir(parents=True, exist_ok=True)
         with locked(folders):
-            remove_leftovers(folders)
             _write_record(grid, folders, data)
             try:
                 _run_jobs(grid, engine, outcome, console)

@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killed_runs import snapshot
 from made_run import make_run
 
 from aura_study.claims import CLAIMS, Measurement
@@ -21,8 +22,8 @@ from aura_study.paths import RunFolders
 from aura_study.report import build_report
 from aura_study.report.scale import scale
 from aura_study.report.site import number as spoken
-from aura_study.runs.ledger import Row, number, read_claims
-from aura_study.runs.stamps import snapshot
+from aura_study.runs.ledger import Row, read_claims
+from aura_study.runs.words import number
 
 EXPLORER_SCRIPTS = ("uPlot.iife.js", "dynamics.js", "explorer-words.js", "explorer-plots.js", "explorer.js")
 

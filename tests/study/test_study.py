@@ -10,14 +10,16 @@ import nbformat
 import pytest
 import toy_study
 from filelock import FileLock
+from killed_runs import snapshot
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs import manifest
 from aura_study.runs.ledger import read_claims
-from aura_study.runs.stamps import Stamp, read_stamp, reason_to_run, seconds_of_the_whole, snapshot
+from aura_study.runs.stamps import Stamp, read_stamp, reason_to_run, seconds_of_the_whole
 from aura_study.study import runner
-from aura_study.study.kernel import INLINE_BACKEND, NotebookFailed, kernel_environment
+from aura_study.study.notebook import NotebookFailed
+from aura_study.study.processes import INLINE_BACKEND, environment
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,6 @@ def test_a_run_leaves_ledger_manifest_notebooks_and_report(finished: runner.Outc
     assert [row.claim for row in read_claims(folders).claims] == ["F1", "P1"]
     assert {row.verdict for row in read_claims(folders).claims} == {"confirmed"}
     assert (folders.report / "index.html").is_file()
-    assert finished.report == folders.report / "index.html"
     held = manifest.read_manifest(folders)
     assert held is not None
     assert held.notebooks["03_phantom_gradient"].parameters["steps"] == 3
@@ -176,12 +177,12 @@ def test_a_folder_that_cannot_be_written_is_one_error(notebooks: Path, tmp_path:
 
 
 def test_a_full_disk_is_one_error(notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Running out of space while a notebook's result is put away ends the run with the system's own words."""
+    """Running out of space while the run is recorded ends it with the system's own words."""
 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(runner, "execute", full)
+    monkeypatch.setattr(runner, "write_claims", full)
     with pytest.raises(StudyError, match="No space left on device"):
         toy_study.run(tmp_path / "out", notebooks=notebooks)
 
@@ -212,9 +213,9 @@ def test_time_of_kept_jobs_counts() -> None:
 def test_the_kernel_keeps_a_chosen_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """OMP_NUM_THREADS is left alone where the user has set it, else set to the number of CPUs at most."""
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert kernel_environment()["OMP_NUM_THREADS"] == "3"
+    assert environment()["OMP_NUM_THREADS"] == "3"
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert 1 <= int(kernel_environment()["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
+    assert 1 <= int(environment()["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
 
 
 def test_notebooks_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,5 +224,5 @@ def test_notebooks_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(name, raising=False)
     for cores, at_once, share in ((8, 1, "8"), (8, 2, "4"), (2, 2, "1"), (1, 2, "1")):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        environment = kernel_environment(at_once)
-        assert (environment["OMP_NUM_THREADS"], environment["LOKY_MAX_CPU_COUNT"]) == (share, share)
+        held = environment(at_once)
+        assert (held["OMP_NUM_THREADS"], held["LOKY_MAX_CPU_COUNT"]) == (share, share)

@@ -1,4 +1,4 @@
-"""Toy studies as processes that tests kill, and every file of a run but for its times."""
+"""Toy studies as processes that tests kill; every file of a run but for its times, and whether any was touched."""
 
 import json
 import os
@@ -62,3 +62,9 @@ def without_times(value: object) -> object:
         kept = {key: without_times(entry) for key, entry in value.items() if key not in timed}
         return {key: entry for key, entry in kept.items() if not str(key).endswith(".ipynb")}
     return value
+
+
+def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of each visible file below ``folder``."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}

@@ -12,9 +12,10 @@ from nbformat import v4
 from pydantic import Field
 from rich.console import Console
 
+from aura_study.cli.runs import run_and_report
 from aura_study.runs.parameters import Parameters, Profile
 from aura_study.study.request import Request, parse_assignments
-from aura_study.study.runner import Outcome, run_study
+from aura_study.study.runner import Outcome
 
 
 class FocalToy(Parameters):
@@ -110,9 +111,10 @@ def request(out: Path | str, *assignments: str, notebooks: Path, profile: Profil
 
 
 def run(out: Path, *assignments: str, notebooks: Path, only: str = "", console: Console | None = None) -> Outcome:
-    """Run the toy study into ``out``."""
+    """Run the toy study into ``out``, as the command line does."""
     asked = request(out, *assignments, notebooks=notebooks, only=only)
-    return run_study(asked, console or Console(quiet=True), notebooks, replace=True)
+    outcome, _ = run_and_report(asked, console or Console(quiet=True), folder=notebooks, replace=True)
+    return outcome
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 import toy_study
 from killed_runs import STEPS, lasting, start, wait_for_second_notebook
@@ -22,12 +23,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed: Path, tmp_path: Path) -> None:
-    """SIGKILL in the second notebook: the first is not run again, and all files equal those of an undisturbed run."""
+    """SIGKILL in the second notebook: no kernel is left; the first is not run again; all files are as undisturbed."""
     out = tmp_path / "run"
     process = start(out)
     wait_for_second_notebook(out, process)
+    started = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
     folders = RunFolders.of(str(out))
     assert stamp_path(folders, "01_focal_loss").is_file()
     assert not stamp_path(folders, "03_phantom_gradient").exists()

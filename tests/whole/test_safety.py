@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from aura_study.experiments.aura_training.parameters import AuraTrainingParameters
 from aura_study.paths import notebooks_folder, project_root
-from aura_study.study.kernel import kernel_environment
+from aura_study.study.processes import environment
 
 NOTEBOOK = "04_aura_training"
 SMALL = {"before": 6, "absent_steps": 12, "after": 6, "rows": 64, "dev_rows": 16, "workers": 1}
@@ -174,7 +174,7 @@ def test_by_hand_and_with_two_threads_a_notebook_says_the_same(
     refused: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Run cell by cell, as in Jupyter, on two threads: trajectories, tables and figures are equal byte for byte."""
-    for name, value in kernel_environment().items():
+    for name, value in environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     notebook = nbformat.read(notebooks_folder() / f"{NOTEBOOK}.ipynb", as_version=4)

@@ -1,6 +1,6 @@
 """Parameters of notebook 00."""
 
-from aura_study.runs.summaries import SummaryParameters
+from aura_study.runs.parameters import SummaryParameters
 
 
 class FindingsParameters(SummaryParameters):

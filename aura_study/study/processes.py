@@ -1,0 +1,131 @@
+"""Notebooks side by side, a process each, all of them followed by one loop and stopped together."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TypeVar
+
+from aura_study.study.notebook import Order, Progress
+
+INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
+SECONDS_TO_STOP = 5.0
+# -P: what lies in the working folder is not imported
+COMMAND = (sys.executable, "-P", "-c", "from aura_study.study.notebook import main; main()")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A notebook begins."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A notebook has ended; ``error`` is empty if it is whole."""
+
+    error: str = ""
+
+
+Event = Started | Progress | Ended
+
+
+def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tuple[str, Event]]:
+    """Execute notebooks, ``at_once`` at a time: one alone in order, several from both ends.
+
+    Yields name and event as they come. Whatever ends the loop, an interrupt or an error where the events are used,
+    ends the processes that run.
+    """
+    waiting = list(orders) if at_once == 1 else from_both_ends(orders)
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
+    last: dict[str, Event] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                order = waiting.pop(0)
+                running[order.name] = _start(order, at_once, lines)
+                yield order.name, Started()
+            name, line = lines.get()
+            if line:
+                content = json.loads(line)
+                last[name] = Ended(**content) if "error" in content else Progress(**content)
+                yield name, last[name]
+            else:
+                code = _end(running.pop(name))
+                if not isinstance(last.get(name), Ended):
+                    yield name, Ended(f"notebook {name} stopped: its process ended with exit code {code}")
+    finally:
+        for process in running.values():
+            _hang_up(process)
+        for process in running.values():
+            _end(process)
+
+
+def from_both_ends(items: Sequence[Item]) -> list[Item]:
+    """First, last, second, last but one, ...: the late notebooks train longest, and a long one that starts at the end
+    would leave the other cores idle."""
+    ahead = list(items)
+    return [ahead.pop(0 if taken % 2 == 0 else -1) for taken in range(len(items))]
+
+
+def environment(at_once: int = 1) -> dict[str, str]:
+    """A notebook's environment: this process's, without what would hide figures, with its share of the cores."""
+    held = dict(os.environ)
+    if held.get("MPLBACKEND") != INLINE_BACKEND:
+        held.pop("MPLBACKEND", None)  # Agg shows no figure and no error; the kernel chooses inline itself
+    cores = os.cpu_count() or 1
+    held.setdefault("OMP_NUM_THREADS", str(max(1, min(cores, 8) // at_once)))
+    held.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cores // at_once)))  # joblib: workers cost an import each
+    quiet = "ignore:IProgress not found"  # tqdm.auto, in libraries, asks for widgets that nobody would see
+    held["PYTHONWARNINGS"] = ",".join(filter(None, [held.get("PYTHONWARNINGS"), quiet]))
+    held["PYTHONHASHSEED"] = "0"
+    held["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # keeps the debugger's warning out of the notebooks
+    return held
+
+
+def _start(order: Order, at_once: int, lines: "SimpleQueue[tuple[str, bytes]]") -> "subprocess.Popen[bytes]":
+    """Start a notebook's process; its lines are put into ``lines`` under its name, an empty one when it ends."""
+    process = subprocess.Popen(
+        COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(at_once),
+        start_new_session=True,  # Ctrl-C is for the runner alone, which tells the others
+    )
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+
+    def follow() -> None:
+        with stdout:
+            for line in stdout:
+                lines.put((order.name, line))
+        lines.put((order.name, b""))
+
+    threading.Thread(target=follow, daemon=True).start()
+    with suppress(BrokenPipeError):  # it has died already, and its end will tell
+        stdin.write(order.model_dump_json().encode() + b"\n")
+        stdin.flush()
+    return process
+
+
+def _hang_up(process: "subprocess.Popen[bytes]") -> None:
+    """Close the line; at its other end kernel, workers and the process itself are killed."""
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> int:
+    """Wait for the end, and make sure of it; returns the exit code."""
+    _hang_up(process)
+    try:
+        return process.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()  # the kernel sees that its parent is gone
+        return process.wait()

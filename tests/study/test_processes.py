@@ -1,0 +1,113 @@
+"""Notebooks side by side: really at once, equal results, and nobody is left when one dies or the run is stopped."""
+
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import toy_study
+from killed_runs import lasting
+from rich.console import Console
+from toy_jobs import ToyPoint, run_toy
+
+from aura_study.runs.jobs import run_jobs
+from aura_study.runs.ledger import read_one
+from aura_study.runs.outputs import NotebookRun
+from aura_study.study import runner
+from aura_study.study.display import Display
+from aura_study.study.notebook import Progress
+from aura_study.study.plan import plan
+from aura_study.study.processes import COMMAND, Ended, Event, execute_side_by_side, from_both_ends
+
+
+def events(tmp_path: Path, at_once: int) -> list[tuple[str, str]]:
+    """Both toy notebooks executed: who began and who ended, in order."""
+    notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
+    asked = toy_study.request(tmp_path / "run", "steps=100", notebooks=notebooks)
+    orders = [work.order for work in plan(asked, asked.parameters, {}, notebooks, "")]
+    told = [(name, type(event).__name__) for name, event in execute_side_by_side(orders, at_once)]
+    return [(name[:2], kind) for name, kind in told if kind != "Progress"]
+
+
+def test_no_more_notebooks_run_at_once_than_asked(tmp_path: Path) -> None:
+    """Alone, the second waits for the end of the first; together, both have begun before one ends."""
+    assert events(tmp_path, 1) == [("01", "Started"), ("01", "Ended"), ("03", "Started"), ("03", "Ended")]
+    assert events(tmp_path, 2)[:2] == [("01", "Started"), ("03", "Started")]
+
+
+def test_side_by_side_begins_at_both_ends() -> None:
+    """No name is lost or repeated, whether their number is even or odd."""
+    assert from_both_ends(["a", "b", "c", "d"]) == ["a", "d", "b", "c"]
+    assert from_both_ends(["a", "b", "c", "d", "e"]) == ["a", "e", "b", "d", "c"]
+
+
+def test_a_notebook_whose_process_dies_has_failed(tmp_path: Path) -> None:
+    """Killed from outside, it is told by its name and how it ended; its kernel goes with it."""
+    notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
+    asked = toy_study.request(tmp_path / "run", "steps=9000", notebooks=notebooks, only="03")
+    (work,) = plan(asked, asked.parameters, {}, notebooks, "")
+    before = children()
+    for _, event in execute_side_by_side([work.order], 1):
+        if isinstance(event, Progress) and event.bar:
+            started = children() - before
+            next(process for process in started if COMMAND[-1] in process.cmdline()).kill()
+    assert isinstance(event, Ended)
+    assert event.error == "notebook 03_phantom_gradient stopped: its process ended with exit code -9"
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
+
+
+def children() -> set[psutil.Process]:
+    """All processes below this one."""
+    return set(psutil.Process().children(recursive=True))
+
+
+def test_side_by_side_or_one_by_one_the_files_are_the_same(tmp_path: Path) -> None:
+    """Every file but for its times, and the order in which the outcome tells them."""
+    notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
+    outcomes = []
+    for name, at_once in (("alone", 1), ("together", 2)):
+        asked = toy_study.request(tmp_path / name / "run", notebooks=notebooks)
+        outcomes.append(runner.run_study(asked, Console(quiet=True), notebooks, at_once=at_once))
+    assert outcomes[0].executed == outcomes[1].executed == ["01_focal_loss", "03_phantom_gradient"]
+    assert lasting(tmp_path / "alone" / "run") == lasting(tmp_path / "together" / "run")
+
+
+def test_a_stopped_run_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted while both kernels and a worker of theirs run: the call returns, and no child of this is left."""
+    notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
+    before, started = children(), set()
+
+    def interrupted(self: Display, name: str, event: Event) -> None:
+        started.update(children() - before)
+        if isinstance(event, Progress) and event.bar:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Display, "tell", interrupted)
+    asked = toy_study.request(tmp_path / "run", "steps=9000", notebooks=notebooks)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_study(asked, Console(quiet=True), notebooks, at_once=2)
+    assert started
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
+    assert not list((tmp_path / "run" / "notebooks").glob("03*.ipynb"))
+    assert not list((tmp_path / "run" / "notebooks").glob(".*"))
+
+
+def test_evidence_names_the_trajectories_recorded_and_found(tmp_path: Path) -> None:
+    """Those of this run's folder, recorded now or before, also by another process; a new notebook starts with none."""
+    jobs = [ToyPoint(number=number).job(f"toy-{number}.5") for number in (1, 2)]
+    run = NotebookRun("04_aura_training", str(tmp_path / "run"))
+    run_jobs(run_toy, jobs[:1], run.folders.trajectories)
+    run_jobs(run_toy, jobs[1:], tmp_path / "elsewhere")
+    for _ in range(2):
+        run = NotebookRun("04_aura_training", str(tmp_path / "run"))
+        assert trajectories_of(run) == []
+        run_jobs(run_toy, jobs, run.folders.trajectories)
+        run.table("numbers", pd.DataFrame({"number": [1, 2]}))
+        assert trajectories_of(run) == ["toy-1.5", "toy-2.5"]
+
+
+def trajectories_of(run: NotebookRun) -> list[str]:
+    """What the notebook's evidence lists."""
+    return read_one(run.folders.evidence / f"{run.notebook}.json").trajectories
