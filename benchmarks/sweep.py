@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 from timing import report
 
-from aura_study.sweep.engines import ClusterEngine, Engine, LocalEngine
+from aura_study.runs.engine import Engine, LocalEngine
+from aura_study.sweep.cluster import ClusterEngine
 from aura_study.sweep.grid import Grid
+from aura_study.sweep.jobs import complete
 
 JOBS = 8
 ROUNDS = 3
@@ -24,9 +26,9 @@ def seconds(engine: Engine, folder: Path, seeds: str, steps: int) -> float:
     """Wall-clock time of one training per seed."""
     grid = Grid.of("training", [f"seed={seeds}", f"steps={steps}", *FIXED])
     started = time.perf_counter()
-    ended = list(engine.complete(grid.kind.run, [node.job for node in grid.nodes], folder))
+    ended = list(complete(engine, grid.kind.run, [node.job for node in grid.nodes], folder))
     elapsed = time.perf_counter() - started
-    assert not any(job.error for job in ended), ended
+    assert not any(error for _, error in ended), ended
     return elapsed
 
 

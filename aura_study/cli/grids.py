@@ -31,7 +31,7 @@ def sweep(
     from rich.console import Console
 
     from aura_study.sweep import tables
-    from aura_study.sweep.engines import build_engine
+    from aura_study.sweep.cluster import build_engine
     from aura_study.sweep.grid import Grid, read_grid_file
     from aura_study.sweep.runner import run_sweep
 

@@ -51,8 +51,11 @@ def run_and_report(request: "Request", console: "Console", **options: Any) -> "t
     try:
         outcome = run_study(request, console, **options)
     except NotebookFailed as error:
-        told = f"{error}\n  what the run holds without it: {rebuild_report(request.folders)}"
-        raise NotebookFailed(told) from error
+        try:
+            told = f"  what the run holds without it: {rebuild_report(request.folders)}"
+        except OSError as other:
+            told = f"  and the report cannot be written: {other.strerror or other}"
+        raise NotebookFailed(f"{error}\n{told}") from error
     return outcome, rebuild_report(request.folders)
 
 

@@ -9,6 +9,8 @@ from aura_study.data.tasks import TASKS, task_order
 if TYPE_CHECKING:
     from aura_study.data.corpus import Corpus
 
+DatasetName = Literal["embedded", "aura"]
+
 
 def _nothing() -> Mapping[str, str]:
     return {}
@@ -52,16 +54,12 @@ def _auras_files() -> Mapping[str, str]:
 # The V10.2 run's sizes. SST-2's sentence release, which the public files hold, has 6,920 training rows, not 20,000.
 AURA_ROWS = {"toxicity": 11_935, "emotion": 20_000, "sentiment": 20_000, "reporting": 925}
 
-DATASETS: Mapping[str, Dataset] = {
+DATASETS: Mapping[DatasetName, Dataset] = {
     "embedded": Dataset("generated sentences", _generated),
     "aura": Dataset("AURA's public files", _aura, _auras_files, AURA_ROWS),
 }
 """Every corpus by name; the first is the one that a run takes unless told otherwise."""
-DEFAULT_DATASET = next(iter(DATASETS))
-if TYPE_CHECKING:
-    DatasetName: TypeAlias = str
-else:
-    DatasetName = Literal[tuple(DATASETS)]
+DEFAULT_DATASET: DatasetName = next(iter(DATASETS))
 
 Limits: TypeAlias = Mapping[str, int] | int | None
 

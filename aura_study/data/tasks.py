@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal
 
 Kind = Literal["binary", "multiclass", "multilabel"]
 
@@ -36,10 +36,7 @@ _IN_ORDER = (
 )
 TASKS: dict[str, Task] = {task.name: task for task in _IN_ORDER}
 TASK_NAMES: tuple[str, ...] = tuple(TASKS)
-if TYPE_CHECKING:
-    TaskName: TypeAlias = str
-else:
-    TaskName = Literal[TASK_NAMES]
+TaskName = Literal["toxicity", "emotion", "sentiment", "reporting"]
 
 
 def task_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -2,6 +2,6 @@
 
 import warnings
 
-# A dependency asks for notebook widgets while it is imported and warns where there are none; the study's progress bars
-# are plain text, and the warning would stand in every report.
-warnings.filterwarnings("ignore", message="IProgress not found")
+with warnings.catch_warnings():  # libraries' bars ask for notebook widgets as they are first imported; ours are text
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import tqdm.auto  # noqa: F401

@@ -3,20 +3,20 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from aura_study.paths import without_folders
-from aura_study.runs import trajectories
+from aura_study.runs.engine import Ended, LocalEngine, default_workers, on_one_core
 from aura_study.runs.fingerprint import code_digest
 
 METADATA = b"aura_study.job"
@@ -83,16 +83,11 @@ def run_jobs(
     names = [job.name for job in jobs]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"jobs need distinct names, repeated: {repeated}")
-    waiting = [job for job in jobs if not is_finished(job, folder)]
+    waiting = [(job, folder) for job in jobs if not is_finished(job, folder)]
     if waiting:
-        workers = workers or (1 if torch.cuda.is_available() else min(cpu_count(), len(waiting)))
-        calls = (delayed(run_on_one_core)(run, job, folder) for job in waiting)
-        results = Parallel(n_jobs=workers, return_as="generator")(calls)
-        for _ in tqdm(results, total=len(waiting), desc=progress, unit="run", mininterval=1.0):
+        for _ in tqdm(_each(run, waiting, workers), total=len(waiting), desc=progress, unit="run", mininterval=1.0):
             pass
-    paths = [job_path(job, folder) for job in jobs]
-    trajectories.keep(paths)
-    return paths
+    return [job_path(job, folder) for job in jobs]
 
 
 def side_by_side(function: Callable[..., Any], items: Sequence[Any], *shared: Any, workers: int = 0) -> list[Any]:
@@ -103,20 +98,21 @@ def side_by_side(function: Callable[..., Any], items: Sequence[Any], *shared: An
         items, shared: picklable arguments.
         workers: processes; 0 means one per core.
     """
-    calls = (delayed(_on_one_core)(function, item, *shared) for item in items)
-    return list(Parallel(n_jobs=workers or min(cpu_count(), len(items)))(calls))
+    calls = [(item, *shared) for item in items]
+    ended_calls = _each(function, calls, workers or cpu_count())
+    return [ended.result() for ended in sorted(ended_calls, key=attrgetter("number"))]
 
 
-def run_on_one_core(run: Callable[[Any, Path], Path], job: Job, folder: Path) -> Path:
-    """What a worker process does with one job, whichever engine brought it there."""
-    path: Path = _on_one_core(run, job, folder)
-    return path
-
-
-def _on_one_core(function: Callable[..., Any], *arguments: Any) -> Any:
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # one job per core is faster, and results do not depend on the number of cores
-    return function(*arguments)
+def _each(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Ended]:
+    """The calls as they end, the first error raised at once; a single worker is this process itself."""
+    workers = min(workers or default_workers(), len(calls))
+    if workers <= 1:
+        yield from (Ended(number, on_one_core(function, *call)) for number, call in enumerate(calls))
+        return
+    with LocalEngine(workers) as engine:
+        for ended in engine.complete(function, calls):
+            ended.result()
+            yield ended
 
 
 def job_path(job: Job, folder: Path) -> Path:

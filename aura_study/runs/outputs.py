@@ -1,15 +1,15 @@
 """What a notebook writes: tables, figures and decided claims."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.figures import Plate
 from aura_study.paths import RunFolders
-from aura_study.runs import trajectories
 from aura_study.runs.records import write_atomically, write_json
 
 
@@ -21,19 +21,22 @@ class NotebookRun:
         out: run name or folder, see `RunFolders.of`.
 
     ``evidence/<notebook>.json`` lists the claims it decided, the figures (with captions) and the tables it made, in
-    order, and the trajectories that it recorded or found recorded; it is rewritten whole after every addition. Opening
-    the run clears an earlier execution's list.
+    order, and the trajectories that it kept; it is rewritten whole after every addition. Opening the run clears an
+    earlier execution's list.
     """
 
     def __init__(self, notebook: str, out: str) -> None:
         self.notebook = notebook
         self.folders = RunFolders.of(out)
-        pd.set_option(
-            "display.max_colwidth", None, "display.float_format", "{:.4g}".format
-        )  # tables as people read them
-        self._evidence: dict[str, Any] = {"notebook": notebook, "claims": [], "figures": [], "tables": []}
-        trajectories.forget()
+        kinds = ("claims", "figures", "tables", "trajectories")
+        self._evidence: dict[str, Any] = {"notebook": notebook, **{kind: [] for kind in kinds}}
         self._write()
+
+    @classmethod
+    def open(cls, notebook: str, out: str) -> Self:
+        """Open the run in ``notebook``, whose tables are now shown as people read them: four digits, no text cut."""
+        pd.set_option("display.max_colwidth", None, "display.float_format", "{:.4g}".format)
+        return cls(notebook, out)
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Save ``frame`` as ``tables/<name>.csv`` and hand it back for display."""
@@ -48,12 +51,11 @@ class NotebookRun:
         self._add("figures", {"name": name, "caption": plate.caption, "alt": plate.alt})
         return plate
 
-    def trajectory(self, name: str) -> Path:
-        """Path of trajectory ``name``, for a recorder to write."""
-        self.folders.trajectories.mkdir(parents=True, exist_ok=True)
-        path = self.folders.trajectories / f"{name}.parquet"
-        trajectories.keep([path])
-        return path
+    def keep(self, files: Sequence[Path]) -> Sequence[Path]:
+        """List trajectories that the notebook recorded, or found recorded, and hand them back."""
+        self._evidence["trajectories"] = sorted({*self._evidence["trajectories"], *(path.stem for path in files)})
+        self._write()
+        return files
 
     def decide(self, claim: str, measurement: Measurement) -> pd.DataFrame:
         """Judge ``claim`` by its rule and enter it in the ledger; returns the row, for display.
@@ -77,7 +79,6 @@ class NotebookRun:
         self._write()
 
     def _write(self) -> None:
-        self._evidence["trajectories"] = trajectories.kept_in(self.folders.trajectories)
         write_json(self.folders.evidence / f"{self.notebook}.json", self._evidence)
 
 

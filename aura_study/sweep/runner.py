@@ -16,12 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs import manifest
+from aura_study.runs.engine import Engine
 from aura_study.runs.inputs import data_state
 from aura_study.runs.jobs import is_finished, job_path
 from aura_study.runs.lock import locked
 from aura_study.runs.records import read_record, write_atomically, write_json
 from aura_study.runs.words import duration
-from aura_study.sweep.engines import Engine
+from aura_study.sweep import jobs
 from aura_study.sweep.grid import Grid, Node
 
 SWEEP_FILE = "sweep.json"
@@ -116,13 +117,13 @@ def _run_jobs(grid: Grid, engine: Engine, outcome: SweepOutcome, console: Consol
         return
     records.mkdir(exist_ok=True)
     with engine, _progress(console, len(waiting), engine.describe()) as tell:
-        for ended in engine.complete(grid.kind.run, [node.job for node in waiting.values()], records):
-            label = waiting[ended.job.name].label
-            if ended.error:
-                outcome.failed[label] = ended.error
+        for job, error in jobs.complete(engine, grid.kind.run, [node.job for node in waiting.values()], records):
+            label = waiting[job.name].label
+            if error:
+                outcome.failed[label] = error
             else:
                 outcome.executed.append(label)
-            tell(label, ended.error)
+            tell(label, error)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The weightings that the training loop knows by name: Kendall's loss under three absence policies, two baselines."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -105,12 +105,8 @@ BASELINES: Mapping[str, type[EqualWeights] | type[AnalyticKendall]] = {
     "equal": EqualWeights,
     "analytic": AnalyticKendall,
 }
-if TYPE_CHECKING:
-    PolicyName: TypeAlias = str
-    WeightingName: TypeAlias = str
-else:
-    PolicyName = Literal[tuple(POLICIES)]
-    WeightingName = Literal[(*POLICIES, *BASELINES)]
+PolicyName = Literal["unmasked", "masked", "frozen"]
+WeightingName = Literal[PolicyName, "equal", "analytic"]
 
 
 def build_weighting(

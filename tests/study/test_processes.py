@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
 import toy_study
 from killed_runs import lasting
 from rich.console import Console
-from toy_jobs import ToyPoint, run_toy
 
-from aura_study.runs.jobs import run_jobs
-from aura_study.runs.ledger import read_one
-from aura_study.runs.outputs import NotebookRun
 from aura_study.study import runner
 from aura_study.study.display import Display
 from aura_study.study.notebook import Progress
@@ -92,22 +87,3 @@ def test_a_stopped_run_leaves_no_process(tmp_path: Path, monkeypatch: pytest.Mon
     assert alive == []
     assert not list((tmp_path / "run" / "notebooks").glob("03*.ipynb"))
     assert not list((tmp_path / "run" / "notebooks").glob(".*"))
-
-
-def test_evidence_names_the_trajectories_recorded_and_found(tmp_path: Path) -> None:
-    """Those of this run's folder, recorded now or before, also by another process; a new notebook starts with none."""
-    jobs = [ToyPoint(number=number).job(f"toy-{number}.5") for number in (1, 2)]
-    run = NotebookRun("04_aura_training", str(tmp_path / "run"))
-    run_jobs(run_toy, jobs[:1], run.folders.trajectories)
-    run_jobs(run_toy, jobs[1:], tmp_path / "elsewhere")
-    for _ in range(2):
-        run = NotebookRun("04_aura_training", str(tmp_path / "run"))
-        assert trajectories_of(run) == []
-        run_jobs(run_toy, jobs, run.folders.trajectories)
-        run.table("numbers", pd.DataFrame({"number": [1, 2]}))
-        assert trajectories_of(run) == ["toy-1.5", "toy-2.5"]
-
-
-def trajectories_of(run: NotebookRun) -> list[str]:
-    """What the notebook's evidence lists."""
-    return read_one(run.folders.evidence / f"{run.notebook}.json").trajectories

@@ -13,7 +13,7 @@ import pytest
 import toy_sweep
 
 from aura_study.errors import StudyError
-from aura_study.sweep.engines import ClusterEngine
+from aura_study.sweep.cluster import ClusterEngine
 from aura_study.sweep.runner import SweepFailed
 
 distributed = pytest.importorskip("distributed")
@@ -84,10 +84,10 @@ def worker(start: Start, address: str) -> None:
 class KillsAWorker(ClusterEngine):
     """Kills one worker process as soon as three jobs have ended."""
 
-    def submit(self, run, jobs, folder):
-        for count, ended in enumerate(super().submit(run, jobs, folder)):
+    def submit(self, function, calls):
+        for count, ended in enumerate(super().submit(function, calls)):
             yield ended
-            if count == 2 and len(jobs) > 3:
+            if count == 2 and len(calls) > 3:
                 while not (workers := self._client.run(os.getpid)):  # the killing job may just have taken both
                     time.sleep(0.1)
                 os.kill(next(iter(workers.values())), signal.SIGKILL)
@@ -124,8 +124,8 @@ def test_a_scheduler_that_dies_is_one_error_and_the_work_is_kept(start: Start, t
     worker(start, address)
 
     class KillsTheScheduler(ClusterEngine):
-        def submit(self, run, jobs, folder):
-            for ended in super().submit(run, jobs, folder):
+        def submit(self, function, calls):
+            for ended in super().submit(function, calls):
                 yield ended
                 os.kill(self._client.run_on_scheduler(os.getpid), signal.SIGKILL)
 
@@ -146,7 +146,7 @@ def test_local_n_starts_its_own_workers(tmp_path: Path) -> None:
 
 def test_no_scheduler_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens there: the address is named, and nothing has been run."""
-    monkeypatch.setattr("aura_study.sweep.engines.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("aura_study.sweep.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(StudyError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
         toy_sweep.run(tmp_path / "out", "number=0:3", engine=ClusterEngine("tcp://127.0.0.1:9"))
     assert not list((tmp_path / "out" / "records").iterdir())

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
+from aura_study.runs.engine import LocalEngine
 from aura_study.runs.jobs import job_metadata
 from aura_study.runs.manifest import commit, device
-from aura_study.sweep.engines import LocalEngine, build_engine
+from aura_study.sweep.cluster import build_engine
 from aura_study.sweep.grid import MOST_JOBS, Grid, read_grid_file
 from aura_study.sweep.kinds import KINDS
 from aura_study.sweep.runner import SWEEP_FILE, SweepFailed, SweepRecord, run_sweep

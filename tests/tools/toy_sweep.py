@@ -10,9 +10,9 @@ from rich.console import Console
 from toy_jobs import ToyPoint, run_toy
 
 from aura_study.paths import RunFolders
+from aura_study.runs.engine import Engine, LocalEngine
 from aura_study.runs.jobs import job_metadata
 from aura_study.sweep import kinds
-from aura_study.sweep.engines import Engine, LocalEngine
 from aura_study.sweep.grid import Grid
 from aura_study.sweep.runner import SweepOutcome, run_sweep
 

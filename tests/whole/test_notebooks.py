@@ -79,6 +79,13 @@ def test_a_notebook_defines_nothing_and_stays_thin(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_that_trains_lists_what_it_trained(name: str) -> None:
+    """Whoever hands out the folder of trajectories keeps the files that come back."""
+    text = "\n".join(cell["source"] for cell in code(name))
+    assert ("run.folders.trajectories" in text) == ("run.keep(" in text)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_parameters_cell_is_the_class_in_names_order_and_values(name: str) -> None:
     """The cell assigns what the class declares for the quick profile, as literals; ``out`` may stand anywhere."""
     declared = {key: field.default for key, field in parameter_classes()[name].model_fields.items()}

@@ -18,8 +18,8 @@ from killed_runs import STEPS, lasting, start, wait_for_second_notebook
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
+from aura_study.runs.engine import LocalEngine
 from aura_study.runs.manifest import read_manifest
-from aura_study.sweep.engines import LocalEngine
 
 TESTS = Path(__file__).parents[1] / "tools"
 SWEEP = ("number=0:10", "seconds=0.1")

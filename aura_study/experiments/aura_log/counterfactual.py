@@ -1,7 +1,6 @@
 """What AURA's log implies and does not say: the unknown losses, the total, and V10.1's run (claim P11)."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +52,7 @@ def infer_losses(p: AuraLogParameters) -> list[InferredLoss]:
     Least squares over the three numbers of `InferredLoss`, once for every assumed noise: the weights alone cannot tell
     a small steady loss from a larger noisy one, and the spread over the noises is the interval.
     """
-    wanted = [(task, noise) for task in UNKNOWN for noise in NOISES]
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda pair: _infer(p, *pair), wanted))
+    return [_infer(p, task, noise) for task in UNKNOWN for noise in NOISES]
 
 
 def _infer(p: AuraLogParameters, task: str, noise: float) -> InferredLoss:

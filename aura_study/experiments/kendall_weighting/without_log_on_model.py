@@ -65,13 +65,14 @@ def run_job(job: WithoutLogJob, folder: Path) -> Path:
     return path
 
 
-def train_both(p: KendallWeightingParameters, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`model_jobs`, finished ones kept.
+def train_both(p: KendallWeightingParameters, folder: Path) -> list[Path]:
+    """Files of `model_jobs`, finished ones kept."""
+    return run_jobs(run_job, model_jobs(p), folder, p.workers, "without log sigma")
 
-    Returns trajectories, a row per arm, seed, step and task, and the final development macro-F1 with the majority
-    baseline's: a row per task, arm and seed.
-    """
-    files = run_jobs(run_job, model_jobs(p), folder, p.workers, "without log sigma")
+
+def load(files: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Trajectories, a row per arm, seed, step and task, and the final development macro-F1 with the majority
+    baseline's: a row per task, arm and seed."""
     arms = {path.stem: job_metadata(path)["job"]["arm"] for path in files}
     runs = load_runs(files)
     runs = runs.assign(arm=runs["run"].map(arms))
