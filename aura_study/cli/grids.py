@@ -1,11 +1,15 @@
 """Trainings beyond the notebooks: ``sweep``, ``train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from aura_study.cli.options import Assignments, ParameterFile, end_like_an_interrupt, folders_of
+from aura_study.errors import StudyError
+
+if TYPE_CHECKING:
+    from aura_study.paths import RunFolders
 
 ListParameters = Annotated[bool, typer.Option("--list", help="List the parameters, and do nothing.")]
 
@@ -64,6 +68,28 @@ def train(
         Console().print(tables.parameters("training"))
         return
     grid = Grid.of("training", parameter or [], read_grid_file(parameter_file) if parameter_file else None)
-    from aura_study.cli.training import train_command  # imports torch: only for parameters that are right
+    if several := [name for name, values in grid.axes.items() if len(values) > 1]:
+        raise StudyError(f"train takes one value for each parameter, got several for {several}; see aura-study sweep")
+    _train(grid.nodes[0].job, folders_of(out), precision, checkpoint_every, cpu)
 
-    train_command(grid, folders_of(out), precision, checkpoint_every, cpu)
+
+def _train(job: Any, folders: "RunFolders", precision: Any, checkpoint_every: int, cpu: bool) -> None:
+    """Train on every rank that was started; rank 0 says where.
+
+    Raises:
+        StudyError: an unknown precision, accelerate is not installed, or the training cannot go on from what is there.
+    """
+    try:
+        from aura_study.training.parallel.training import Precision, train_parallel
+    except ModuleNotFoundError as error:
+        raise StudyError("training on many devices needs accelerate: pip install 'aura-study[parallel]'") from error
+    if precision not in get_args(Precision):
+        raise StudyError(f"unknown precision {precision!r}; choose one of {list(get_args(Precision))}")
+    job = job.model_copy(update={"name": "training"})
+    try:
+        done = train_parallel(job, folders.results, precision, checkpoint_every, cpu)
+    except (ValueError, ArithmeticError) as error:
+        raise StudyError(str(error)) from error
+    if done.rank == 0:
+        begun = f", going on from step {done.resumed_from}" if done.resumed_from else ""
+        typer.echo(f"Trained on {done.ranks} process{'es' if done.ranks > 1 else ''}{begun}: {done.trajectory}")

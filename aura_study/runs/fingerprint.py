@@ -13,6 +13,8 @@ from aura_study.errors import StudyError
 from aura_study.runs.parameters import Parameters
 
 PACKAGE = Path(aura_study.__file__).parent
+NO_DATA = (".py", ".pyc", ".md")
+"""What lies beside a module and decides nothing unless it is imported."""
 
 
 def digest(content: bytes) -> str:
@@ -78,9 +80,7 @@ def imported_files(sources: Iterable[str]) -> set[Path]:
         if path in found:
             continue
         found.add(path)
-        found.update(
-            other for other in path.parent.iterdir() if other.is_file() and other.suffix not in (".py", ".pyc")
-        )
+        found.update(other for other in path.parent.iterdir() if other.is_file() and other.suffix not in NO_DATA)
         waiting.extend(_imports_of(path, path.stat().st_mtime_ns))
     return found
 
