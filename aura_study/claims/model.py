@@ -5,9 +5,14 @@ Rules are objects written down before any run: they say in words what they do an
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from aura_study.claims.statistics import Estimate
 
 
 class Verdict(StrEnum):
@@ -35,6 +40,30 @@ class Measurement:
     predicted: float | None = None
     seeds: int = 0
     limits: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        estimate: "Estimate",
+        unit: str,
+        predicted: float | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> Self:
+        """An estimate with its interval over seeds."""
+        return cls(estimate.mean, estimate.low, estimate.high, unit, predicted, estimate.count, dict(limits or {}))
+
+    @classmethod
+    def over(
+        cls,
+        cells: Iterable[float],
+        unit: str,
+        predicted: float | None = None,
+        limits: Mapping[str, float] | None = None,
+        measured: Callable[[list[float]], float] = median,
+    ) -> Self:
+        """The median of deterministic cells, or what else ``measured`` makes of them, between smallest and largest."""
+        values = [float(cell) for cell in cells]
+        return cls(measured(values), min(values), max(values), unit, predicted, limits=dict(limits or {}))
 
     def __post_init__(self) -> None:
         if not (self.low <= self.measured <= self.high) and math.isfinite(self.measured):

@@ -11,12 +11,21 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % confidence interval over ``count`` independent values."""
+    """A mean, or another middle, with its 95 % interval over ``count`` independent values."""
 
     mean: float
     low: float
     high: float
     count: int
+
+    def __rmul__(self, factor: float) -> "Estimate":
+        """In another unit; a factor below 0 turns the interval round."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Estimate(factor * self.mean, low, high, self.count)
+
+    def row(self, mean: str = "mean") -> dict[str, float]:
+        """Part of a table's row: the mean under the name ``mean``, low, high, seeds."""
+        return {mean: self.mean, "low": self.low, "high": self.high, "seeds": self.count}
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -39,6 +48,13 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     return Estimate(mean, mean - half, mean + half, sample.size)
 
 
+def median_of_draws(values: ArrayLike) -> Estimate:
+    """Median and middle 95 % of random draws, shape ``(draws,)``: their spread, not the uncertainty of a mean."""
+    draws = np.asarray(values, float)
+    low, middle, high = np.percentile(draws, [2.5, 50, 97.5])
+    return Estimate(float(middle), float(low), float(high), draws.size)
+
+
 def paired_interval(treated: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> Estimate:
     """`mean_interval` of ``treated - control``, paired by position (the same seed in both)."""
     first, second = np.asarray(treated, float), np.asarray(control, float)
@@ -50,6 +66,15 @@ def paired_interval(treated: ArrayLike, control: ArrayLike, confidence: float = 
 def spread(table: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
     """Mean and range of ``column`` over the rows that agree in ``by``, such as seeds: ``by``, mean, low, high."""
     return table.groupby(list(by))[column].agg(mean="mean", low="min", high="max").reset_index()
+
+
+def intervals(table: pd.DataFrame, by: Sequence[str], column: str, mean: str = "mean") -> pd.DataFrame:
+    """`mean_interval` of ``column``, whose rows are seeds, in every group, in order of appearance.
+
+    Columns: ``by``, the mean under the name ``mean``, low, high (infinite for one seed), seeds.
+    """
+    groups = table.groupby(list(by), sort=False)[column]
+    return pd.DataFrame({**dict(zip(by, key, strict=True)), **mean_interval(group).row(mean)} for key, group in groups)
 
 
 def seeds(count: int, first: int = 0) -> Sequence[int]:

@@ -3,13 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
 from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
-from aura_study.claims.statistics import mean_interval, paired_interval, seeds
+from aura_study.claims.statistics import Estimate, intervals, mean_interval, median_of_draws, paired_interval, seeds
 
 
 def measured(low: float, high: float, **more) -> Measurement:
@@ -68,6 +69,17 @@ def test_a_measurement_lies_in_its_own_interval():
         Measurement(3.0, 0.0, 1.0, "units")
 
 
+def test_a_measurement_of_an_estimate_keeps_its_interval_and_one_over_cells_spans_them():
+    """Seeds, bounds and limits come through; deterministic cells have a median, or what is asked for, and no seeds."""
+    estimate = mean_interval([1.0, 2.0, 3.0])
+    found = Measurement.of(estimate, "units", predicted=2.0, limits={"reach": 1.0})
+    assert (found.measured, found.low, found.high, found.seeds) == (2.0, estimate.low, estimate.high, 3)
+    assert (found.unit, found.predicted, found.limits) == ("units", 2.0, {"reach": 1.0})
+    cells = np.array([3.0, 1.0, 10.0])
+    assert Measurement.over(cells, "units") == Measurement(3.0, 1.0, 10.0, "units")
+    assert Measurement.over(cells, "units", measured=max) == Measurement(10.0, 1.0, 10.0, "units")
+
+
 def test_every_claim_is_complete():
     """Key, section, statement, prediction, rule and notebook are there, and rules speak."""
     for key, claim in CLAIMS.items():
@@ -90,6 +102,31 @@ def test_interval_covers_at_its_level():
     held = [mean_interval(random.normal(size=5)) for _ in range(2000)]
     covered = np.mean([estimate.low <= 0 <= estimate.high for estimate in held])
     assert 0.935 < covered < 0.965
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.floats(-1e3, 1e3))
+def test_an_estimate_in_another_unit_is_the_estimate_of_the_scaled_values(values, factor):
+    """A negative factor turns the interval round."""
+    scaled, expected = factor * mean_interval(values), mean_interval(factor * np.array(values))
+    for name in ("mean", "low", "high", "count"):
+        assert getattr(scaled, name) == pytest.approx(getattr(expected, name), rel=1e-6, abs=1e-3)
+    assert scaled.low <= scaled.mean <= scaled.high
+
+
+def test_a_table_of_intervals_has_a_row_for_every_group_in_order_of_appearance():
+    """Each row is `mean_interval` of its group; one seed has an infinite interval."""
+    table = pd.DataFrame({"arm": list("bbaac"), "score": [1.0, 3.0, 0.0, 1.0, 5.0]})
+    found = intervals(table, ["arm"], "score", "gain")
+    assert found.columns.tolist() == ["arm", "gain", "low", "high", "seeds"]
+    assert found["arm"].tolist() == ["b", "a", "c"]
+    assert found.iloc[0].to_dict() == {"arm": "b", **mean_interval([1.0, 3.0]).row("gain")}
+    assert found["high"].iloc[-1] == math.inf
+
+
+def test_the_spread_of_draws_holds_95_percent_of_them():
+    """Unlike the interval of a mean it does not shrink with their number."""
+    estimate = median_of_draws(np.arange(1001.0))
+    assert estimate == Estimate(500.0, 25.0, 975.0, 1001)
 
 
 def test_pairing_removes_what_is_shared():

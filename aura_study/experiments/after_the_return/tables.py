@@ -286,7 +286,6 @@ def damages(runs: pd.DataFrame, scores: pd.DataFrame, p: AfterTheReturnParameter
     for arm, quantity, when, pair in told:
         found = mean_interval(pair["unmasked"] - pair["masked"])
         levels = {"V10.2": pair["masked"].mean(), "V10.1": pair["unmasked"].mean()}
-        row = {"arm": arm, "quantity": quantity, "when": when, **levels, "difference": found.mean}
-        rows.append(row | {"low": found.low, "high": found.high, "seeds": found.count})
+        rows.append({"arm": arm, "quantity": quantity, "when": when, **levels, **found.row("difference")})
     order = {name: place for place, name in enumerate(dict.fromkeys(runs["arm"]))}
     return pd.DataFrame(rows).sort_values("arm", key=lambda arm: arm.map(order), kind="stable", ignore_index=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import spread
+from aura_study.claims.statistics import median_of_draws, spread
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.log import KNOWN, NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
@@ -181,14 +181,9 @@ def counterfactual_summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 def measure_counterfactual(runs: pd.DataFrame) -> Measurement:
     """P11: the largest growth of a precision that V10.1's loss brings over V10.2's, over tasks, data sets and forms."""
-    worst = runs.groupby("draw")["growth"].max()
-    low, middle, high = np.percentile(worst, [2.5, 50, 97.5])
-    return Measurement(
-        measured=float(middle),
-        low=float(low),
-        high=float(high),
+    return Measurement.of(
+        median_of_draws(runs.groupby("draw")["growth"].max()),
+        "largest unmasked / masked precision at the end of the run (predicted: upper bound)",
         predicted=float(runs["bound"].max()),
-        unit="largest unmasked / masked precision at the end of the run (predicted: upper bound)",
-        seeds=int(worst.size),
         limits={"largest phantom number": float(runs["phantom_number"].max())},
     )

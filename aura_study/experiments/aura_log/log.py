@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
+from aura_study.claims.statistics import median_of_draws
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
 from aura_study.experiments.aura_log.run import V10_2, Order, Shape, epoch_weights, loss_curve
@@ -95,14 +96,10 @@ def measure(p: AuraLogParameters, table: pd.DataFrame) -> Measurement:
     curve = loss_curve(log["reporting_loss"].to_numpy(), V10_2.steps_per_epoch)
     weights = epoch_weights(V10_2, "reporting", curve, "masked", noise=p.noise, draws=p.draws, seed=p.seed)
     misses = np.abs(weights / log["weight_reporting"].to_numpy() - 1).max(1)
-    low, middle, high = np.percentile(misses, [2.5, 50, 97.5])
     reporting = table[table["task"] == "reporting"]
-    return Measurement(
-        measured=float(middle),
-        low=float(low),
-        high=float(high),
-        unit="largest relative deviation of the reporting weight over the epochs",
-        seeds=p.draws,
+    return Measurement.of(
+        median_of_draws(misses),
+        "largest relative deviation of the reporting weight over the epochs",
         limits={
             "unmasked miss over masked miss, least over all assumptions": float(reporting["quotient"].min()),
             "masked miss, greatest over all assumptions": float(reporting["masked"].max()),

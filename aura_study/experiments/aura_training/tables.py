@@ -121,15 +121,11 @@ def measure_return(table: pd.DataFrame) -> Measurement:
     Every seed has a prediction of its own, so seeds are averaged over measured / predicted; the result is told in units
     of the mean predicted ratio.
     """
-    estimate = mean_interval(table["gradient_over_predicted"])
     predicted = float(table["predicted_ratio"].mean())
-    return Measurement(
-        predicted * estimate.mean,
-        predicted * estimate.low,
-        predicted * estimate.high,
+    return Measurement.of(
+        predicted * mean_interval(table["gradient_over_predicted"]),
         "encoder gradient norm at the first step back, V10.1 / V10.2",
         predicted=predicted,
-        seeds=estimate.count,
     )
 
 

@@ -116,4 +116,4 @@ def b2_measurement(table: pd.DataFrame) -> Measurement:
     limits = {
         "share of NaN sources for which cleaning keeps the encoder's gradient finite": float(cleaned["encoder"].mean())
     }
-    return Measurement(wrong, wrong, wrong, f"cells of {len(table)} that differ from the prediction", limits=limits)
+    return Measurement.over([wrong], f"cells of {len(table)} that differ from the prediction", limits=limits)

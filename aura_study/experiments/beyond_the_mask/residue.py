@@ -196,4 +196,4 @@ def b1_measurement(summary: pd.DataFrame, still: pd.DataFrame) -> Measurement:
         *(masked["displacement"] / masked["predicted"] - 1).abs(),
         *frozen["displacement"].map(lambda moved: 0.0 if moved == 0 else math.inf),
     ]
-    return Measurement(max(errors), min(errors), max(errors), "largest |measured / predicted - 1|, frozen exactly 0")
+    return Measurement.over(errors, "largest |measured / predicted - 1|, frozen exactly 0", measured=max)

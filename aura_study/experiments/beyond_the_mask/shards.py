@@ -66,7 +66,8 @@ def _with_theory(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 def b3_measurement(accumulated: pd.DataFrame, parallel: pd.DataFrame) -> Measurement:
     """Measured over predicted sigma^2 over all ways, cases and both kinds of shards."""
     ratios = pd.concat([accumulated["ratio"], parallel["ratio"]])
-    farthest = ratios.iloc[(ratios - 1).abs().argmax()]
-    return Measurement(
-        float(farthest), float(ratios.min()), float(ratios.max()), "sigma^2 over its prediction, farthest cell", 1.0
-    )
+    return Measurement.over(ratios, "sigma^2 over its prediction, farthest cell", 1.0, measured=_farthest)
+
+
+def _farthest(ratios: list[float]) -> float:
+    return max(ratios, key=lambda ratio: abs(ratio - 1))

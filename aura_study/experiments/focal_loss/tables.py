@@ -60,8 +60,7 @@ def guide_factors() -> pd.DataFrame:
 
 def measure_factors(table: pd.DataFrame) -> Measurement:
     """F1: the largest error of the guide's two factors."""
-    errors = np.asarray(table["error"])
-    return Measurement(errors.max(), errors.min(), errors.max(), "largest |measured - guide|", predicted=0.0)
+    return Measurement.over(table["error"], "largest |measured - guide|", predicted=0.0, measured=max)
 
 
 def published_focal_loss(
@@ -135,14 +134,12 @@ def hazards_at_marks(table: pd.DataFrame) -> pd.DataFrame:
 def measure_hazards(table: pd.DataFrame) -> Measurement:
     """F5: the least distortion of an easy sample (p_t = 0.9), upwards or downwards, over weights and smoothing."""
     easy, hard = (table[table["p_true"] == mark] for mark in (MARKS[-1], MARKS[0]))
-    distortion, predicted = _folds(easy["distortion"]), _folds(easy["predicted"])
-    return Measurement(
-        float(distortion.min()),
-        float(distortion.min()),
-        float(distortion.max()),
+    return Measurement.over(
+        _folds(easy["distortion"]),
         "factor by which the loss is off at p_t = 0.9, the least",
-        predicted=float(predicted.min()),
+        predicted=float(_folds(easy["predicted"]).min()),
         limits={"least distortion of a hard sample (p_t = 0.1)": float(_folds(hard["distortion"]).min())},
+        measured=min,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval, paired_interval
+from aura_study.claims.statistics import intervals, mean_interval, paired_interval
 from aura_study.experiments.focal_on_toxicity.parameters import AS_THEY_ARE, LONG, FocalOnToxicityParameters
 from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob, comment_losses
 from aura_study.runs.jobs import job_metadata
@@ -68,14 +68,8 @@ def _shares(look: pd.DataFrame, gamma: float, alpha: float) -> list[dict[str, ob
 
 
 def bands(table: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
-    """Mean of ``column`` over seeds with its 95 % interval (NaN for one seed): ``by``, mean, low, high, seeds."""
-    rows = []
-    for key, group in table.groupby(list(by), sort=False):
-        estimate = mean_interval(group[column])
-        low, high = (estimate.low, estimate.high) if estimate.count > 1 else (np.nan, np.nan)
-        interval = {"mean": estimate.mean, "low": low, "high": high, "seeds": estimate.count}
-        rows.append({**dict(zip(by, key, strict=True)), **interval})
-    return pd.DataFrame(rows)
+    """`intervals` as figures draw them: the bounds of one seed are NaN."""
+    return intervals(table, by, column).replace([-np.inf, np.inf], np.nan)
 
 
 def effort_bands(table: pd.DataFrame, p: FocalOnToxicityParameters) -> pd.DataFrame:
@@ -122,14 +116,10 @@ def measure_hard_share(table: pd.DataFrame, p: FocalOnToxicityParameters, rare: 
     long = at_end(table, HARD, "loss", p.gamma, LONG)
     later = chosen[chosen["progress"] >= 0.5].groupby(["progress", "measure"])["share"].mean()
     end = chosen[(chosen["progress"] == 1) & (chosen["measure"] == "loss")]
-    estimate = mean_interval(end["share"])
-    return Measurement(
-        estimate.mean,
-        estimate.low,
-        estimate.high,
+    return Measurement.of(
+        mean_interval(end["share"]),
         "share of the loss in the hardest 5 % at the end of training",
         predicted=float(end["predicted"].mean()),
-        seeds=estimate.count,
         limits={
             "least share of loss and gradients from the middle of training on": float(later.min()),
             "the same share under cross-entropy": float(at_end(table, HARD, "loss", 0.0, where).mean()),
@@ -145,14 +135,14 @@ def measure_gain(table: pd.DataFrame, p: FocalOnToxicityParameters) -> Measureme
     pulls = [at_end(table, HARD, "encoder", gamma).mean() for gamma in (p.gamma, 0.0)]
     unit = "share of the loss in the hardest 5 % at the end, focal loss - cross-entropy"
     limits = {"gain in the encoder's gradient": float(pulls[0] - pulls[1])}
-    return Measurement(gain.mean, gain.low, gain.high, unit, seeds=gain.count, limits=limits)
+    return Measurement.of(gain, unit, limits=limits)
 
 
 def measure_minority(table: pd.DataFrame, p: FocalOnToxicityParameters) -> Measurement:
     """F2c: toxic comments' share of the gradient on the logits at the end, focal less cross-entropy, paired."""
     gain = paired_interval(at_end(table, TOXIC, "logits", p.gamma), at_end(table, TOXIC, "logits", 0.0))
     unit = "toxic comments' share of the gradient on the logits at the end, focal loss - cross-entropy"
-    return Measurement(gain.mean, gain.low, gain.high, unit, predicted=0.0, seeds=gain.count)
+    return Measurement.of(gain, unit, predicted=0.0)
 
 
 def given_model(looks: pd.DataFrame, p: FocalOnToxicityParameters) -> pd.DataFrame:
@@ -227,9 +217,7 @@ def measure_alpha(given: pd.DataFrame, trained: pd.DataFrame, p: FocalOnToxicity
     left = (reached[high] - reached[low]) / (logit(high) - logit(low))
     unit = "change of the odds of the toxic comments' share / (alpha / (1 - alpha)), for a given model"
     limits = {"share of the change that is left after training with alpha": float(left)}
-    return Measurement(
-        estimate.mean, estimate.low, estimate.high, unit, predicted=1.0, seeds=estimate.count, limits=limits
-    )
+    return Measurement.of(estimate, unit, predicted=1.0, limits=limits)
 
 
 def measure_gamma(given: pd.DataFrame, table: pd.DataFrame, p: FocalOnToxicityParameters) -> Measurement:
@@ -241,4 +229,4 @@ def measure_gamma(given: pd.DataFrame, table: pd.DataFrame, p: FocalOnToxicityPa
     trained = measure_gain(table, p).measured
     unit = "gain of the hardest 5 % from gamma - spread over alpha, share of the loss"
     limits = {"gain from gamma in models trained with it": trained}
-    return Measurement(estimate.mean, estimate.low, estimate.high, unit, seeds=estimate.count, limits=limits)
+    return Measurement.of(estimate, unit, limits=limits)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import paired_interval
+from aura_study.claims.statistics import Estimate, intervals, paired_interval
 from aura_study.experiments.focal_on_toxicity.effort import bands
 from aura_study.experiments.focal_on_toxicity.parameters import NOISY, FocalOnToxicityParameters
 from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
@@ -62,13 +62,10 @@ def noise_bands(table: pd.DataFrame) -> pd.DataFrame:
 
 def paired(table: pd.DataFrame, column: str, p: FocalOnToxicityParameters) -> pd.DataFrame:
     """Focal loss less cross-entropy in ``column`` for each noise and look: mean over seeds and 95 % interval."""
-    rows = []
-    for (noise, progress), look in table.dropna(subset=column).groupby(["noise", "progress"]):
-        cells = look.pivot(index="seed", columns="gamma", values=column)
-        estimate = paired_interval(cells[p.gamma], cells[0.0])
-        rows.append({"noise": noise, "progress": progress, "focal - cross-entropy": estimate.mean})
-        rows[-1] |= {"low": estimate.low, "high": estimate.high, "seeds": estimate.count}
-    return pd.DataFrame(rows)
+    by = ["noise", "progress"]
+    cells = table.dropna(subset=column).pivot(index=[*by, "seed"], columns="gamma", values=column)
+    gains = (cells[p.gamma] - cells[0.0]).rename("gain").reset_index()
+    return intervals(gains, by, "gain", "focal - cross-entropy")
 
 
 def noise_table(table: pd.DataFrame, p: FocalOnToxicityParameters) -> pd.DataFrame:
@@ -86,29 +83,28 @@ def noise_table(table: pd.DataFrame, p: FocalOnToxicityParameters) -> pd.DataFra
 
 def measure_memory(table: pd.DataFrame, p: FocalOnToxicityParameters) -> Measurement:
     """F4: share of flipped labels memorised at the end, focal less cross-entropy, mean over noise of 20 % and more."""
-    estimate = _difference(table[table["progress"] == 1], "memorised", p)
-    lost = -_difference(table[table["progress"] == 1], "macro_f1", p).measured
-    during = _difference(table[table["progress"] > 0], "memorised", p).measured
+    end = table[table["progress"] == 1]
+    lost = -_difference(end, "macro_f1", p).mean
+    during = _difference(table[table["progress"] > 0], "memorised", p).mean
     limits = {"clean macro-F1 lost against cross-entropy": lost, "the same difference, mean over training": during}
     unit = "share of wrong labels memorised at the end, focal loss - cross-entropy, noise of 20 % and more"
-    return Measurement(estimate.measured, estimate.low, estimate.high, unit, seeds=estimate.seeds, limits=limits)
+    return Measurement.of(_difference(end, "memorised", p), unit, limits=limits)
 
 
 def measure_harm(table: pd.DataFrame, p: FocalOnToxicityParameters) -> Measurement:
     """F4a: clean development macro-F1 at the end, cross-entropy less focal loss, mean over noise of 20 % and more."""
-    gain = _difference(table[table["progress"] == 1], "macro_f1", p)
     unit = "clean macro-F1 at the end, cross-entropy - focal loss, noise of 20 % and more"
-    return Measurement(-gain.measured, -gain.high, -gain.low, unit, seeds=gain.seeds)
+    return Measurement.of(-1 * _difference(table[table["progress"] == 1], "macro_f1", p), unit)
 
 
 def measure_dwelling(table: pd.DataFrame, p: FocalOnToxicityParameters) -> Measurement:
     """F4b: wrong labels' share of the gradient on the logits, focal less cross-entropy, mean over the looks."""
-    return _difference(table[table["progress"] > 0], "wrong labels' gradient", p)
+    unit = "wrong labels' gradient, mean over training, focal loss - cross-entropy, noise of 20 % and more"
+    return Measurement.of(_difference(table[table["progress"] > 0], "wrong labels' gradient", p), unit)
 
 
-def _difference(table: pd.DataFrame, column: str, p: FocalOnToxicityParameters) -> Measurement:
+def _difference(table: pd.DataFrame, column: str, p: FocalOnToxicityParameters) -> Estimate:
+    """Focal loss less cross-entropy in ``column``, where labels are noisy, paired over seeds."""
     noisy = table[table["noise"] >= NOISY]
     cells = noisy.groupby(["seed", "gamma"])[column].mean().unstack()
-    estimate = paired_interval(cells[p.gamma], cells[0.0])
-    unit = f"{column}, mean over training, focal loss - cross-entropy, noise of 20 % and more"
-    return Measurement(estimate.mean, estimate.low, estimate.high, unit, seeds=estimate.count)
+    return paired_interval(cells[p.gamma], cells[0.0])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics import Estimate, mean_interval
 from aura_study.losses import KendallLoss, MaskedKendallLoss
 
 SLOPES, OFFSETS, NOISE = (2.0, 3.0), (8.0, 3.0), (10.0, 1.0)
@@ -158,12 +158,10 @@ def measure_noise(table: pd.DataFrame) -> Measurement:
     worst = max(estimates, key=lambda estimate: abs(estimate.mean - 1))
     noisy, quiet = (largest[largest["task"] == task].set_index("seed") for task in TASKS)
     ordered = (noisy["sigma"] > quiet["sigma"]) & (noisy["weight"] < quiet["weight"])
-    return Measurement(
-        worst.mean,
-        min(estimate.low for estimate in estimates),
-        max(estimate.high for estimate in estimates),
+    low, high = min(estimate.low for estimate in estimates), max(estimate.high for estimate in estimates)
+    return Measurement.of(
+        Estimate(worst.mean, low, high, worst.count),
         "learned sigma / true noise",
         predicted=1.0,
-        seeds=worst.count,
         limits={"share of seeds whose noisier task has the larger sigma and the smaller weight": float(ordered.mean())},
     )

@@ -59,14 +59,7 @@ def settled(trajectories: pd.DataFrame) -> pd.DataFrame:
 
 def measure_fixed_points(table: pd.DataFrame) -> Measurement:
     """K1: measured over predicted weight, over every form and loss level."""
-    ratio = table["ratio"]
-    return Measurement(
-        float(ratio.median()),
-        float(ratio.min()),
-        float(ratio.max()),
-        "weight reached / weight predicted",
-        predicted=1.0,
-    )
+    return Measurement.over(table["ratio"], "weight reached / weight predicted", predicted=1.0)
 
 
 def objective(loss: float, points: int = 300) -> pd.DataFrame:

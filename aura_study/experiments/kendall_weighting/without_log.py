@@ -110,10 +110,8 @@ def measure_rise(sgd: pd.DataFrame, adam: pd.DataFrame, fall: float) -> Measurem
     """K3: weight at the end over its closed form (SGD), slope over its closed form (Adam); all cells."""
     last = sgd[sgd["step"] == sgd["step"].max()]
     ratios = np.concatenate([last["weight"] / last["predicted_weight"], adam.groupby("rate")["ratio"].first()])
-    return Measurement(
-        float(np.median(ratios)),
-        float(ratios.min()),
-        float(ratios.max()),
+    return Measurement.over(
+        ratios,
         "measured / predicted: final weight under SGD, slope of s under Adam",
         predicted=1.0,
         limits={"fall of the weight over AURA's own run": fall},
@@ -204,8 +202,7 @@ def measure_instability(table: pd.DataFrame) -> Measurement:
     """
     arms = table.set_index(["optimizer", "task", "seed", "arm"])[["volatility", "peak"]].unstack("arm")
     ratios = pd.concat({name: arms[name]["without log"] / arms[name]["with log"] for name in ("volatility", "peak")})
-    estimate = mean_interval(ratios.groupby("seed").max()) if table["finite"].all() else None
     unit = "signal without log sigma / with it: volatility or peak, whichever is worse"
-    if estimate is None:
+    if not table["finite"].all():
         return Measurement(np.inf, np.inf, np.inf, unit, predicted=1.0, seeds=table["seed"].nunique())
-    return Measurement(estimate.mean, estimate.low, estimate.high, unit, predicted=1.0, seeds=estimate.count)
+    return Measurement.of(mean_interval(ratios.groupby("seed").max()), unit, predicted=1.0)

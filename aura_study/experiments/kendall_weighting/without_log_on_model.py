@@ -8,7 +8,7 @@ import pandas as pd
 
 from aura_study.claims import Measurement
 from aura_study.claims.rules import MARGIN
-from aura_study.claims.statistics import paired_interval, seeds
+from aura_study.claims.statistics import Estimate, paired_interval, seeds
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.kendall_weighting.parameters import KendallWeightingParameters
 from aura_study.experiments.kendall_weighting.without_log import WithoutLog
@@ -114,10 +114,7 @@ def score_changes(scores: pd.DataFrame) -> pd.DataFrame:
                 "with_log": by_seed["with log"].mean(),
                 "without_log": by_seed["without log"].mean(),
                 "majority": group["majority"].mean(),
-                "difference": gain.mean,
-                "low": gain.low,
-                "high": gain.high,
-                "seeds": gain.count,
+                **gain.row("difference"),
             }
         )
     return pd.DataFrame(rows)
@@ -126,11 +123,8 @@ def score_changes(scores: pd.DataFrame) -> pd.DataFrame:
 def measure_evasion(changes: pd.DataFrame) -> Measurement:
     """K3a: macro-F1 lost without log sigma, mean over tasks and seeds."""
     mean, tasks = changes[changes["task"] == "mean of tasks"].iloc[0], changes[changes["task"] != "mean of tasks"]
-    return Measurement(
-        float(mean["difference"]),
-        float(mean["low"]),
-        float(mean["high"]),
+    return Measurement.of(
+        Estimate(mean["difference"], mean["low"], mean["high"], mean["seeds"]),
         "mean development macro-F1 over the tasks, with log sigma minus without",
-        seeds=int(mean["seeds"]),
         limits={MARGIN: float((tasks["with_log"] - tasks["majority"]).min())},
     )

@@ -81,17 +81,14 @@ def _compared(first: Mapping[str, Tensor], second: Mapping[str, Tensor], skip: t
 
 def measure_isolation(table: pd.DataFrame) -> Measurement:
     """P3: largest difference between any two gradients, with and without graph isolation."""
-    worst = table["largest difference"]
-    return Measurement(
-        float(worst.max()), float(worst.min()), float(worst.max()), "largest gradient difference", predicted=0.0
-    )
+    return Measurement.over(table["largest difference"], "largest gradient difference", predicted=0.0, measured=max)
 
 
 def measure_mask(table: pd.DataFrame) -> Measurement:
     """P4: the larger of the masked absent gradient and any change of another gradient."""
     worst = table[["absent gradient masked", "largest difference"]].abs().max(axis=1)
     unit = "largest of |absent gradient| and change elsewhere"
-    return Measurement(float(worst.max()), float(worst.min()), float(worst.max()), unit, predicted=0.0)
+    return Measurement.over(worst, unit, predicted=0.0, measured=max)
 
 
 def _device(model: AuraModel) -> torch.device:

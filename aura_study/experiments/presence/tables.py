@@ -3,26 +3,16 @@
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics import Estimate, mean_interval
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean inflation, prediction and ratio with its 95 % interval, per parameterisation, optimiser and presence."""
-    rows = []
-    for key, group in runs.groupby(["parameterization", "optimizer", "presence"], sort=False):
-        estimate = mean_interval(group["ratio"])
-        rows.append(
-            {
-                **dict(zip(("parameterization", "optimizer", "presence"), key, strict=True)),
-                "inflation": group["inflation"].mean(),
-                "plain": group["plain"].iloc[0],
-                "predicted": group["predicted"].iloc[0],
-                "ratio": estimate.mean,
-                "low": estimate.low,
-                "high": estimate.high,
-                "seeds": estimate.count,
-            }
-        )
+    by, rows = ["parameterization", "optimizer", "presence"], []
+    for key, group in runs.groupby(by, sort=False):
+        theory = {name: group[name].iloc[0] for name in ("plain", "predicted")}
+        kind = {**dict(zip(by, key, strict=True)), "inflation": group["inflation"].mean()}
+        rows.append({**kind, **theory, **mean_interval(group["ratio"]).row("ratio")})
     return pd.DataFrame(rows)
 
 
@@ -37,16 +27,11 @@ def measure(summary: pd.DataFrame, sweep: pd.DataFrame) -> Measurement:
 
     The interval runs from the lowest to the highest end of the kinds' own 95 % intervals.
     """
-    return Measurement(
-        measured=float(summary["ratio"].mean()),
-        low=float(summary["low"].min()),
-        high=float(summary["high"].max()),
+    mean, low, high = summary["ratio"].mean(), summary["low"].min(), summary["high"].max()
+    follow = float(((sweep["typical"] - 1).abs() <= 0.05).mean())
+    return Measurement.of(
+        Estimate(float(mean), float(low), float(high), int(summary["seeds"].min())),
+        "measured / predicted inflation of the precision",
         predicted=1.0,
-        unit="measured / predicted inflation of the precision",
-        seeds=int(summary["seeds"].min()),
-        limits={
-            "share of all rates and presences that follow 1/p within 5 %": float(
-                ((sweep["typical"] - 1).abs() <= 0.05).mean()
-            )
-        },
+        limits={"share of all rates and presences that follow 1/p within 5 %": follow},
     )

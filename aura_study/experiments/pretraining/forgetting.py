@@ -6,6 +6,8 @@ encoder bit for bit, whatever their policy; what follows is the spike's doing. A
 loss that it adds to the control's, over what the control's fine-tuning added to the checkpoint's.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -71,15 +73,12 @@ def measure(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked") -
     forgets = bool((arm["forgotten"] > 0).all())  # a share of nothing tells nothing
     found = {moment: arm[arm["moment"] == moment] for moment in ("after the return", "at the end")}
     worse = max(found.values(), key=lambda rows: float(rows["effect"].mean()))
-    estimate = mean_interval(worse["effect"])
+    effect = mean_interval(worse["effect"])
     spike = worse["spike"].dropna()
     against_mask = {"the same against the mask, on the same batches": float(spike.mean())} if len(spike) else {}
-    return Measurement(
-        estimate.mean,
-        estimate.low if forgets else -np.inf,
-        estimate.high if forgets else np.inf,
+    return Measurement.of(
+        effect if forgets else replace(effect, low=-np.inf, high=np.inf),
         "masked-language loss that the spike adds / that fine-tuning adds anyway",
-        seeds=estimate.count,
         limits={
             "effect at the end of training": float(found["at the end"]["effect"].mean()),
             "drift (1 - CKA) added / that of the control": float(worse["drift"].mean()),

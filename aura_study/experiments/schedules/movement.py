@@ -118,12 +118,8 @@ def measure_refinement(table: pd.DataFrame) -> Measurement:
     """S2: share of sigma's movement in the last 30 % under OneCycleLR, at AURA's budget."""
     chosen = (table["schedule"] == "onecycle") & (table["phase"] == "last 30 %")
     rows = table[chosen & (table["budget"] == table["budget"].min())]
-    estimate = mean_interval(rows["share"])
-    return Measurement(
-        estimate.mean,
-        estimate.low,
-        estimate.high,
+    return Measurement.of(
+        mean_interval(rows["share"]),
         "share of log sigma's path in the last 30 % of the steps",
         predicted=float(rows["predicted"].iloc[0]),
-        seeds=estimate.count,
     )

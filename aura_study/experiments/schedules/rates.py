@@ -83,11 +83,8 @@ def shape_table(table: pd.DataFrame) -> pd.DataFrame:
 def measure_peak(table: pd.DataFrame) -> Measurement:
     """S1: where OneCycleLR's peak stands, as a share of the run, over all run lengths; the guide says half."""
     rows = table[table["schedule"] == "onecycle"]
-    place = rows["peak_position"]
-    return Measurement(
-        float(place.median()),
-        float(place.min()),
-        float(place.max()),
+    return Measurement.over(
+        rows["peak_position"],
         "position of the peak, share of the run",
         predicted=0.5,
         limits={name: float(rows[name].iloc[-1]) for name in ("start", "end")},
@@ -152,11 +149,9 @@ def _displacement(steps: int, first: int, last: int, peak: float, name: str, cyc
 
 def measure_absences(table: pd.DataFrame) -> Measurement:
     """S3: displacement over its prediction, over all run lengths, windows and optimisers."""
-    ratio, cycled = table["ratio"], table[table["optimizer"] == "Adam, cycled beta1"]
-    return Measurement(
-        float(ratio.median()),
-        float(ratio.min()),
-        float(ratio.max()),
+    cycled = table[table["optimizer"] == "Adam, cycled beta1"]
+    return Measurement.over(
+        table["ratio"],
         "displacement of log sigma / predicted",
         predicted=1.0,
         limits={"least displacement over Lambda with cycled beta1": float(cycled["over_phantom"].min())},

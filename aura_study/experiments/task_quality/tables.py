@@ -53,7 +53,7 @@ def differences(scores: pd.DataFrame, control: str = "masked") -> pd.DataFrame:
         for policy in [name for name in group["policy"].unique() if name != control]:
             gain = mean_interval((by_seed[policy] - by_seed[control]).dropna())
             common = {"regime": regime, "moment": moment, "policy": policy, "task": task}
-            rows.append({**common, "difference": gain.mean, "low": gain.low, "high": gain.high, "seeds": gain.count})
+            rows.append({**common, **gain.row("difference")})
     return pd.DataFrame(rows)
 
 
@@ -106,15 +106,10 @@ def measure_quality(scores: pd.DataFrame) -> Measurement:
 
 def measure_rare_task(scores: pd.DataFrame) -> Measurement:
     """P9d: what the missing mask is worth to the rare task."""
-    estimate = mean_interval(gains(scores, "unmasked", "masked", "mixed", RARE))
-    least = margin(scores, ("masked", "unmasked"), ["mixed"], RARE)
-    return Measurement(
-        estimate.mean,
-        estimate.low,
-        estimate.high,
+    return Measurement.of(
+        mean_interval(gains(scores, "unmasked", "masked", "mixed", RARE)),
         f"development macro-F1 of {RARE}, unmasked minus masked",
-        seeds=estimate.count,
-        limits={MARGIN: least},
+        limits={MARGIN: margin(scores, ("masked", "unmasked"), ["mixed"], RARE)},
     )
 
 
@@ -127,14 +122,8 @@ def measure_pair(scores: pd.DataFrame, first: str, second: str) -> Measurement:
 def _measurement(
     estimate: Estimate, what: str, least_margin: float, limits: dict[str, float] | None = None
 ) -> Measurement:
-    return Measurement(
-        estimate.mean,
-        estimate.low,
-        estimate.high,
-        f"mean development macro-F1 over the tasks, {what}",
-        seeds=estimate.count,
-        limits={MARGIN: least_margin, **(limits or {})},
-    )
+    unit = f"mean development macro-F1 over the tasks, {what}"
+    return Measurement.of(estimate, unit, limits={MARGIN: least_margin, **(limits or {})})
 
 
 def share_table(shares: pd.DataFrame) -> pd.DataFrame:
@@ -169,10 +158,7 @@ def points_per_doubling(relation: pd.DataFrame) -> pd.DataFrame:
         float((group["doublings"] * group["difference"]).sum() / (group["doublings"] ** 2).sum())
         for _, group in chosen.groupby("seed")
     ]
-    estimate = mean_interval(slopes)
-    return pd.DataFrame(
-        [{"macro-F1 per doubling": estimate.mean, "low": estimate.low, "high": estimate.high, "seeds": estimate.count}]
-    )
+    return pd.DataFrame([mean_interval(slopes).row("macro-F1 per doubling")])
 
 
 def moment_order(moments: pd.Series) -> pd.Series:
