@@ -19,7 +19,7 @@ from aura_study.claims import (
     schedules,
     task_quality,
 )
-from aura_study.claims.model import Claim, Limit, Measurement, Rule, Verdict
+from aura_study.claims.model import Claim, Limit, Measurement, Row, Rule, Verdict
 from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
 _NOTEBOOKS = (
@@ -46,6 +46,7 @@ __all__ = [
     "Limit",
     "Measurement",
     "RatioWithin",
+    "Row",
     "Rule",
     "Verdict",
 ]

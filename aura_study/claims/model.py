@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 if TYPE_CHECKING:
     from aura_study.claims.statistics import Estimate
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]  # becomes part of a path, so nothing else is let in
 
 
 class Verdict(StrEnum):
@@ -135,6 +139,29 @@ class Rule(ABC):
         return "; ".join(parts)
 
 
+class Row(BaseModel):
+    """One decided claim, as it stands in the ledger; a number that is not finite has become None, as JSON wants it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    claim: Name
+    section: str
+    statement: str
+    prediction: str
+    predicted: FiniteFloat | None
+    measured: FiniteFloat | None
+    interval: tuple[FiniteFloat | None, FiniteFloat | None]
+    ratio: FiniteFloat | None
+    unit: str
+    seeds: int = Field(ge=0)
+    verdict: Verdict
+    limit: str | None
+    limits: dict[str, FiniteFloat | None]
+    rule: str
+    notebook: Name
+    figure: Name | None
+
+
 @dataclass(frozen=True)
 class Claim:
     """A checkable sentence: of AURA's guide, or of the theory that explains it.
@@ -157,28 +184,28 @@ class Claim:
     notebook: str
     figure: str | None = None
 
-    def decide(self, measurement: Measurement) -> dict[str, Any]:
-        """The ledger's row: the claim, what was measured, the verdict and the rule, JSON-ready."""
+    def decide(self, measurement: Measurement) -> Row:
+        """The ledger's row: the claim, what was measured, the verdict and the rule."""
         verdict = self.rule.judge(measurement)
         limit = self.rule.limit.text if verdict == Verdict.WITHIN_LIMITS and self.rule.limit else None
-        return {
-            "claim": self.key,
-            "section": self.section,
-            "statement": self.statement,
-            "prediction": self.prediction,
-            "predicted": measurement.predicted,
-            "measured": _finite(measurement.measured),
-            "interval": [_finite(measurement.low), _finite(measurement.high)],
-            "ratio": _finite(measurement.ratio),
-            "unit": measurement.unit,
-            "seeds": measurement.seeds,
-            "verdict": str(verdict),
-            "limit": limit,
-            "limits": {name: _finite(value) for name, value in measurement.limits.items()},
-            "rule": self.rule.text(),
-            "notebook": self.notebook,
-            "figure": self.figure,
-        }
+        return Row(
+            claim=self.key,
+            section=self.section,
+            statement=self.statement,
+            prediction=self.prediction,
+            predicted=measurement.predicted,
+            measured=_finite(measurement.measured),
+            interval=(_finite(measurement.low), _finite(measurement.high)),
+            ratio=_finite(measurement.ratio),
+            unit=measurement.unit,
+            seeds=measurement.seeds,
+            verdict=verdict,
+            limit=limit,
+            limits={name: _finite(value) for name, value in measurement.limits.items()},
+            rule=self.rule.text(),
+            notebook=self.notebook,
+            figure=self.figure,
+        )
 
 
 def _finite(value: float | None) -> float | None:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict
 
-from aura_study.claims import CLAIMS, Verdict
+from aura_study.claims import CLAIMS, Row, Verdict
+from aura_study.claims.model import Name
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
-from aura_study.runs.records import FileName, Name, read_record, write_json
+from aura_study.runs.records import FileName, read_record, write_json
 from aura_study.runs.words import NONE, number
 
 VERDICT_STYLES = {
@@ -18,29 +19,6 @@ VERDICT_STYLES = {
     Verdict.REFUTED: "bold red",
     Verdict.INCONCLUSIVE: "bold magenta",
 }
-
-
-class Row(BaseModel):
-    """One decided claim, as `Claim.decide` writes it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    claim: Name
-    section: str
-    statement: str
-    prediction: str
-    predicted: FiniteFloat | None
-    measured: FiniteFloat | None
-    interval: tuple[FiniteFloat | None, FiniteFloat | None]
-    ratio: FiniteFloat | None
-    unit: str
-    seeds: int = Field(ge=0)
-    verdict: Verdict
-    limit: str | None
-    limits: dict[str, FiniteFloat | None]
-    rule: str
-    notebook: Name
-    figure: Name | None
 
 
 class Ledger(BaseModel):

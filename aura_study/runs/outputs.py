@@ -67,7 +67,7 @@ class NotebookRun:
             raise ValueError(f"unknown claim {claim!r}; known: {list(CLAIMS)}")
         if CLAIMS[claim].notebook != self.notebook:
             raise ValueError(f"claim {claim} belongs to notebook {CLAIMS[claim].notebook}, not {self.notebook}")
-        row = CLAIMS[claim].decide(measurement)
+        row = CLAIMS[claim].decide(measurement).model_dump(mode="json")
         self._add("claims", row)
         shown = ("claim", "verdict", "predicted", "measured", "interval", "ratio", "unit", "seeds", "limit", "rule")
         return pd.DataFrame({"": [row[name] for name in shown]}, index=list(shown))

@@ -11,8 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from aura_study.errors import StudyError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w-]*$")]  # becomes part of a path, so nothing else is let in
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # so that nothing leads out of a run's folders
 Model = TypeVar("Model", bound=BaseModel)
 
 

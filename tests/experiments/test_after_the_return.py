@@ -195,4 +195,4 @@ def test_the_whole_claim_is_as_good_as_its_parts(refuted, seeds, verdict):
     parts = {key: part(key, 1.0, seeds) for key in measures.PARTS}
     for key in measures.PARTS[:refuted]:
         parts[key] = part(key, 0.0, seeds)
-    assert CLAIMS["P7"].decide(measures.measure_whole(parts))["verdict"] == verdict
+    assert CLAIMS["P7"].decide(measures.measure_whole(parts)).verdict == verdict

@@ -102,7 +102,7 @@ def test_return_spike_is_the_precision_ratio(smoke):
     assert table["gradient_over_predicted"].item() == pytest.approx(1, rel=2e-3)
     assert table["weight_ratio"].item() > 1.1
     assert table["others_identical"].all()
-    verdict = CLAIMS["P6"].decide(aura_training.measure_return(table))["verdict"]
+    verdict = CLAIMS["P6"].decide(aura_training.measure_return(table)).verdict
     assert verdict == "inconclusive"
 
 
@@ -113,10 +113,10 @@ def test_isolation_and_mask_on_the_real_model():
     assert (isolation["numbers compared"] > 100_000).all()
     assert (mask["absent gradient masked"] == 0).all()
     assert (mask["absent gradient unmasked"] > 0).all()
-    assert CLAIMS["P3"].decide(phantom_on_model.measure_isolation(isolation))["verdict"] == "confirmed"
-    assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(mask))["verdict"] == "confirmed"
+    assert CLAIMS["P3"].decide(phantom_on_model.measure_isolation(isolation)).verdict == "confirmed"
+    assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(mask)).verdict == "confirmed"
     broken = mask.assign(**{"largest difference": 1e-9})
-    assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(broken))["verdict"] != "confirmed"
+    assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(broken)).verdict != "confirmed"
 
 
 def test_samples_f1_is_the_mean_of_rows_f1():

@@ -63,8 +63,8 @@ def test_claims_follow_from_the_tables(found):
     """The cure's claims hold exactly; N1 counts balancers and N1a predictions, both as shares."""
     random, layer, _, cured, _ = found
     zero = tables.joined(random, layer)
-    assert CLAIMS["N2"].decide(cure.n2_measurement(cured))["verdict"] == "confirmed"
-    assert CLAIMS["N2a"].decide(cure.n2a_measurement(cured))["verdict"] == "confirmed"
+    assert CLAIMS["N2"].decide(cure.n2_measurement(cured)).verdict == "confirmed"
+    assert CLAIMS["N2a"].decide(cure.n2a_measurement(cured)).verdict == "confirmed"
     assert 0.5 < stretches.n1_measurement(zero).measured < 0.9
     assert 0.8 < stretches.n1a_measurement(zero).measured <= 1.0
 
@@ -84,8 +84,8 @@ def test_n1_counts_what_is_disturbed():
 def test_n2_fails_when_a_difference_is_seen(found):
     """The rule is able to refute."""
     worse = found[3].assign(difference=found[3]["difference"] + 0.1, moved=1.0)
-    assert CLAIMS["N2"].decide(cure.n2_measurement(worse))["verdict"] == "refuted"
-    assert CLAIMS["N2a"].decide(cure.n2a_measurement(worse))["verdict"] == "refuted"
+    assert CLAIMS["N2"].decide(cure.n2_measurement(worse)).verdict == "refuted"
+    assert CLAIMS["N2a"].decide(cure.n2a_measurement(worse)).verdict == "refuted"
 
 
 def test_figures_and_tables_draw(found):

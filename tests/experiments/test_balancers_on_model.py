@@ -147,7 +147,7 @@ def test_runs_are_recorded_whole_and_stops_are_results(ran):
 def test_twins_end_in_one_place(ran):
     """With a task that is never there the cured balancer trains the encoder as one made for the others: N2b."""
     measured = model_tables.n2b_measurement(ran[1])
-    assert CLAIMS["N2b"].decide(measured)["verdict"] == "confirmed"
+    assert CLAIMS["N2b"].decide(measured).verdict == "confirmed"
     assert measured.measured < 1e-6
     assert CLAIMS["N2b"].rule.judge(model_tables.n2b_measurement(ran[1])) != "refuted"
 
@@ -185,5 +185,5 @@ def test_n1b_is_the_share_of_progress_lost(zero, lost, verdict):
     """Of a fall from 1 to 1/2, what the zero-filled run does not follow; the rule can refute."""
     measured = model_tables.n1b_measurement(ends_of(1.0, zero, 0.5))
     assert measured.measured == pytest.approx(lost)
-    assert CLAIMS["N1b"].decide(measured)["verdict"] == verdict
+    assert CLAIMS["N1b"].decide(measured).verdict == verdict
     assert math.isclose(measured.limits["share lost with the least disturbed of the four"], lost)

@@ -168,8 +168,8 @@ def test_f2_rests_on_the_focal_share_and_f2b_on_the_gain(focal, verdicts):
     """With cross-entropy at 0.2: a share below 0.9 refutes F2, a gain below 0.05 refutes F2b."""
     table = crafted_shares(g0=0.2, g2=focal)
     found = [
-        CLAIMS["F2"].decide(focal_effort.measure_hard_share(table, P))["verdict"],
-        CLAIMS["F2b"].decide(focal_effort.measure_gain(table, P))["verdict"],
+        CLAIMS["F2"].decide(focal_effort.measure_hard_share(table, P)).verdict,
+        CLAIMS["F2b"].decide(focal_effort.measure_gain(table, P)).verdict,
     ]
     assert found == verdicts
 
@@ -178,7 +178,7 @@ def test_f2_is_limited_where_a_gradient_or_the_middle_falls_short():
     """0.95 of the loss at the end but 0.5 of the encoder's gradient half-way: confirmed within limits."""
     table = crafted_shares(g0=0.2, g2=0.95)
     table.loc[(table["measure"] == "encoder") & (table["progress"] == 0.5), "share"] = 0.5
-    assert CLAIMS["F2"].decide(focal_effort.measure_hard_share(table, P))["verdict"] == "confirmed within limits"
+    assert CLAIMS["F2"].decide(focal_effort.measure_hard_share(table, P)).verdict == "confirmed within limits"
 
 
 def crafted_looks(seeds=(0, 1, 2)):
@@ -202,7 +202,7 @@ def test_f3_holds_for_a_given_model_and_its_limit_is_what_training_leaves():
         trained = pd.DataFrame(cells).assign(share=shares)
         measurement = focal_effort.measure_alpha(given, trained, P)
         assert measurement.ratio == pytest.approx(1, rel=1e-9)
-        assert CLAIMS["F3"].decide(measurement)["verdict"] == verdict
+        assert CLAIMS["F3"].decide(measurement).verdict == verdict
 
 
 def test_f3a_is_what_gamma_adds_less_what_alpha_does():
@@ -249,7 +249,7 @@ def test_f4_looks_at_noisy_labels_in_the_right_direction(more, lost, verdicts):
         "F4a": focal_noise.measure_harm(table, P),
         "F4b": focal_noise.measure_dwelling(table, P),
     }
-    assert [CLAIMS[key].decide(found)["verdict"] for key, found in measurements.items()] == verdicts
+    assert [CLAIMS[key].decide(found).verdict for key, found in measurements.items()] == verdicts
     assert measurements["F4a"].measured == pytest.approx(lost)
 
 
