@@ -9,7 +9,7 @@ from small_runs import job, model, prepared
 from aura_study.claims import CLAIMS
 from aura_study.experiments.aura_training import tables as aura_training
 from aura_study.experiments.aura_training.parameters import AuraTrainingParameters
-from aura_study.experiments.phantom_gradient import on_model as phantom_on_model
+from aura_study.experiments.aura_training.trainings import stretch_jobs
 from aura_study.runs.jobs import is_finished, job_metadata, job_path
 from aura_study.training.runs import Presence, load_runs, scores, train_jobs
 from aura_study.training.scores import macro_f1, majority_macro_f1, predictions, samples_f1
@@ -79,7 +79,7 @@ def smoke(tmp_path_factory):
     """The stretch runs of notebook 04, smaller than its smoke profile."""
     folder = tmp_path_factory.mktemp("trajectories")
     p = AuraTrainingParameters(seed_count=1, before=8, absent_steps=12, after=4, rows=64, dev_rows=16, max_length=32)
-    runs = load_runs(train_jobs(aura_training.stretch_jobs(p), folder, workers=1))
+    runs = load_runs(train_jobs(stretch_jobs(p), folder, workers=1))
     return p, runs, aura_training.predictions(runs, p)
 
 
@@ -104,19 +104,6 @@ def test_return_spike_is_the_precision_ratio(smoke):
     assert table["others_identical"].all()
     verdict = CLAIMS["P6"].decide(aura_training.measure_return(table)).verdict
     assert verdict == "inconclusive"
-
-
-def test_isolation_and_mask_on_the_real_model():
-    """P3 and P4 bit for bit, in every parameterisation, over every parameter of the model."""
-    isolation, mask = phantom_on_model.isolation(0), phantom_on_model.mask(0)
-    assert (isolation["largest difference"] == 0).all()
-    assert (isolation["numbers compared"] > 100_000).all()
-    assert (mask["absent gradient masked"] == 0).all()
-    assert (mask["absent gradient unmasked"] > 0).all()
-    assert CLAIMS["P3"].decide(phantom_on_model.measure_isolation(isolation)).verdict == "confirmed"
-    assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(mask)).verdict == "confirmed"
-    broken = mask.assign(**{"largest difference": 1e-9})
-    assert CLAIMS["P4"].decide(phantom_on_model.measure_mask(broken)).verdict != "confirmed"
 
 
 def test_samples_f1_is_the_mean_of_rows_f1():

@@ -10,6 +10,7 @@ from aura_study.claims import CLAIMS, Verdict
 from aura_study.experiments.beyond_the_mask import figures, residue
 from aura_study.experiments.beyond_the_mask import nan as residue_nan
 from aura_study.experiments.beyond_the_mask import shards as residue_shards
+from aura_study.experiments.beyond_the_mask.parameters import BeyondTheMaskParameters
 from aura_study.experiments.beyond_the_mask.shards import FOUR, TWO, WAYS, Case, ShardModel
 from aura_study.theory.adam import AdamState
 from aura_study.theory.coasting import (
@@ -81,7 +82,7 @@ def test_decays_are_torchs(start):
 
 @pytest.fixture(scope="module")
 def p():
-    return residue.BeyondTheMaskParameters.for_profile("smoke")
+    return BeyondTheMaskParameters.for_profile("smoke")
 
 
 @pytest.fixture(scope="module")

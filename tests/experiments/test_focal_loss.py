@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.experiments.focal_loss import tables as focal
+from aura_study.experiments.focal_loss.parameters import FocalLossParameters
 from aura_study.losses import focal_loss
 
 WEIGHTS = [5.0, 0.2, 3.0]
@@ -86,4 +87,4 @@ def test_the_claim_rests_on_the_mildest_distortion(hazards):
 def test_class_weights_that_are_not_positive_are_named(weights):
     """The error shows the offending weight, before anything is computed."""
     with pytest.raises(ValidationError, match=f"above 0, got .*{weights[1]}"):
-        focal.FocalLossParameters(class_weights=weights)
+        FocalLossParameters(class_weights=weights)

@@ -10,6 +10,7 @@ import torch
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.experiments.kendall_weighting import regressions, without_log, without_log_on_model
 from aura_study.experiments.kendall_weighting import settling as kendall
+from aura_study.experiments.kendall_weighting.parameters import KendallWeightingParameters
 from aura_study.losses import MaskedKendallLoss
 from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import Adam
@@ -192,7 +193,7 @@ def test_without_log_no_weight_ever_rises_and_the_arms_start_alike():
 
 def test_the_aura_model_without_log_loses_all_weights(tmp_path):
     """Same first loss in both arms; without log sigma no weight ever rises, and all end below their start."""
-    p = kendall.KendallWeightingParameters.for_profile("smoke", model_steps=6, rows=64, dev_rows=16, workers=1)
+    p = KendallWeightingParameters.for_profile("smoke", model_steps=6, rows=64, dev_rows=16, workers=1)
     paths, scores = without_log_on_model.load(without_log_on_model.train_both(p, tmp_path))
     first = paths[paths["step"] == 0].pivot(index="task", columns="arm", values="loss")
     pd.testing.assert_series_equal(first["with log"], first["without log"], check_names=False)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.experiments.schedules import movement as schedule_movement
 from aura_study.experiments.schedules import rates as schedules
+from aura_study.experiments.schedules.parameters import SchedulesParameters
 from aura_study.training.runs import train_jobs
 
 
@@ -59,7 +60,7 @@ def test_an_absence_moves_log_sigma_by_the_sum_of_its_rates():
 
 @pytest.fixture(scope="module")
 def short_run(tmp_path_factory):
-    p = schedules.SchedulesParameters.for_profile("smoke", seed_count=1, rows=64, dev_rows=16)
+    p = SchedulesParameters.for_profile("smoke", seed_count=1, rows=64, dev_rows=16)
     work = schedule_movement.jobs(p)[:1]
     folder = tmp_path_factory.mktemp("schedules")
     return p, work, train_jobs(work, folder, workers=1)
@@ -98,4 +99,4 @@ def test_a_busy_last_phase_would_confirm_s2(share, verdict):
 def test_run_lengths_out_of_range_are_named():
     """A run of 5 steps is refused with the value and the range."""
     with pytest.raises(ValidationError, match=r"between 20 and 100,000 steps, got \[5\]"):
-        schedules.SchedulesParameters(lengths=[5, 100])
+        SchedulesParameters(lengths=[5, 100])

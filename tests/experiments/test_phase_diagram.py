@@ -1,0 +1,78 @@
+"""The phases, and the way back after an absence: theory and simulation agree, and the rule of thumb is near."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aura_study.experiments.phase_diagram.maps import (
+    PHASES,
+    agreement,
+    classify,
+    measured,
+    practice,
+    predicted,
+    rule_of_thumb,
+)
+from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
+from aura_study.experiments.phase_diagram.returns import recovery_curves, whiplash_map
+
+
+@pytest.fixture(scope="module")
+def phases() -> PhaseDiagramParameters:
+    return PhaseDiagramParameters.for_profile("smoke")
+
+
+def test_phases_are_ordered_by_severity() -> None:
+    """A row meets the last phase whose condition holds."""
+    rows = pd.DataFrame(
+        {
+            "inflation": [1.0, 5.0, 1.0, 1.0, 1.0, 1.0],
+            "growth": [1.5, 1.0, 20.0, 20.0, 20.0, np.nan],
+            "low": [1.0, 1.0, 1.0, 1.0, 0.01, np.nan],
+            "recovery": [9.0, 9.0, 0.5, 2.0, 2.0, np.nan],
+            "undefined": [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        }
+    )
+    assert classify(rows).tolist() == list(range(len(PHASES)))
+
+
+def test_theory_predicts_the_phases(phases: PhaseDiagramParameters) -> None:
+    """At least 85 % of the cells of every diagram, nearly all on mild or severe; all phases occur but one."""
+    table, theory = measured(phases), predicted(phases)
+    rates = agreement(phases, table, theory)
+    assert len(rates) == 4
+    assert (rates["theory_agrees"] > 0.85).all()
+    assert (rates["mild_or_severe"] > 0.93).all()
+    assert (rates["rule_of_thumb_agrees"].dropna() > 0.75).all()
+    assert {0, 1, 3, 4, 5} <= set(table["phase"])
+    softplus = table[table["parameterization"] == "aura_softplus"]
+    assert (softplus["phase"] <= PHASES.index("exploded")).all()
+
+
+def test_recovery_is_predicted(phases: PhaseDiagramParameters) -> None:
+    """SGD within 2 % or two steps (flow), Adam to the step (recursion)."""
+    curves = recovery_curves(phases).dropna()
+    assert len(curves) > 15
+    adam = curves["optimizer"] == "Adam"
+    assert (curves.loc[adam, "measured"] == curves.loc[adam, "predicted"]).all()
+    sgd = curves[~adam]
+    assert ((sgd["measured"] - sgd["predicted"]).abs() <= np.maximum(2, 0.02 * sgd["predicted"])).all()
+
+
+def test_whiplash_is_predicted(phases: PhaseDiagramParameters) -> None:
+    """Weight one step after the return, as `return_step` has it, both sides of the threshold."""
+    table = whiplash_map(phases)
+    np.testing.assert_allclose(np.log(table["weight"] + 1e-300), np.log(table["predicted"] + 1e-300), atol=1e-6)
+    over = table["rate"] > table["phantom"] / np.expm1(2 * table["phantom"])
+    assert ((table["weight"] < 1) == over).all()
+    assert 0.1 < over.mean() < 0.9
+
+
+def test_rule_of_thumb_names_the_extremes() -> None:
+    """From no danger to whiplash."""
+    assert PHASES[rule_of_thumb(5e-5, 826, 1.0, adam=True)] == "harmless"
+    assert PHASES[rule_of_thumb(1e-4, 10, 0.1, adam=True)] == "inflated"
+    assert PHASES[rule_of_thumb(1e-2, 300, 1.0, adam=True)] == "slow recovery"
+    assert PHASES[rule_of_thumb(1e-4, 20_000, 1.0, adam=False)] == "exploded"
+    assert PHASES[rule_of_thumb(0.1, 50, 0.5, adam=False)] == "switched off"
+    assert set(practice()["phase"]) <= set(PHASES)
