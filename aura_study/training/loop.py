@@ -16,7 +16,7 @@ from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.losses import ParameterizationName, focal_loss
 from aura_study.training.model import AuraModel
-from aura_study.training.recording import TrajectoryRecorder
+from aura_study.training.recording import Recorder
 from aura_study.training.task_gradients import GradientWatch, unread_gradients, watch_gradients
 from aura_study.training.weighting import Weighting, WeightingName, build_weighting
 
@@ -149,7 +149,7 @@ def train(
     model: AuraModel,
     batches: Iterator[Batch],
     settings: TrainingSettings,
-    recorder: TrajectoryRecorder | None = None,
+    recorder: Recorder | None = None,
     progress: str | None = None,
     weighting: Weighting | None = None,
     observer: Observer | None = None,
@@ -168,10 +168,9 @@ def train(
     Raises:
         NonFiniteError: a task's loss, or its weighted term, is not finite; names task and step.
     """
-    device = next(model.parameters()).device
     tasks = TASK_NAMES
     if weighting is None:
-        weighting = build_weighting(settings.policy, settings.parameterization, tasks, device)
+        weighting = build_weighting(settings.policy, settings.parameterization, tasks, model.device)
     optimizer = build_optimizer(model, weighting, settings)
     schedule = build_schedule(optimizer, settings)
     watch: GradientWatch | None = None
@@ -214,7 +213,7 @@ class _Loop:
 
     def backward(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, list[bool], Tensor]:
         """Accumulate the step's gradients; mean losses, presence and encoder gradient norms per task."""
-        device = next(self.model.parameters()).device
+        device = self.model.device
         count = torch.zeros(len(TASKS))
         sums = torch.zeros(len(TASKS), device=device)
         for _ in range(self.settings.accumulation):

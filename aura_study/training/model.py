@@ -161,6 +161,11 @@ class AuraModel(nn.Module):
                 }
             )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model stands."""
+        return next(self.parameters()).device
+
     def set_dropout(self, dropout: float) -> None:
         """Give every dropout layer, the encoder's too, this probability."""
         for module in self.modules():

@@ -44,21 +44,17 @@ the step's update of sigma uses.
 _MEASURED = ("sigma", "weight", "loss", "gradient_norm")
 
 
-class TrajectoryRecorder:
-    """Writes one trajectory file; the file appears, whole, when the ``with`` block ends without an error.
+class Recorder:
+    """Gathers a trajectory in memory.
 
     Args:
-        path: of the parquet file.
         tasks: names, in the order of every ``(tasks,)`` value.
         policy, seed: constant columns.
         device: where the values live.
         start: number of the first step recorded.
     """
 
-    def __init__(
-        self, path: Path, tasks: Sequence[str], policy: str, seed: int, device: torch.device, start: int = 0
-    ) -> None:
-        self.path = path
+    def __init__(self, tasks: Sequence[str], policy: str, seed: int, device: torch.device, start: int = 0) -> None:
         self._tasks = tuple(tasks)
         self._policy = policy
         self._seed = seed
@@ -66,14 +62,8 @@ class TrajectoryRecorder:
         self._present = np.empty((CHUNK, len(tasks)), dtype=bool)
         self._lr = np.empty(CHUNK)
         self._filled = 0
-        self._written = start
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self._writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._partial, SCHEMA, compression="zstd")
-        return self
+        self._flushed = start
+        self._tables: list[pa.Table] = []
 
     def record(
         self, sigma: Tensor, weight: Tensor, loss: Tensor, gradient_norm: Tensor, present: Sequence[bool], lr: float
@@ -88,19 +78,19 @@ class TrajectoryRecorder:
         if self._filled == CHUNK:
             self._flush()
 
-    def annotate(self, metadata: dict[bytes, bytes]) -> None:
-        """Add key-value metadata to the file's footer."""
-        if self._writer is not None:
-            self._writer.add_key_value_metadata(metadata)
+    def frame(self) -> pd.DataFrame:
+        """What `read_trajectories` would read of a file of these steps."""
+        self._flush()
+        return _frame(self._tables)
 
     def _flush(self) -> None:
-        if not self._filled or self._writer is None:
+        if not self._filled:
             return
         steps, tasks = self._filled, len(self._tasks)
         values = dict(zip(_MEASURED, self._values[:steps].cpu().numpy().transpose(1, 0, 2).reshape(4, -1), strict=True))
         present = self._present[:steps].reshape(-1)
         columns = {
-            "step": np.repeat(np.arange(self._written, self._written + steps, dtype=np.int32), tasks),
+            "step": np.repeat(np.arange(self._flushed, self._flushed + steps, dtype=np.int32), tasks),
             "task": pa.DictionaryArray.from_arrays(np.tile(np.arange(tasks, dtype=np.int8), steps), list(self._tasks)),
             "sigma": values["sigma"],
             "weight": values["weight"],
@@ -111,9 +101,43 @@ class TrajectoryRecorder:
             "policy": pa.DictionaryArray.from_arrays(np.zeros(steps * tasks, dtype=np.int8), [self._policy]),
             "seed": np.full(steps * tasks, self._seed, dtype=np.int32),
         }
-        self._writer.write_table(pa.table(columns, schema=SCHEMA))
-        self._written += steps
+        self._keep(pa.table(columns, schema=SCHEMA))
+        self._flushed += steps
         self._filled = 0
+
+    def _keep(self, table: pa.Table) -> None:
+        self._tables.append(table)
+
+
+class TrajectoryRecorder(Recorder):
+    """Writes one trajectory file; the file appears, whole, when the ``with`` block ends without an error.
+
+    Args:
+        path: of the parquet file.
+        tasks, policy, seed, device, start: see `Recorder`.
+    """
+
+    def __init__(
+        self, path: Path, tasks: Sequence[str], policy: str, seed: int, device: torch.device, start: int = 0
+    ) -> None:
+        super().__init__(tasks, policy, seed, device, start)
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._partial, SCHEMA, compression="zstd")
+        return self
+
+    def annotate(self, metadata: dict[bytes, bytes]) -> None:
+        """Add key-value metadata to the file's footer."""
+        if self._writer is not None:
+            self._writer.add_key_value_metadata(metadata)
+
+    def _keep(self, table: pa.Table) -> None:
+        if self._writer is not None:
+            self._writer.write_table(table)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -131,5 +155,8 @@ class TrajectoryRecorder:
 
 def read_trajectories(paths: Sequence[Path]) -> pd.DataFrame:
     """Trajectories of several files as one tidy frame, task and policy as categories in order of appearance."""
-    frame = pa.concat_tables([pq.read_table(path) for path in paths], promote_options="default").unify_dictionaries()
-    return frame.to_pandas()
+    return _frame([pq.read_table(path) for path in paths])
+
+
+def _frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    return pa.concat_tables(tables, promote_options="default").unify_dictionaries().to_pandas()

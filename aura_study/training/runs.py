@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -16,12 +16,13 @@ from aura_study.data.corpus import Corpus
 from aura_study.data.registry import DEFAULT_DATASET, load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS, TaskName
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
-from aura_study.runs.jobs import Job, footer, job_metadata, job_path, run_jobs
+from aura_study.runs.jobs import Job, footer, job_metadata, job_path, keep_table, run_jobs
 from aura_study.runs.parameters import Data
 from aura_study.training.loop import TrainingSettings, train
 from aura_study.training.model import AuraModel, build_encoder, checkpoint_name
-from aura_study.training.recording import TrajectoryRecorder, read_trajectories
+from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
 from aura_study.training.scores import macro_f1, samples_f1
+from aura_study.training.weighting import Weighting, build_weighting
 
 PresenceName = Literal["mixed", "stretch", "alternating"]
 """All tasks in proportion in every batch; one of them away for a stretch of steps; one task per batch."""
@@ -45,8 +46,67 @@ class Presence(BaseModel):
         return {"mixed": schedules.mixed, "alternating": schedules.alternating}[self.schedule](sizes, batch_size, seed)
 
 
+class Texts(BaseModel):
+    """Which texts a run reads, and how: equal ones are loaded and tokenised once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Data
+    rows: int | None
+    dev_rows: int | None
+    tokenizer: str
+    """"tiny" for one that is trained on the corpus, a hub id, or a local folder."""
+    max_length: int
+
+    def corpus(self) -> Corpus:
+        """The texts and their labels."""
+        return load_corpus(self.data, rows=self.rows, dev_rows=self.dev_rows)
+
+
+class Prepared:
+    """A corpus, its tokenizer, and its rows as token ids."""
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self.corpus = corpus
+        self.tokenizer = tokenizer
+        self.train: dict[str, TokenizedSplit] = tokenize_splits(corpus.train, tokenizer, max_length)
+        self.dev: dict[str, TokenizedSplit] = tokenize_splits(corpus.dev, tokenizer, max_length)
+
+
+class Probe:
+    """An `Observer` that leaves a table behind, in place of the run's trajectory. A subclass overrides what it needs.
+
+    Attributes:
+        weighting: that the run is trained with.
+        recorder: takes every step's values, if the table is made of them.
+    """
+
+    recorder: Recorder | None = None
+
+    def __init__(self, weighting: Weighting) -> None:
+        self.weighting = weighting
+
+    def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Called with the step's whole gradient, before clipping and before the optimiser moves."""
+
+    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+        """Called after the optimiser has moved."""
+
+    def table(self, model: AuraModel) -> pd.DataFrame:
+        """What was seen, once ``model`` is trained."""
+        raise NotImplementedError(f"{type(self).__name__} leaves no table")
+
+    def results(self, model: AuraModel) -> dict[str, Any]:
+        """JSON-ready results to keep beside the table."""
+        return {}
+
+
 class TrainingJob(Job):
-    """One training run: its data, model, presence and settings; equal jobs give equal trajectories."""
+    """One training run: its data, model, presence and settings; equal jobs leave equal files.
+
+    It leaves its trajectory and the model's final scores. A subclass says what differs: the texts, the model, the
+    weighting, the batches, the results; or a `Probe`, whose table is left instead.
+    """
 
     code = ("import aura_study.training.runs",)
 
@@ -65,27 +125,48 @@ class TrainingJob(Job):
             raise ValueError(f"the stretch ends at step {self.presence.stop}, after the last of {self.settings.steps}")
         return self
 
+    @property
+    def texts(self) -> Texts:
+        """What is read."""
+        return Texts(
+            data=self.data,
+            rows=self.rows,
+            dev_rows=self.dev_rows,
+            tokenizer=checkpoint_name(self.encoder),
+            max_length=self.max_length,
+        )
+
+    def model(self, prepared: Prepared) -> AuraModel:
+        """The untrained model."""
+        return build_model(self, prepared)
+
+    def weighting(self, device: torch.device) -> Weighting:
+        """What the losses are weighted by."""
+        return build_weighting(self.settings.policy, self.settings.parameterization, TASK_NAMES, device)
+
+    def batches(self, prepared: Prepared) -> Iterator[Batch]:
+        """Micro-batches, without end."""
+        return job_batches(self, prepared)
+
+    def probe(self, prepared: Prepared, model: AuraModel) -> Probe | None:
+        """What looks at the run of ``model``; none: the trajectory is recorded."""
+        return None
+
+    def results(self, prepared: Prepared, model: AuraModel) -> dict[str, Any]:
+        """JSON-ready results to keep beside the trajectory."""
+        return {"macro_f1": macro_f1(model, prepared.dev), "samples_f1": samples_f1(model, prepared.dev)}
+
 
 @lru_cache(maxsize=2)
-def _texts(data: Data, rows: int | None, dev_rows: int | None, encoder: str, max_length: int) -> "Prepared":
-    corpus = load_corpus(data, rows=rows, dev_rows=dev_rows)
-    tokenizer = corpus_tokenizer(corpus) if encoder == "tiny" else pretrained_tokenizer(encoder)
-    return Prepared(corpus, tokenizer, max_length)
-
-
-class Prepared:
-    """A corpus, its tokenizer, and its rows as token ids."""
-
-    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-        self.corpus = corpus
-        self.tokenizer = tokenizer
-        self.train: dict[str, TokenizedSplit] = tokenize_splits(corpus.train, tokenizer, max_length)
-        self.dev: dict[str, TokenizedSplit] = tokenize_splits(corpus.dev, tokenizer, max_length)
+def _prepare(texts: Texts) -> Prepared:
+    corpus = texts.corpus()
+    tokenizer = corpus_tokenizer(corpus) if texts.tokenizer == "tiny" else pretrained_tokenizer(texts.tokenizer)
+    return Prepared(corpus, tokenizer, texts.max_length)
 
 
 def prepare(job: TrainingJob) -> Prepared:
     """The job's data, tokenised; kept in memory for the next job with the same data."""
-    return _texts(job.data, job.rows, job.dev_rows, checkpoint_name(job.encoder), job.max_length)
+    return _prepare(job.texts)
 
 
 def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
@@ -108,16 +189,15 @@ def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
 
 
 def run_job(job: TrainingJob, folder: Path) -> Path:
-    """Train one job and record it under ``folder``, with the job, its key and the final scores as metadata."""
-    path = job_path(job, folder)
-    prepared = prepare(job)
-    model = build_model(job, prepared)
-    settings = job.settings
-    device = next(model.parameters()).device
-    with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, device) as recorder:
-        train(model, job_batches(job, prepared), settings, recorder)
-        dev = prepared.dev
-        recorder.annotate(footer(job, {"macro_f1": macro_f1(model, dev), "samples_f1": samples_f1(model, dev)}))
+    """Train one job; leaves its probe's table at `job_path`, or without one the trajectory, with the results in it."""
+    prepared, settings, path = prepare(job), job.settings, job_path(job, folder)
+    model, batches = job.model(prepared), job.batches(prepared)
+    if (probe := job.probe(prepared, model)) is not None:
+        train(model, batches, settings, probe.recorder, weighting=probe.weighting, observer=probe)
+        return keep_table(job, probe.table(model), folder, **probe.results(model))
+    with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, model.device) as recorder:
+        train(model, batches, settings, recorder, weighting=job.weighting(model.device))
+        recorder.annotate(footer(job, job.results(prepared, model)))
     return path
 
 

@@ -21,12 +21,11 @@ def predictions(
     A class index per row, or 0/1 values (thresholded at probability 1/2) of shape ``(rows, labels)`` for a multi-label
     task.
     """
-    device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     found, true = [], []
     for batch in dev_batches(task, split, batch_size):
-        logits = model(batch.to(device))[task]
+        logits = model(batch.to(model.device))[task]
         one_of_several = TASKS[task].kind == "multiclass"
         found.append((logits.argmax(-1) if one_of_several else (logits > 0).long()).cpu().numpy())
         true.append(batch.labels[task].numpy())

@@ -10,6 +10,7 @@ from small_runs import batches, job, model, prepared
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.experiments.after_the_return import measures, tables
 from aura_study.experiments.after_the_return import trainings as study
+from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.experiments.after_the_return.split_weighting import SplitWeighting, flat
 from aura_study.experiments.after_the_return.watch import ReturnJob, ReturnWatch
 from aura_study.training.loop import train
@@ -116,7 +117,7 @@ def small(tmp_path_factory):
     """Both policies in all arms, smaller than the smoke profile."""
     folder = tmp_path_factory.mktemp("returns")
     shorter = {"before": 4, "absent_steps": 9, "after": 6, "lr_sigma": 0.4, "rows": 64, "max_length": 32}
-    p = study.AfterTheReturnParameters.for_profile("smoke", **shorter)
+    p = AfterTheReturnParameters.for_profile("smoke", **shorter)
     paths = study.train_all(p, folder)
     return p, paths, study.load(p, paths)
 

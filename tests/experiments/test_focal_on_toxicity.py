@@ -14,21 +14,21 @@ from aura_study.experiments.focal_on_toxicity import figures
 from aura_study.experiments.focal_on_toxicity import jobs as experiment
 from aura_study.experiments.focal_on_toxicity import noise as focal_noise
 from aura_study.experiments.focal_on_toxicity import trainings as toxicity_runs
+from aura_study.experiments.focal_on_toxicity.parameters import AS_THEY_ARE, LONG, FocalOnToxicityParameters
 from aura_study.experiments.focal_on_toxicity.trainings import (
     TASK,
     EncoderPulls,
     Watcher,
-    run_toxicity,
     training_comments,
 )
 from aura_study.losses import focal_loss
 from aura_study.runs.jobs import job_metadata
 from aura_study.theory.focal import hardest
 from aura_study.training.loop import train
-from aura_study.training.runs import build_model, prepare
+from aura_study.training.runs import build_model, prepare, run_job
 
 SMALL = {"steps": 8, "rows": 300, "dev_rows": 40, "max_length": 32, "probe_rows": 100, "encoder_rows": 20}
-P = experiment.FocalOnToxicityParameters(**SMALL, noise_comments=60, noise_steps=8)
+P = FocalOnToxicityParameters(**SMALL, noise_comments=60, noise_steps=8)
 
 
 def job(gamma=2.0, seed=0, **changes):
@@ -39,7 +39,7 @@ def job(gamma=2.0, seed=0, **changes):
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     """One small run with focal loss: its looks and what else it kept."""
-    path = run_toxicity(job(), tmp_path_factory.mktemp("record"))
+    path = run_job(job(), tmp_path_factory.mktemp("record"))
     return pd.read_parquet(path), job_metadata(path)
 
 
@@ -127,7 +127,7 @@ def test_a_look_holds_each_comment_once_and_its_sample_stands_for_all(record):
 
 def test_measured_shares_are_the_closed_form_and_start_near_their_rows(record):
     """Loss and logit shares equal the sums over p_t to 1e-9; untrained, the hardest 5 % carry less than 10 %."""
-    looks = record[0].assign(condition=experiment.AS_THEY_ARE, gamma=2.0, alpha=0.5, seed=0)
+    looks = record[0].assign(condition=AS_THEY_ARE, gamma=2.0, alpha=0.5, seed=0)
     table = focal_effort.shares(looks)
     known = table.dropna(subset="predicted")
     np.testing.assert_allclose(known["share"], known["predicted"], rtol=1e-9)
@@ -138,9 +138,7 @@ def test_measured_shares_are_the_closed_form_and_start_near_their_rows(record):
 
 def test_without_clipping_alpha_of_one_half_is_no_alpha(tmp_path):
     """AdamW does not see a loss's scale: alpha = 1/2, a loss half as large, trains the same margins to 1 %."""
-    plain, half = (
-        pd.read_parquet(run_toxicity(P.job(f"alpha-{alpha}", 0, 2.0, alpha), tmp_path)) for alpha in (None, 0.5)
-    )
+    plain, half = (pd.read_parquet(run_job(P.job(f"alpha-{alpha}", 0, 2.0, alpha), tmp_path)) for alpha in (None, 0.5))
     last = plain["progress"] == 1
     np.testing.assert_allclose(plain.loc[last, "margin"], half.loc[last, "margin"], rtol=0.01, atol=0.01)
     np.testing.assert_allclose(plain["loss"][:100], 2 * half["loss"][:100], rtol=1e-6)
@@ -155,7 +153,7 @@ def crafted_shares(**by_gamma):
                 for measure in focal_effort.MEASURES:
                     about = {"group": group, "measure": measure, "seed": seed, "dropout": False, "alpha": 0.5}
                     share = {"share": value + 0.001 * seed, "predicted": value, "right": 0.9, "gamma": float(gamma[1:])}
-                    sets = (experiment.AS_THEY_ARE, experiment.LONG)
+                    sets = (AS_THEY_ARE, LONG)
                     rows += [{**about, **share, "condition": s, "progress": at} for at in (0.5, 1.0) for s in sets]
     return pd.DataFrame(rows)
 
@@ -189,7 +187,7 @@ def crafted_looks(seeds=(0, 1, 2)):
         label = (rng.random(400) < 0.33).astype(int)
         margin = rng.normal(2.0 - label, 1.5)
         frames.append(pd.DataFrame({"label": label, "margin": margin, "seed": seed}))
-    about = {"condition": experiment.AS_THEY_ARE, "gamma": 0.0, "alpha": 0.5, "progress": 0.5, "dropout": False}
+    about = {"condition": AS_THEY_ARE, "gamma": 0.0, "alpha": 0.5, "progress": 0.5, "dropout": False}
     return pd.concat(frames, ignore_index=True).assign(**about, stands_for=np.nan)
 
 
@@ -256,7 +254,7 @@ def test_f4_looks_at_noisy_labels_in_the_right_direction(more, lost, verdicts):
 def test_memory_counts_predicted_wrong_labels(tmp_path):
     """Memorised is the share of flipped comments with p_t of their wrong label above one half; none without noise."""
     jobs = [P.job("noisy", 0, 0.0, noise=0.4, comments=60), P.job("clean", 0, 0.0, comments=60)]
-    paths = [run_toxicity(work, tmp_path) for work in jobs]
+    paths = [run_job(work, tmp_path) for work in jobs]
     table = focal_noise.memory(jobs, paths)
     last = pd.read_parquet(paths[0]).query("progress == 1 and flipped")
     noisy = table[(table["noise"] == 0.4) & (table["progress"] == 1)]
@@ -269,13 +267,13 @@ def test_memory_counts_predicted_wrong_labels(tmp_path):
 def test_noise_rates_without_noise_are_refused():
     """The claims on noise need noise; the error shows what was given."""
     with pytest.raises(ValidationError, match=r"a rate of 0.2 or more, got \[0.0, 0.1\]"):
-        experiment.FocalOnToxicityParameters(noise_rates=[0.0, 0.1])
+        FocalOnToxicityParameters(noise_rates=[0.0, 0.1])
 
 
 def test_every_job_has_a_name_of_its_own_in_every_profile():
     """No training is asked for twice, and the compared losses are paired over seeds."""
     for profile in ("smoke", "quick", "full"):
-        p = experiment.FocalOnToxicityParameters.for_profile(profile)
+        p = FocalOnToxicityParameters.for_profile(profile)
         jobs = [*experiment.effort_jobs(p), *experiment.alpha_jobs(p), *experiment.noise_jobs(p)]
         assert len({work.name for work in jobs}) == len(jobs)
         assert len(experiment.effort_jobs(p)) == 4 * p.seed_count

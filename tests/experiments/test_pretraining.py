@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.data.tasks import TASKS
-from aura_study.experiments.pretraining import fine_tuning as forgetting_runs
-from aura_study.experiments.pretraining import forgetting
-from aura_study.experiments.pretraining import spike as forgetting_spike
+from aura_study.experiments.pretraining import forgetting, spike
+from aura_study.experiments.pretraining.fine_tuning import ForgettingJob
+from aura_study.experiments.pretraining.jobs import checkpoint_curve, jobs
 from aura_study.experiments.pretraining.language_model import (
     PretrainingJob,
     checkpoint_folder,
@@ -22,11 +22,11 @@ from aura_study.experiments.pretraining.language_model import (
     load_checkpoint,
     pretrain,
 )
-from aura_study.experiments.pretraining.parameters import PretrainingParameters
+from aura_study.experiments.pretraining.parameters import REGIMES, PretrainingParameters
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.loop import TrainingSettings, train
 from aura_study.training.model import AuraModel
-from aura_study.training.runs import Presence, job_batches, prepare
+from aura_study.training.runs import Presence, job_batches, prepare, run_job
 
 LENGTH = 32
 JOB = PretrainingJob(rows=64, dev_rows=16, max_length=LENGTH, steps=40, batch_size=16, lr=3e-3)
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_before_any_training(folder, t
     bare.mkdir()
     for name, message in ((tmp_path / "nowhere", "nowhere"), (bare, "bare"), (headless, "lacks")):
         with pytest.raises(ValueError, match=message):
-            forgetting.checkpoint_curve(PretrainingParameters(checkpoint=str(name), max_length=LENGTH))
+            checkpoint_curve(PretrainingParameters(checkpoint=str(name), max_length=LENGTH))
     with pytest.raises(ValueError, match="at most 32 tokens, not max_length=64"):
         load_checkpoint(str(folder), 64)
     with pytest.raises(ValidationError, match="empty name"):
@@ -112,7 +112,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named_before_any_training(folder, t
 def job(folder, policy, start=START, stop=STOP, **changes):
     settings = {"policy": policy, "steps": STEPS, "accumulation": 1, "schedule": "constant", "seed": 0}
     rates = {"lr_encoder": 5e-4, "lr_heads": 5e-4, "lr_sigma": 0.5}
-    return forgetting_runs.ForgettingJob(
+    return ForgettingJob(
         name=f"forgetting-clipped-{policy}-seed0",
         encoder=str(folder),
         rows=64,
@@ -132,7 +132,7 @@ def runs(folder, tmp_path_factory):
     work = {policy: job(folder, policy) for policy in ("masked", "frozen", "unmasked")}
     control = job(folder, "masked", STOP, STOP)
     work["control"] = control.model_copy(update={"name": "forgetting-clipped-control-seed0"})
-    paths = {name: forgetting_runs.run_job(one, kept) for name, one in work.items()}
+    paths = {name: run_job(one, kept) for name, one in work.items()}
     assert set(job_metadata(paths["control"])["macro_f1"]) == {"toxicity", "emotion", "sentiment", "reporting"}
     return {name: pd.read_parquet(path) for name, path in paths.items()}
 
@@ -242,7 +242,7 @@ def test_a_control_that_forgot_nothing_decides_nothing():
 def test_all_arms_of_a_seed_share_their_batches_and_the_control_loses_none():
     """Same seed, rates and rows in all arms of a regime; an empty stretch in the control, a control for every seed."""
     p = PretrainingParameters(every_policy=True)
-    work = forgetting.jobs(p)
+    work = jobs(p)
     assert len(work) == (4 + 3 + 3 + 3) * p.seed_count
     for one in work:
         _, regime, policy, _ = one.name.split("-")
@@ -251,7 +251,7 @@ def test_all_arms_of_a_seed_share_their_batches_and_the_control_loses_none():
         assert (one.settings.clip_norm is None) == (regime in ("sgd", "unclipped"))
         assert (one.settings.lr_sigma < 1e-3) == (regime == "own_rate")
         assert {*p.moments.values()} <= {*one.probes}
-    few = [one.name for one in forgetting.jobs(PretrainingParameters())]
+    few = [one.name for one in jobs(PretrainingParameters())]
     assert sum("frozen" in name for name in few) == 1
     assert sum("control" in name for name in few) == 4 * p.seed_count
 
@@ -261,8 +261,8 @@ def test_the_bound_is_what_pytorchs_adam_does():
     p = PretrainingParameters(seed_count=1)
     steps = np.arange(p.steps)
     frame = pd.DataFrame({"step": steps, "weight": 1.0, "gradient_norm": 1.0, "update": 1e-3, "seed": 0})
-    arms = [frame.assign(regime=r, policy=c) for r in forgetting.REGIMES for c in ("control", "unmasked")]
-    table = forgetting_spike.first_steps(pd.concat(arms), p)
+    arms = [frame.assign(regime=r, policy=c) for r in REGIMES for c in ("control", "unmasked")]
+    table = spike.first_steps(pd.concat(arms), p)
     chosen = table[(table["regime"] == "unclipped") & (table["policy"] == "control")].set_index("since")
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     adam = torch.optim.Adam([parameter], lr=1.0, eps=1e-300)
@@ -275,4 +275,4 @@ def test_the_bound_is_what_pytorchs_adam_does():
     np.testing.assert_allclose(chosen.loc[0:9, "bound"], found[-10:], rtol=1e-9)
     assert chosen.loc[:-1, "bound"].isna().all()
     assert table.loc[table["regime"] == "sgd", "bound"].isna().all()
-    assert forgetting_spike.spikes(table)["update"].tolist() == [1.0] * 4
+    assert spike.spikes(table)["update"].tolist() == [1.0] * 4

@@ -11,11 +11,12 @@ from aura_study.claims import CLAIMS, Verdict
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.task_quality import figures, tables
 from aura_study.experiments.task_quality import results as experiment
-from aura_study.experiments.task_quality.parameters import TaskQualityParameters
+from aura_study.experiments.task_quality.parameters import AURA_RATE, KENDALL, OTHERS, REGIMES, TaskQualityParameters
 from aura_study.experiments.task_quality.trainings import RARE, Scorer, quality_corpus, shares
 from aura_study.training.loop import build_schedule, train
 from aura_study.training.recording import TrajectoryRecorder, read_trajectories
 
+CPU = torch.device("cpu")
 SMALL = {"rows": 64, "reporting_rows": 40, "dev_rows": 16, "reporting_dev": 20, "max_length": 32, "workers": 1}
 
 
@@ -70,7 +71,7 @@ def test_sigmas_rate_gives_the_stretch_its_phantom_number(steps):
         return np.array(found)
 
     assert rates("stretch")[p.stretch.start : p.stretch.stop].sum() == pytest.approx(3.0)
-    assert rates(experiment.AURA_RATE).sum() == pytest.approx(5e-5 * 12390 / 2, rel=1e-3)
+    assert rates(AURA_RATE).sum() == pytest.approx(5e-5 * 12390 / 2, rel=1e-3)
 
 
 def test_runs_of_a_regime_and_seed_differ_in_the_weighting_alone():
@@ -95,9 +96,11 @@ def test_more_scarce_rows_than_rows_are_refused():
 def test_scoring_on_the_way_changes_nothing(tmp_path):
     """A run that is scored before two of its steps leaves the same record, bit for bit, as one that is not."""
     found = []
-    for place, observer in enumerate((Scorer(prepared().dev, 1.0, (3, 7)), None)):
-        work, path = job(), tmp_path / f"{place}.parquet"
-        with TrajectoryRecorder(path, TASK_NAMES, "masked", 0, torch.device("cpu")) as recorder:
+    work = job()
+    scorer = Scorer(work.weighting(CPU), CPU, prepared(), work.settings, (3, 7))
+    for place, observer in enumerate((scorer, None)):
+        path = tmp_path / f"{place}.parquet"
+        with TrajectoryRecorder(path, TASK_NAMES, "masked", 0, CPU) as recorder:
             train(model(), iter(batches(work)), work.settings, recorder, observer=observer)
         found.append(read_trajectories([path]))
         if observer is not None:
@@ -192,8 +195,8 @@ def measurements(scores: pd.DataFrame):
 def made(changes: dict[tuple[str, str, str], float], learned: float = 0.3, seeds: int = 5) -> pd.DataFrame:
     """Scores of runs that differ by the seed, and by ``changes`` of a (regime, policy, task), "*" being all tasks."""
     rows = []
-    for regime in experiment.REGIMES:
-        for policy in (*experiment.KENDALL, *experiment.OTHERS):
+    for regime in REGIMES:
+        for policy in (*KENDALL, *OTHERS):
             for seed in range(seeds):
                 for step, last in ((10, False), (12, False), (20, True)) if regime == "stretch" else ((20, True),):
                     for task in TASK_NAMES:
@@ -224,7 +227,7 @@ def test_models_that_have_not_learned_decide_nothing():
 
 def test_a_cost_in_every_regime_is_confirmed_and_in_one_is_limited():
     """Five points lost unmasked: everywhere, P9 holds; by mixing alone, within limits."""
-    everywhere = verdicts(made({(regime, "unmasked", "*"): -0.05 for regime in experiment.REGIMES}))
+    everywhere = verdicts(made({(regime, "unmasked", "*"): -0.05 for regime in REGIMES}))
     assert {everywhere[key] for key in ("P9", "P9a", "P9b", "P9c")} == {Verdict.CONFIRMED}
     mixing = verdicts(made({("mixed", "unmasked", "*"): -0.05}))
     assert (mixing["P9"], mixing["P9a"], mixing["P9b"]) == (Verdict.WITHIN_LIMITS, Verdict.CONFIRMED, Verdict.REFUTED)

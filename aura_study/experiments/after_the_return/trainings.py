@@ -14,11 +14,11 @@ import pandas as pd
 
 from aura_study.claims.statistics import seeds
 from aura_study.experiments.after_the_return.parameters import ARMS, AfterTheReturnParameters, Arm
-from aura_study.experiments.after_the_return.watch import run_return
-from aura_study.runs.jobs import job_metadata, run_jobs
+from aura_study.runs.jobs import job_metadata
 from aura_study.theory.driven import driven_path
 from aura_study.theory.forms import LOG_SIGMA
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.training.runs import train_jobs
 
 FORM = LOG_SIGMA
 
@@ -55,7 +55,7 @@ def plan(p: AfterTheReturnParameters) -> list[Run]:
 def train_all(p: AfterTheReturnParameters, folder: Path) -> list[Path]:
     """Files of all runs of `plan`, trained where they are not there already."""
     jobs = [p.job(run.arm, run.stretch, run.policy, run.seed) for run in plan(p)]
-    return run_jobs(run_return, jobs, folder, p.workers, "returns")
+    return train_jobs(jobs, folder, p.workers, "returns")
 
 
 def load(p: AfterTheReturnParameters, paths: Sequence[Path]) -> pd.DataFrame:

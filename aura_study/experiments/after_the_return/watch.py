@@ -7,7 +7,7 @@ the very same gradients, in which the task came back with its *proper* weight: t
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,9 @@ from torch import Tensor
 
 from aura_study.data.tokenization import TokenizedSplit
 from aura_study.experiments.after_the_return.split_weighting import SplitWeighting, flat
-from aura_study.runs.jobs import keep_table
-from aura_study.training.loop import TrainingSettings, train
+from aura_study.training.loop import TrainingSettings
 from aura_study.training.model import AuraModel
-from aura_study.training.runs import TrainingJob, build_model, job_batches, prepare
+from aura_study.training.runs import Prepared, Probe, TrainingJob
 from aura_study.training.scores import macro_f1
 
 CLASSES = 80
@@ -40,6 +39,11 @@ class ReturnJob(TrainingJob):
         if self.settings.accumulation != 1:
             raise ValueError(f"a run that keeps gradients apart takes accumulation 1, got {self.settings.accumulation}")
         return self
+
+    def probe(self, prepared: Prepared, model: AuraModel) -> "ReturnWatch":
+        """Keeps the absent task's gradient apart."""
+        split = SplitWeighting(self.settings, self.presence.absent, model.device)
+        return ReturnWatch(split, self.settings, prepared.dev, self.checkpoints)
 
 
 class Memory:
@@ -121,8 +125,8 @@ def _projection(part: Tensor, whole: Tensor) -> float:
     return (part @ whole / (whole @ whole)).item()
 
 
-class ReturnWatch:
-    """Observer of a run with a `SplitWeighting`: fills its rows, keeps `Memory` under Adam, scores at checkpoints.
+class ReturnWatch(Probe):
+    """Looks at a run with a `SplitWeighting`: fills its rows, keeps `Memory` under Adam, scores at checkpoints.
 
     Columns that it adds, from the return on: ``pull_norm`` and ``others_norm``, encoder gradients of the task and of
     the others, before clipping; ``proper_all`` and ``others_all``, the same with the heads and at the task's proper
@@ -137,7 +141,8 @@ class ReturnWatch:
         dev: Mapping[str, TokenizedSplit],
         checkpoints: Sequence[int] = (),
     ) -> None:
-        self.weighting, self.settings = weighting, settings
+        self.weighting: SplitWeighting = weighting
+        self.settings = settings
         self.dev, self.checkpoints = dev, checkpoints
         self.memory: Memory | None = None
         self.scores: dict[int, dict[str, float]] = {}
@@ -183,6 +188,14 @@ class ReturnWatch:
         if step in self.checkpoints:
             self.scores[step] = macro_f1(model, self.dev)
 
+    def table(self, model: AuraModel) -> pd.DataFrame:
+        """A row per step."""
+        return pd.DataFrame(self.weighting.rows)
+
+    def results(self, model: AuraModel) -> dict[str, Any]:
+        """Development scores at the checkpoints, and the classes of q under Adam."""
+        return {"dev": self.scores, "classes": self.memory.classes() if self.memory is not None else None}
+
 
 def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:
     states = [optimizer.state[parameter] for parameter in model.encoder.parameters()]
@@ -191,14 +204,3 @@ def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:
     named = model.encoder.named_parameters()
     embedded = sum(parameter.numel() for name, parameter in named if name.startswith("embeddings."))
     return Memory(m, v, int(states[0]["step"]), group["betas"], group["eps"], embedded)
-
-
-def run_return(job: ReturnJob, folder: Path) -> Path:
-    """Train one job; its table has a row per step, its metadata the development scores and the classes of q."""
-    prepared = prepare(job)
-    model = build_model(job, prepared)
-    split = SplitWeighting(job.settings, job.presence.absent, next(model.parameters()).device)
-    watch = ReturnWatch(split, job.settings, prepared.dev, job.checkpoints)
-    train(model, job_batches(job, prepared), job.settings, weighting=split, observer=watch)
-    classes = watch.memory.classes() if watch.memory is not None else None
-    return keep_table(job, pd.DataFrame(split.rows), folder, dev=watch.scores, classes=classes)

@@ -23,7 +23,7 @@ KEYS = ["condition", "gamma", "alpha", "seed", "progress", "dropout"]
 
 
 def load_looks(jobs: Sequence[ToxicityJob], paths: Sequence[Path]) -> pd.DataFrame:
-    """What `run_toxicity` kept of several jobs, with each job's condition, gamma, alpha (1/2 if none) and seed."""
+    """What several jobs kept (`Watcher.table`), with each job's condition, gamma, alpha (1/2 if none) and seed."""
     frames = []
     for job, path in zip(jobs, paths, strict=True):
         settings = job.settings

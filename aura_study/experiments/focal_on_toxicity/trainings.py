@@ -1,8 +1,8 @@
 """Toxicity alone on the AURA model, looked into while it trains: each comment's margin, loss and gradients."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,10 @@ from aura_study.data import schedules
 from aura_study.data.batches import Batch, Batches, dev_batches
 from aura_study.data.tokenization import TokenizedSplit
 from aura_study.losses import focal_loss
-from aura_study.runs.jobs import keep_table, run_jobs
 from aura_study.theory.focal import hardest
-from aura_study.training.loop import TrainingSettings, train
+from aura_study.training.loop import TrainingSettings
 from aura_study.training.model import AuraModel
-from aura_study.training.runs import TrainingJob, build_model, prepare
+from aura_study.training.runs import Prepared, Probe, TrainingJob, build_model, prepare
 from aura_study.training.scores import predictions
 from aura_study.training.task_gradients import watch_gradients
 
@@ -43,6 +42,18 @@ class ToxicityJob(TrainingJob):
     encoder_rows: int = Field(
         0, ge=0, description="easy comments whose encoder gradient is taken; 0: none, nor looks with dropout"
     )
+
+    def batches(self, prepared: Prepared) -> Iterator[Batch]:
+        """Of the chosen comments alone."""
+        comments = training_comments(self)
+        schedule = schedules.mixed({TASK: len(comments.split)}, self.batch_size, self.settings.seed)
+        return Batches({TASK: comments.split}, schedule).iterate()
+
+    def probe(self, prepared: Prepared, model: AuraModel) -> "Watcher":
+        """Looks at the comments before the first step, and then on the way."""
+        watcher = Watcher(self, training_comments(self), prepared.dev[TASK], build_model(self, prepared))
+        watcher.look(0, model)
+        return watcher
 
 
 @dataclass(frozen=True)
@@ -91,61 +102,47 @@ def _take(split: TokenizedSplit, rows: np.ndarray, labels: np.ndarray) -> Tokeni
     return TokenizedSplit(np.concatenate(ids), np.cumsum([0, *map(len, ids)]), labels, split.pad)
 
 
-def run_toxicity(job: ToxicityJob, folder: Path) -> Path:
-    """Train one job and keep what was seen of its training comments, one row per look and comment.
+class Watcher(Probe):
+    """Looks at the training comments through a copy of the model; what is trained is not touched.
 
-    Columns: step, progress (0 to 1), dropout (whether it was on), row, label (as trained on), flipped, margin (logit of
-    the given label less the other), loss, pull (gradient norm on the logits), encoder (gradient norm on all encoder
-    parameters, NaN where not taken), stands_for (comments that an encoder norm speaks for). Losses and gradients are
-    those of one comment under the job's own focal loss, alpha included. The file's metadata hold the development
-    scores of the long looks under ``dev``.
+    Args:
+        job, comments: what is trained, and on what.
+        dev: development comments.
+        copy: a model like the one that is trained.
     """
-    comments, dev, settings = training_comments(job), prepare(job).dev[TASK], job.settings
-    model = build_model(job, prepare(job))
-    watcher = Watcher(job, comments, dev, build_model(job, prepare(job)))
-    watcher.look(0, model)
-    schedule = schedules.mixed({TASK: len(comments.split)}, job.batch_size, settings.seed)
-    train(model, Batches({TASK: comments.split}, schedule).iterate(), settings, observer=watcher)
-    frame = pd.concat(watcher.frames, ignore_index=True)
-    toxic, flipped = float(comments.split.labels.mean()), int(comments.flipped.sum())
-    about = {"count": len(comments.split), "toxic": toxic, "flipped": flipped}
-    return keep_table(job, frame, folder, dev=watcher.scores, comments=about)
 
-
-def train_toxicity(
-    jobs: Sequence[ToxicityJob], folder: Path, workers: int = 0, progress: str = "toxicity"
-) -> list[Path]:
-    """`run_toxicity` for every job that is not finished, side by side (`aura_study.runs.jobs.run_jobs`)."""
-    return run_jobs(run_toxicity, jobs, folder, workers, progress)
-
-
-@dataclass
-class Watcher:
-    """Looks at the training comments through a copy of the model; what is trained is not touched."""
-
-    job: ToxicityJob
-    comments: Comments
-    dev: TokenizedSplit
-    copy: AuraModel
-    frames: list[pd.DataFrame] = field(default_factory=list)
-    scores: list[dict[str, float]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        steps, size = self.job.settings.steps, len(self.comments.split)
-        self.looks = {round(share * steps): share for share in LOOKS}
-        split = self.comments.split
-        rows = np.random.default_rng([self.job.settings.seed, 3]).permutation(size)[: self.job.probe_rows]
+    def __init__(self, job: ToxicityJob, comments: Comments, dev: TokenizedSplit, copy: AuraModel) -> None:
+        super().__init__(job.weighting(copy.device))
+        self.job, self.comments, self.dev, self.copy = job, comments, dev, copy
+        self.frames: list[pd.DataFrame] = []
+        self.scores: list[dict[str, float]] = []
+        self.looks = {round(share * job.settings.steps): share for share in LOOKS}
+        split = comments.split
+        rows = np.random.default_rng([job.settings.seed, 3]).permutation(len(split))[: job.probe_rows]
         self.rows = rows[np.argsort(split.lengths[rows], kind="stable")]  # the order in which `dev_batches` takes them
         self.split = _take(split, self.rows, split.labels[self.rows])
-        self.pulls = EncoderPulls(self.copy, self.job.settings) if self.job.encoder_rows else None
-
-    def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """Nothing to see in the batch's gradient."""
+        self.pulls = EncoderPulls(copy, job.settings) if job.encoder_rows else None
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Look, if this is one of the steps to look after."""
         if step + 1 in self.looks:
             self.look(step + 1, model)
+
+    def table(self, model: AuraModel) -> pd.DataFrame:
+        """One row per look and comment.
+
+        Columns: step, progress (0 to 1), dropout (whether it was on), row, label (as trained on), flipped, margin
+        (logit of the given label less the other), loss, pull (gradient norm on the logits), encoder (gradient norm on
+        all encoder parameters, NaN where not taken), stands_for (comments that an encoder norm speaks for). Losses and
+        gradients are those of one comment under the job's own focal loss, alpha included.
+        """
+        return pd.concat(self.frames, ignore_index=True)
+
+    def results(self, model: AuraModel) -> dict[str, Any]:
+        """Development scores of the long looks, and how many comments there are, toxic and flipped."""
+        toxic, flipped = float(self.comments.split.labels.mean()), int(self.comments.flipped.sum())
+        about = {"count": len(self.comments.split), "toxic": toxic, "flipped": flipped}
+        return {"dev": self.scores, "comments": about}
 
     def look(self, step: int, model: AuraModel) -> None:
         """Record margins, losses and pulls of the training comments after ``step``; more at the long looks."""
@@ -207,9 +204,8 @@ def _losses(logits: Tensor, labels: Tensor, settings: TrainingSettings) -> Tenso
 
 @torch.no_grad()
 def _logits(model: AuraModel, split: TokenizedSplit) -> Iterator[Tensor]:
-    device = next(model.parameters()).device
     for batch in dev_batches(TASK, split):
-        yield model(batch.to(device))[TASK].cpu()
+        yield model(batch.to(model.device))[TASK].cpu()
 
 
 class EncoderPulls:
@@ -227,12 +223,11 @@ class EncoderPulls:
     def norms(self, split: TokenizedSplit) -> np.ndarray:
         """Norms ``(comments,)`` of the gradient of each comment's loss, in the order of the split, without dropout."""
         self.model.eval()
-        device = next(self.model.parameters()).device
         batches = Batches({TASK: split}, schedules.mixed({TASK: len(split)}, len(self.names), 0))
         found = []
         for start in range(0, len(split), len(self.names)):
             rows = np.arange(start, min(start + len(self.names), len(split)))
-            batch = batches.collate({TASK: rows}).to(device)
+            batch = batches.collate({TASK: rows}).to(self.model.device)
             apart = {name: slice(place, place + 1) for place, name in enumerate(self.names[: len(rows)])}
             self.watch.begin(Batch(batch.input_ids, batch.attention_mask, apart, {}))
             losses = _losses(self.model(batch)[TASK], batch.labels[TASK], self.settings)

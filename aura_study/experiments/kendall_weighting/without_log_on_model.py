@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
+import torch
 
 from aura_study.claims import Measurement
 from aura_study.claims.rules import MARGIN
@@ -13,11 +14,12 @@ from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.kendall_weighting.parameters import KendallWeightingParameters
 from aura_study.experiments.kendall_weighting.without_log import WithoutLog
 from aura_study.losses import LogSigma, MaskedKendallLoss, Parameterization
-from aura_study.runs.jobs import footer, job_metadata, job_path, run_jobs
-from aura_study.training.loop import TrainingSettings, train
-from aura_study.training.recording import TrajectoryRecorder
-from aura_study.training.runs import TrainingJob, build_model, job_batches, load_runs, prepare
+from aura_study.runs.jobs import job_metadata
+from aura_study.training.loop import TrainingSettings
+from aura_study.training.model import AuraModel
+from aura_study.training.runs import Prepared, TrainingJob, load_runs, train_jobs
 from aura_study.training.scores import macro_f1, majority_macro_f1
+from aura_study.training.weighting import Weighting
 
 ARMS: Mapping[str, Parameterization] = {"with log": LogSigma(), "without log": WithoutLog()}
 
@@ -28,6 +30,17 @@ class WithoutLogJob(TrainingJob):
     code = ("import aura_study.experiments.kendall_weighting.without_log_on_model",)
 
     arm: Literal["with log", "without log"]
+
+    def weighting(self, device: torch.device) -> Weighting:
+        """Masked, with the arm's form."""
+        return MaskedKendallLoss(TASK_NAMES, ARMS[self.arm], device=device)
+
+    def results(self, prepared: Prepared, model: AuraModel) -> dict[str, Any]:
+        """The final scores and the majority baseline's."""
+        return {
+            "macro_f1": macro_f1(model, prepared.dev),
+            "majority": majority_macro_f1(prepared.train, prepared.dev),
+        }
 
 
 def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
@@ -51,23 +64,9 @@ def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
     return jobs
 
 
-def run_job(job: WithoutLogJob, folder: Path) -> Path:
-    """Train one arm and record it, with the final scores and the majority baseline's beside it."""
-    path, prepared, settings = job_path(job, folder), prepare(job), job.settings
-    model = build_model(job, prepared)
-    device = next(model.parameters()).device
-    weighting = MaskedKendallLoss(TASK_NAMES, ARMS[job.arm], device=device)
-    with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, device) as recorder:
-        train(model, job_batches(job, prepared), settings, recorder, weighting=weighting)
-        dev = prepared.dev
-        results = {"macro_f1": macro_f1(model, dev), "majority": majority_macro_f1(prepared.train, dev)}
-        recorder.annotate(footer(job, results))
-    return path
-
-
 def train_both(p: KendallWeightingParameters, folder: Path) -> list[Path]:
     """Files of `model_jobs`, finished ones kept."""
-    return run_jobs(run_job, model_jobs(p), folder, p.workers, "without log sigma")
+    return train_jobs(model_jobs(p), folder, p.workers, "without log sigma")
 
 
 def load(files: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:

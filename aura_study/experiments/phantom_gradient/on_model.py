@@ -25,7 +25,7 @@ def batch_losses(seed: int) -> tuple[AuraModel, dict[str, Tensor]]:
     prepared = prepare(job)
     model = build_model(job, prepared).eval()
     schedule = presence.build(prepared.corpus.sizes, job.batch_size, seed, 1)
-    batch = Batches(prepared.train, schedule).batch(0).to(next(model.parameters()).device)
+    batch = Batches(prepared.train, schedule).batch(0).to(model.device)
     losses = {task: task_loss(TASKS[task], logits, batch.labels[task]) for task, logits in model(batch).items()}
     return model, losses
 
@@ -46,8 +46,8 @@ def isolation(seed: int) -> pd.DataFrame:
     for form in PARAMETERIZATIONS.values():
         found = {}
         for isolated in (True, False):
-            weigh = UnmaskedKendallLoss(TASK_NAMES, form, device=_device(model))
-            dummy = torch.zeros((), device=_device(model), requires_grad=not isolated)
+            weigh = UnmaskedKendallLoss(TASK_NAMES, form, device=model.device)
+            dummy = torch.zeros((), device=model.device, requires_grad=not isolated)
             vector = torch.stack([losses.get(task, dummy) for task in TASK_NAMES])
             found[isolated] = gradients(model, weigh, weigh(vector))
         rows.append({"parameterization": form.name, **_compared(found[True], found[False], skip=())})
@@ -60,8 +60,8 @@ def mask(seed: int) -> pd.DataFrame:
     absent = f"theta[{ABSENT}]"
     rows = []
     for form in PARAMETERIZATIONS.values():
-        unmasked = UnmaskedKendallLoss(TASK_NAMES, form, device=_device(model))
-        masked = MaskedKendallLoss(TASK_NAMES, form, device=_device(model))
+        unmasked = UnmaskedKendallLoss(TASK_NAMES, form, device=model.device)
+        masked = MaskedKendallLoss(TASK_NAMES, form, device=model.device)
         before, after = gradients(model, unmasked, unmasked(losses)), gradients(model, masked, masked(losses))
         row = {"absent gradient unmasked": before[absent].item(), "absent gradient masked": after[absent].item()}
         rows.append({"parameterization": form.name, **row, **_compared(before, after, skip=(absent,))})
@@ -89,7 +89,3 @@ def measure_mask(table: pd.DataFrame) -> Measurement:
     worst = table[["absent gradient masked", "largest difference"]].abs().max(axis=1)
     unit = "largest of |absent gradient| and change elsewhere"
     return Measurement.over(worst, unit, predicted=0.0, measured=max)
-
-
-def _device(model: AuraModel) -> torch.device:
-    return next(model.parameters()).device

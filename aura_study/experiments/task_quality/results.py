@@ -12,14 +12,14 @@ from pathlib import Path
 import pandas as pd
 
 from aura_study.experiments.task_quality.parameters import TaskQualityParameters
-from aura_study.experiments.task_quality.trainings import run_job
-from aura_study.runs.jobs import job_metadata, run_jobs
+from aura_study.runs.jobs import job_metadata
+from aura_study.training.runs import train_jobs
 
 
 def train_all(p: TaskQualityParameters, folder: Path) -> list[Path]:
     """Every weighting of every regime with every seed; finished runs are kept. Their files, in that order."""
     jobs = [p.job(regime, policy, seed) for regime, policy, seed in p.arms]
-    return run_jobs(run_job, jobs, folder, p.workers, "task quality")
+    return train_jobs(jobs, folder, p.workers, "task quality")
 
 
 def all_scores(files: Sequence[Path]) -> pd.DataFrame:

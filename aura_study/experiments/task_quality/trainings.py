@@ -1,8 +1,5 @@
 """Training runs judged by their development scores: few reporting rows, many to judge by, scores on the way."""
 
-from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,16 +13,26 @@ from aura_study.data.corpus import Corpus, TaskSplit
 from aura_study.data.embedded import DEV_ROWS, TRAIN_ROWS, generate
 from aura_study.data.registry import load_corpus
 from aura_study.data.tasks import TASK_NAMES
-from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer
-from aura_study.runs.jobs import keep_table
 from aura_study.runs.parameters import Data
-from aura_study.training.loop import train
-from aura_study.training.model import AuraModel, checkpoint_name
-from aura_study.training.recording import TrajectoryRecorder, read_trajectories
-from aura_study.training.runs import Prepared, TrainingJob, build_model, job_batches
+from aura_study.training.loop import TrainingSettings
+from aura_study.training.model import AuraModel
+from aura_study.training.recording import Recorder
+from aura_study.training.runs import Prepared, Probe, Texts, TrainingJob
 from aura_study.training.scores import macro_f1, majority_macro_f1, samples_f1
+from aura_study.training.weighting import Weighting
 
 RARE = "reporting"
+
+
+class QualityTexts(Texts):
+    """Few training rows of reporting, many development rows."""
+
+    reporting_rows: int | None
+    reporting_dev: int
+
+    def corpus(self) -> Corpus:
+        """See `quality_corpus`."""
+        return quality_corpus(self.data, self.rows, self.dev_rows, self.reporting_rows, self.reporting_dev)
 
 
 class QualityJob(TrainingJob):
@@ -39,6 +46,16 @@ class QualityJob(TrainingJob):
     reporting_dev: int = Field(1000, ge=2, description="development rows of reporting")
     probes: tuple[int, ...] = Field((), description="steps before which the model is scored; the end always is")
     regime: str = ""
+
+    @property
+    def texts(self) -> QualityTexts:
+        """What is read."""
+        few, many = self.reporting_rows, self.reporting_dev
+        return QualityTexts(**dict(super().texts), reporting_rows=few, reporting_dev=many)
+
+    def probe(self, prepared: Prepared, model: AuraModel) -> "Scorer":
+        """Scores, and what clipping leaves."""
+        return Scorer(self.weighting(model.device), model.device, prepared, self.settings, self.probes)
 
 
 def quality_corpus(
@@ -93,76 +110,59 @@ def _sample(split: TaskSplit, limit: int | None, key: int) -> TaskSplit:
     return split.take(np.sort(np.random.default_rng([0, key]).permutation(len(split))[:limit]))
 
 
-@lru_cache(maxsize=2)
-def _prepared(
-    data: Data, rows: int | None, dev_rows: int | None, scarce: int | None, dev: int, encoder: str, max_length: int
-) -> Prepared:
-    corpus = quality_corpus(data, rows, dev_rows, scarce, dev)
-    tokenizer = corpus_tokenizer(corpus) if encoder == "tiny" else pretrained_tokenizer(checkpoint_name(encoder))
-    return Prepared(corpus, tokenizer, max_length)
-
-
-def prepare(job: QualityJob) -> Prepared:
-    """The job's data, tokenised; kept in memory for the next job with the same data."""
-    return _prepared(
-        job.data, job.rows, job.dev_rows, job.reporting_rows, job.reporting_dev, job.encoder, job.max_length
-    )
-
-
-class Scorer:
-    """Scores the model at chosen steps, and notes what clipping leaves of each step's gradient. An `Observer`.
+class Scorer(Probe):
+    """Scores the model at chosen steps, and notes what clipping leaves of each step's gradient.
 
     Args:
-        dev: tokenised development rows.
-        clip_norm: the training's bound on the gradient norm.
-        probes: steps before which to score.
+        weighting: see `Probe`.
+        device: of the training.
+        prepared: has the development rows.
+        settings: of the training.
+        probes: steps before which to score; the end always is scored.
     """
 
-    def __init__(self, dev: dict[str, TokenizedSplit], clip_norm: float | None, probes: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        weighting: Weighting,
+        device: torch.device,
+        prepared: Prepared,
+        settings: TrainingSettings,
+        probes: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(weighting)
+        self.recorder: Recorder = Recorder(TASK_NAMES, settings.policy, settings.seed, device)
         self.kept: list[float] = []
         self.scores: list[dict[str, Any]] = []
-        self._dev, self._clip_norm, self._probes = dev, clip_norm, set(probes)
+        self._prepared, self._settings, self._probes = prepared, settings, set(probes)
 
     def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Note the factor by which clipping will scale this step's gradient."""
         if step in self._probes:
-            self.score(model, step)
+            self._score(model, step)
         norm = float(get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
-        self.kept.append(1.0 if self._clip_norm is None else min(1.0, self._clip_norm / max(norm, 1e-12)))
+        bound = self._settings.clip_norm
+        self.kept.append(1.0 if bound is None else min(1.0, bound / max(norm, 1e-12)))
 
-    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """Nothing to note."""
+    def table(self, model: AuraModel) -> pd.DataFrame:
+        """`shares` of the run."""
+        return shares(self.recorder.frame(), np.array(self.kept))
 
-    def score(self, model: AuraModel, step: int) -> None:
+    def results(self, model: AuraModel) -> dict[str, Any]:
+        """All scores, the majority baseline, and the number of rows."""
+        self._score(model, self._settings.steps)
+        train, dev = self._prepared.train, self._prepared.dev
+        return {
+            "scores": self.scores,
+            "majority": majority_macro_f1(train, dev),
+            "dev_rows": {task: len(split) for task, split in dev.items()},
+            "train_rows": self._prepared.corpus.sizes,
+        }
+
+    def _score(self, model: AuraModel, step: int) -> None:
         """Macro-F1 per task, and samples-F1 of emotion, of the model as it stands before ``step``."""
-        samples = samples_f1(model, self._dev)
-        for task, value in macro_f1(model, self._dev).items():
+        samples = samples_f1(model, self._prepared.dev)
+        for task, value in macro_f1(model, self._prepared.dev).items():
             self.scores.append({"step": step, "task": task, "macro_f1": value, "samples_f1": samples.get(task)})
-
-
-def run_job(job: QualityJob, folder: Path) -> Path:
-    """Train and score one job; leaves `shares` at `job_path`, with scores and the majority baseline beside it."""
-    prepared, settings = prepare(job), job.settings
-    model = build_model(job, prepared)
-    device = next(model.parameters()).device
-    scorer = Scorer(prepared.dev, settings.clip_norm, job.probes)
-    with TemporaryDirectory() as temporary:
-        path = Path(temporary) / "trajectory.parquet"
-        with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, device) as recorder:
-            train(model, job_batches(job, prepared), settings, recorder, observer=scorer)
-        trajectory = read_trajectories([path])
-    scorer.score(model, settings.steps)
-    majority = majority_macro_f1(prepared.train, prepared.dev)
-    dev_rows = {task: len(split) for task, split in prepared.dev.items()}
-    return keep_table(
-        job,
-        shares(trajectory, np.array(scorer.kept)),
-        folder,
-        scores=scorer.scores,
-        majority=majority,
-        dev_rows=dev_rows,
-        train_rows=prepared.corpus.sizes,
-    )
 
 
 def shares(trajectory: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
