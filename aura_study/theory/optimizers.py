@@ -10,6 +10,7 @@ coupled decay          g <- g + lambda theta (L2, the ``weight_decay`` of ``torc
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -59,3 +60,5 @@ class Adam:
 Optimizer = SGD | Adam
 PLAIN_SGD = SGD()
 DEFAULT_ADAM = Adam()
+OPTIMIZERS: Mapping[str, Optimizer] = {"SGD": PLAIN_SGD, "Adam": DEFAULT_ADAM}
+"""By the name of their class in ``torch.optim``, with its defaults."""

@@ -6,6 +6,7 @@ import pytest
 from aura_study.claims import CLAIMS
 from aura_study.experiments.phantom_gradient import absence, on_model
 from aura_study.theory.forms import FORMS
+from aura_study.theory.optimizers import OPTIMIZERS
 
 
 @pytest.mark.parametrize("absent_steps", [60, 300, 1000])
@@ -13,7 +14,7 @@ def test_growth_is_predicted_for_every_form_until_rounding_hides_sigma(absent_st
     """After an absence of any length each growth, or the step of the collapse, is the predicted one to a millionth."""
     runs = absence.collapse(0.01, absent_steps)
     summary = absence.collapse_summary(runs, 0.01, absent_steps)
-    assert len(summary) == len(FORMS) * len(absence.OPTIMIZERS)
+    assert len(summary) == len(FORMS) * len(OPTIMIZERS)
     np.testing.assert_allclose(summary["ratio"], 1, rtol=1e-6)
     growth = summary.loc[summary["quantity"] == "precision growth", "measured"]
     assert growth.max() <= absence.RESOLVED

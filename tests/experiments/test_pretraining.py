@@ -114,6 +114,8 @@ def job(folder, policy, start=START, stop=STOP, **changes):
     rates = {"lr_encoder": 5e-4, "lr_heads": 5e-4, "lr_sigma": 0.5}
     return ForgettingJob(
         name=f"forgetting-clipped-{policy}-seed0",
+        regime="clipped",
+        arm=policy,
         encoder=str(folder),
         rows=64,
         dev_rows=16,
@@ -245,15 +247,14 @@ def test_all_arms_of_a_seed_share_their_batches_and_the_control_loses_none():
     work = jobs(p)
     assert len(work) == (4 + 3 + 3 + 3) * p.seed_count
     for one in work:
-        _, regime, policy, _ = one.name.split("-")
         absent = one.presence.stop - one.presence.start
-        assert absent == (0 if policy == "control" else p.absent_steps)
-        assert (one.settings.clip_norm is None) == (regime in ("sgd", "unclipped"))
-        assert (one.settings.lr_sigma < 1e-3) == (regime == "own_rate")
+        assert absent == (0 if one.arm == "control" else p.absent_steps)
+        assert (one.settings.clip_norm is None) == (one.regime in ("sgd", "unclipped"))
+        assert (one.settings.lr_sigma < 1e-3) == (one.regime == "own_rate")
         assert {*p.moments.values()} <= {*one.probes}
-    few = [one.name for one in jobs(PretrainingParameters())]
-    assert sum("frozen" in name for name in few) == 1
-    assert sum("control" in name for name in few) == 4 * p.seed_count
+    few = [one.arm for one in jobs(PretrainingParameters())]
+    assert few.count("frozen") == 1
+    assert few.count("control") == 4 * p.seed_count
 
 
 def test_the_bound_is_what_pytorchs_adam_does():

@@ -146,7 +146,7 @@ def test_until_the_return_scores_are_equal_bit_for_bit(small_files):
     assert set(table[table["regime"] == "mixed"]["moment"]) == {tables.END}
 
 
-def test_foretold_shares_come_from_presence_alone(small_files):
+def test_predicted_shares_come_from_presence_alone(small_files):
     """A quarter each unmasked, in proportion to presence masked, nothing for equal weights."""
     _, files = small_files
     table = experiment.all_shares(files)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from aura_study.claims.statistics import mean_interval, spread
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
-from aura_study.experiments.after_the_return.trainings import FORM, OPTIMIZERS, log_weight_ratio
+from aura_study.experiments.after_the_return.trainings import FORM, IN_THEORY, log_weight_ratio
 from aura_study.theory.driven import driven_path
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.optimizers import Adam
@@ -80,7 +80,7 @@ def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
             measured, theory = log_weight_ratio(after), log_weight_ratio(after, "predicted_theta")
             back = _first(np.abs(measured) <= np.log(BAND))
             said = _first(np.abs(theory) <= np.log(BAND))
-            replay = driven_path(FORM, 0.0, run["loss"], p.lr_sigma, OPTIMIZERS[run["optimizer"].iloc[0]])[:-1]
+            replay = driven_path(FORM, 0.0, run["loss"], p.lr_sigma, IN_THEORY[run["optimizer"].iloc[0]])[:-1]
             rows.append(
                 {
                     "absence": stretch,
@@ -91,8 +91,8 @@ def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
                     "back": back,
                     "back_10": _first(np.abs(measured) <= np.log(1.1)),
                     "seen": seen,
-                    "over_absence": min(back, seen) / absent if back == back else seen / absent,
-                    "predicted": min(said, seen) / absent if said == said else seen / absent,
+                    "over_absence": min(back, seen) / absent if np.isfinite(back) else seen / absent,
+                    "predicted": min(said, seen) / absent if np.isfinite(said) else seen / absent,
                     "loss_ratio": float(after["loss"].mean() / after["twin_loss"].mean()),
                     "replay_error": float(np.abs(replay - run["theta"]).max()),
                 }

@@ -5,7 +5,7 @@ through the same absence; V10.2 is V10.1's *twin*, what would have been with the
 from the twin's losses alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,17 @@ from aura_study.experiments.after_the_return.parameters import ARMS, AfterTheRet
 from aura_study.runs.jobs import job_metadata
 from aura_study.theory.driven import driven_path
 from aura_study.theory.forms import LOG_SIGMA
-from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.theory.optimizers import OPTIMIZERS, Optimizer
 from aura_study.training.runs import train_jobs
 
 FORM = LOG_SIGMA
 
 
-OPTIMIZERS: dict[str, Optimizer] = {"adamw": Adam(), "sgd": SGD()}
-"""As theory knows them; sigma's weight decay is off in these runs."""
+IN_THEORY: Mapping[str, Optimizer] = {"adamw": OPTIMIZERS["Adam"], "sgd": OPTIMIZERS["SGD"]}
+"""What theory calls the loop's optimisers; sigma's weight decay is off in these runs."""
 
 
-POLICIES = ("masked", "unmasked")
+TWINS = ("masked", "unmasked")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def plan(p: AfterTheReturnParameters) -> list[Run]:
         for seed in seeds(p.seed_count)
         for stretch in ("long", "short")
         for arm in ARMS
-        for policy in POLICIES
+        for policy in TWINS
         if stretch == "long" or not arm.clipped
     ]
 
@@ -69,7 +69,7 @@ def load(p: AfterTheReturnParameters, paths: Sequence[Path]) -> pd.DataFrame:
     for run, frame in frames.items():
         twin = frames[Run(run.arm, run.stretch, "masked", run.seed)]
         path = driven_path(
-            FORM, 0.0, twin["loss"], p.lr_sigma, OPTIMIZERS[run.arm.optimizer], masked=run.policy == "masked"
+            FORM, 0.0, twin["loss"], p.lr_sigma, IN_THEORY[run.arm.optimizer], masked=run.policy == "masked"
         )
         told.append(
             frame.assign(

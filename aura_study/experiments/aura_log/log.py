@@ -19,7 +19,8 @@ NOISES = (0.0, 0.5, 1.0, 2.0)
 """Coefficients of variation of one sample's loss that are tried; 1 is that of an exponential distribution."""
 
 
-POLICIES = ("masked", "unmasked", "frozen")
+COMPARED = ("masked", "unmasked", "frozen")
+"""Policies whose weights are predicted; the log's own run was masked."""
 
 
 def predictions(p: AuraLogParameters) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def predictions(p: AuraLogParameters) -> pd.DataFrame:
     for task in KNOWN:
         curve = loss_curve(log[f"{task}_loss"].to_numpy(), V10_2.steps_per_epoch)
         logged = log[f"weight_{task}"].to_numpy()
-        for policy in POLICIES:
+        for policy in COMPARED:
             weights = epoch_weights(V10_2, task, curve, policy, noise=p.noise, draws=p.draws, seed=p.seed)
             low, high = np.percentile(weights, [2.5, 97.5], axis=0)
             mean = weights.mean(0)
@@ -67,7 +68,7 @@ def assumptions(p: AuraLogParameters) -> pd.DataFrame:
         for noise, shape, order in _free():
             curve = loss_curve(log[f"{task}_loss"].to_numpy(), V10_2.steps_per_epoch, shape)
             miss = {}
-            for policy in POLICIES:
+            for policy in COMPARED:
                 weights = epoch_weights(
                     V10_2, task, curve, policy, noise=noise, draws=max(p.draws // 4, 2), seed=p.seed, order=order
                 )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aura_study.claims import Measurement
-from aura_study.losses import FrozenKendallLoss, KendallLoss, LogSigma, MaskedKendallLoss
+from aura_study.losses import KendallLoss, LogSigma, MaskedKendallLoss
 from aura_study.theory.adam import AdamState, adam_coasting
 from aura_study.theory.coasting import (
     coasting_distance,
@@ -22,6 +22,7 @@ from aura_study.theory.coasting import (
 from aura_study.theory.optimizers import Adam
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA
+from aura_study.training.weighting import POLICIES
 
 BETAS = ((0.9, 0.999), (0.9, 0.99), (0.8, 0.999))
 
@@ -35,7 +36,8 @@ REST_LR, REST_STEPS, REST_DECAY, MOMENTUM = 1e-3, 50, 0.01, 0.9
 DECAYS: dict[str, Any] = {"AdamW": torch.optim.AdamW, "Adam with L2": torch.optim.Adam}
 
 
-POLICIES: dict[str, type[KendallLoss]] = {"masked": MaskedKendallLoss, "frozen": FrozenKendallLoss}
+LEAVING_OUT = ("masked", "frozen")
+"""Policies that send an absent task no gradient."""
 
 
 def coasting(paths: int, present_steps: int, absent_steps: int, lr: float, noise: float, seed: int) -> pd.DataFrame:
@@ -104,7 +106,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 def decays(steps: int, lr: float, weight_decay: float) -> pd.DataFrame:
     """`decay_path` for both policies and both kinds of weight decay."""
-    pairs = itertools.product(POLICIES, DECAYS)
+    pairs = itertools.product(LEAVING_OUT, DECAYS)
     return pd.concat([decay_path(*pair, steps, lr, weight_decay) for pair in pairs], ignore_index=True)
 
 
@@ -132,12 +134,12 @@ def decay_path(policy: str, kind: str, steps: int, lr: float, weight_decay: floa
 def stillness(lr: float, noise: float, seed: int) -> pd.DataFrame:
     """Displacement of an absent task's parameter under each source of motion, masked and frozen, beside theory."""
     rows = []
-    for policy, loss in POLICIES.items():
+    for policy in LEAVING_OUT:
         for source in ("Adam's momentum", "SGD's momentum"):
-            moved, predicted = _after_momentum(loss, source, lr, noise, seed)
+            moved, predicted = _after_momentum(policy, source, lr, noise, seed)
             rows.append((policy, source, moved, predicted if policy == "masked" else 0.0))
     for weight_decay in (REST_DECAY, 1.0):
-        for policy, kind in itertools.product(POLICIES, DECAYS):
+        for policy, kind in itertools.product(LEAVING_OUT, DECAYS):
             end = decay_path(policy, kind, REST_STEPS, REST_LR, weight_decay).iloc[-1]
             moved, predicted = float(end["theta"]) - 1.0, float(end["predicted"]) - 1.0
             rows.append((policy, f"{kind}, decay {weight_decay:g}", moved, predicted))
@@ -145,8 +147,8 @@ def stillness(lr: float, noise: float, seed: int) -> pd.DataFrame:
     return table.sort_values("policy", ascending=False, kind="stable", ignore_index=True)
 
 
-def _after_momentum(loss: type[KendallLoss], source: str, lr: float, noise: float, seed: int) -> tuple[float, float]:
-    weigh = loss(["absent", "present"], LogSigma(), dtype=torch.float64)
+def _after_momentum(policy: str, source: str, lr: float, noise: float, seed: int) -> tuple[float, float]:
+    weigh = POLICIES[policy](["absent", "present"], LogSigma(), dtype=torch.float64)
     optimizer: torch.optim.Optimizer = (
         torch.optim.Adam(weigh.parameters(), lr=lr)
         if source == "Adam's momentum"

@@ -1,7 +1,5 @@
 """The phantom gradient itself (claims P1 and P2): its value, and where it takes sigma."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import torch
@@ -10,12 +8,9 @@ from aura_study.claims import Measurement
 from aura_study.losses import PARAMETERIZATIONS, UnmaskedKendallLoss
 from aura_study.theory.absence import absent_trajectory, collapse_step, precision_inflation
 from aura_study.theory.forms import FORMS
-from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.theory.optimizers import OPTIMIZERS
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA
-
-OPTIMIZERS: dict[str, tuple[Any, Optimizer]] = {"SGD": (torch.optim.SGD, SGD()), "Adam": (torch.optim.Adam, Adam())}
-
 
 RESOLVED = 1e12
 """Growth of a precision up to which measured and predicted are compared: there sigma is a millionth of its start, and
@@ -29,9 +24,8 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
     predicted_sigma, predicted_ratio. The run stops after the step that makes the total NaN.
     """
     form, closed = PARAMETERIZATIONS[form_name], FORMS[form_name]
-    build, settings = OPTIMIZERS[optimizer]
     weigh = UnmaskedKendallLoss(["absent"], form, sigma0, dtype=torch.float64)
-    stepper = build(weigh.parameters(), lr=1.0)
+    stepper = getattr(torch.optim, optimizer)(weigh.parameters(), lr=1.0)
     sigma, weight = [weigh.sigma().item()], [weigh.weights().item()]
     for rate in rates:
         stepper.param_groups[0]["lr"] = float(rate)
@@ -43,7 +37,7 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
         stepper.step()
         sigma.append(weigh.sigma().item())
         weight.append(weigh.weights().item())
-    path = absent_trajectory(closed, form.theta(sigma0), rates, settings)[: len(sigma)]
+    path = absent_trajectory(closed, form.theta(sigma0), rates, OPTIMIZERS[optimizer])[: len(sigma)]
     with np.errstate(divide="ignore"):  # a sigma rounded to 0 has an infinite weight
         predicted_sigma = np.where(np.isnan(path), np.nan, closed.sigma(path))
         predicted_ratio = precision_inflation(closed, path[0], path)

@@ -10,11 +10,8 @@ from aura_study.experiments.presence.parameters import PresenceParameters
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.fluctuations import rate_for_jitter, relaxation_steps
 from aura_study.theory.forms import FORMS, Form
-from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.theory.optimizers import OPTIMIZERS, Adam, Optimizer
 from aura_study.theory.presence import adam_effective_presence, presence_inflation, time_average_weight
-
-OPTIMIZERS: tuple[Optimizer, ...] = (SGD(), Adam())
-
 
 MEMORY = 3000
 """Steps of 1/(1 - b2) = 1000 in which Adam's second moment finds its level."""
@@ -30,7 +27,7 @@ def small_step_runs(p: PresenceParameters) -> pd.DataFrame:
     rows = []
     first_stream = 0
     for form in FORMS.values():
-        for optimizer in OPTIMIZERS:
+        for optimizer in OPTIMIZERS.values():
             for presence in p.presences:
                 runs = {}
                 for masked in (False, True):
@@ -104,7 +101,7 @@ def large_step_runs(p: PresenceParameters) -> pd.DataFrame:
         presences = [float(value) for value in p.presences if value < 1]
         cells = grid(
             parameterization=name,
-            optimizer=OPTIMIZERS,
+            optimizer=list(OPTIMIZERS.values()),
             presence=presences,
             rate=np.geomspace(1e-4, 1.0, 13),
             noise=p.noise,

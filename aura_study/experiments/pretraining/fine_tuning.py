@@ -29,6 +29,9 @@ class ForgettingJob(TrainingJob):
 
     code = ("import aura_study.experiments.pretraining.fine_tuning",)
 
+    regime: str
+    arm: str
+    """What happens to the absent task's sigma: a policy, or ``control`` where no task is ever absent."""
     pretraining: PretrainingJob = PretrainingJob()
     identity: str = ""
     probes: tuple[int, ...] = Field((), description="steps before which the pre-training is tested; the end always is")

@@ -58,6 +58,8 @@ def jobs(p: PretrainingParameters) -> list[ForgettingJob]:
     return [
         ForgettingJob(
             name=f"forgetting-{name}-{policy}-seed{seed}",
+            regime=name,
+            arm=policy,
             encoder=p.checkpoint or "tiny",
             identity=identity,
             pretraining=p.pretraining(),
@@ -83,18 +85,16 @@ def load(work: Sequence[ForgettingJob], files: Sequence[Path]) -> pd.DataFrame:
     """All fine-tunings, one row per step: `PretrainingProbe.frame`, regime, policy (or ``control``) and seed."""
     frames = []
     for job, path in zip(work, files, strict=True):
-        _, regime, policy, _ = job.name.split("-")
-        frames.append(pd.read_parquet(path).assign(regime=regime, policy=policy, seed=job.settings.seed))
+        frames.append(pd.read_parquet(path).assign(regime=job.regime, policy=job.arm, seed=job.settings.seed))
     return pd.concat(frames, ignore_index=True)
 
 
-def scores(files: Sequence[Path]) -> pd.DataFrame:
+def scores(work: Sequence[ForgettingJob], files: Sequence[Path]) -> pd.DataFrame:
     """Macro-F1 at the end by regime, policy and task: mean over seeds."""
     rows = []
-    for path in files:
-        _, regime, policy, _ = path.stem.split("-")
-        found = job_metadata(path)["macro_f1"]
-        rows += [{"regime": regime, "policy": policy, "task": task, "macro_f1": f1} for task, f1 in found.items()]
+    for job, path in zip(work, files, strict=True):
+        arm = {"regime": job.regime, "policy": job.arm}
+        rows += [{**arm, "task": task, "macro_f1": f1} for task, f1 in job_metadata(path)["macro_f1"].items()]
     return (
         pd.DataFrame(rows).groupby(["regime", "policy", "task"], sort=False)["macro_f1"].mean().unstack().reset_index()
     )

@@ -56,11 +56,11 @@ def resolution(files: Sequence[Path]) -> pd.DataFrame:
 
 
 def all_shares(files: Sequence[Path]) -> pd.DataFrame:
-    """`task_quality_runs.shares` of every run, with regime, policy and seed, and the share of the loss foretold.
+    """The shares of every run, with regime, policy and seed, and the predicted share of the loss.
 
     Unmasked, all fixed points have the same mean weighted loss, 1/2 a step, hence equal shares; masked, frozen and
-    analytic have p/2 where the task is present in a share p of the steps. Of equal weights nothing is foretold without
-    the losses.
+    analytic have p/2 where the task is present in a share p of the steps. Of equal weights nothing is predicted
+    without the losses.
     """
     frames = []
     for path in files:
@@ -68,7 +68,7 @@ def all_shares(files: Sequence[Path]) -> pd.DataFrame:
         frame = pd.read_parquet(path)
         policy = job["settings"]["policy"]
         present = {"unmasked": 1.0, "equal": float("nan")}.get(policy, frame["presence"])
-        foretold = frame["presence"] * 0 + present
-        frame["predicted_share"] = foretold / foretold.sum(skipna=False)
+        predicted = frame["presence"] * 0 + present
+        frame["predicted_share"] = predicted / predicted.sum(skipna=False)
         frames.append(frame.assign(regime=job["regime"], policy=policy, seed=job["settings"]["seed"]))
     return pd.concat(frames, ignore_index=True)
