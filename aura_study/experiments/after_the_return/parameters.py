@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.data.tasks import TaskName
 from aura_study.experiments.after_the_return.watch import ReturnJob
-from aura_study.runs.parameters import Data, Parameters, Workers
 from aura_study.training.loop import OptimizerName, TrainingSettings
+from aura_study.training.parameters import DevRows, TrainingParameters
 from aura_study.training.runs import Presence
 
 
@@ -29,7 +28,7 @@ ARMS = (
 )
 
 
-class AfterTheReturnParameters(Parameters):
+class AfterTheReturnParameters(TrainingParameters):
     """Parameters of notebook ``12_after_the_return``."""
 
     notebook = "12_after_the_return"
@@ -59,8 +58,7 @@ class AfterTheReturnParameters(Parameters):
         },
     }
 
-    data: Data = DEFAULT_DATASET
-    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    dev_rows: DevRows = 50
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
     before: int = Field(10, ge=2, description="steps before the absence")
@@ -72,11 +70,6 @@ class AfterTheReturnParameters(Parameters):
     lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
     clip_norm: float = Field(1.0, gt=0, description="bound on the model's gradient norm in the clipped arms")
-    batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch")
-    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
-    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(50, ge=16, description="most development rows per task, for the scores")
-    workers: Workers = 0
 
     @property
     def checkpoints(self) -> dict[str, int]:
@@ -93,25 +86,23 @@ class AfterTheReturnParameters(Parameters):
         absent, after = self.length(stretch)
         back = self.before + absent
         rate = self.lr_adamw if arm.optimizer == "adamw" else self.lr_sgd
-        settings = TrainingSettings.model_validate(
-            {
-                "policy": policy,
-                "seed": seed,
-                "steps": back + after,
-                "accumulation": 1,
-                "optimizer": arm.optimizer,
-                "lr_encoder": rate,
-                "lr_heads": rate,
-                "lr_sigma": self.lr_sigma,
-                "weight_decay_sigma": 0.0,
-                "schedule": "constant",
-                "clip_norm": self.clip_norm if arm.clipped else None,
-            }
+        settings = TrainingSettings(
+            policy=policy,
+            seed=seed,
+            steps=back + after,
+            accumulation=1,
+            optimizer=arm.optimizer,
+            lr_encoder=rate,
+            lr_heads=rate,
+            lr_sigma=self.lr_sigma,
+            weight_decay_sigma=0.0,
+            schedule="constant",
+            clip_norm=self.clip_norm if arm.clipped else None,
         )
         return ReturnJob(
             name=f"return-{stretch}-{arm.name.lower().replace(', ', '-')}-{policy}-seed{seed}",
             presence=Presence(schedule="stretch", absent=self.absent, start=self.before, stop=back),
             settings=settings,
             checkpoints=tuple(self.checkpoints.values()) if stretch == "long" else (),
-            **self.model_dump(include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size"}),
+            **self.on_model,
         )

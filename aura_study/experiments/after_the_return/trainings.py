@@ -21,12 +21,8 @@ from aura_study.theory.optimizers import OPTIMIZERS, Optimizer
 from aura_study.training.runs import train_jobs
 
 FORM = LOG_SIGMA
-
-
 IN_THEORY: Mapping[str, Optimizer] = {"adamw": OPTIMIZERS["Adam"], "sgd": OPTIMIZERS["SGD"]}
 """What theory calls the loop's optimisers; sigma's weight decay is off in these runs."""
-
-
 TWINS = ("masked", "unmasked")
 
 

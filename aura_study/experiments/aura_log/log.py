@@ -13,12 +13,8 @@ from aura_study.experiments.aura_log.run import V10_2, Order, Shape, epoch_weigh
 
 KNOWN = ("toxicity", "reporting")
 """Tasks whose epoch-mean loss the log gives."""
-
-
 NOISES = (0.0, 0.5, 1.0, 2.0)
 """Coefficients of variation of one sample's loss that are tried; 1 is that of an exponential distribution."""
-
-
 COMPARED = ("masked", "unmasked", "frozen")
 """Policies whose weights are predicted; the log's own run was masked."""
 

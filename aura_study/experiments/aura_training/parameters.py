@@ -2,14 +2,13 @@
 
 from pydantic import Field
 
-from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.data.tasks import TaskName
-from aura_study.runs.parameters import Data, Parameters, Workers
 from aura_study.training.loop import TrainingSettings
+from aura_study.training.parameters import TrainingParameters
 from aura_study.training.runs import Presence, TrainingJob
 
 
-class AuraTrainingParameters(Parameters):
+class AuraTrainingParameters(TrainingParameters):
     """Parameters of notebook ``04_aura_training``."""
 
     notebook = "04_aura_training"
@@ -19,8 +18,6 @@ class AuraTrainingParameters(Parameters):
         | {"lr_sigma": 0.005, "dev_rows": None},
     }
 
-    data: Data = DEFAULT_DATASET
-    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the stretch runs")
     before: int = Field(40, ge=1, description="steps before the absence")
@@ -28,11 +25,6 @@ class AuraTrainingParameters(Parameters):
     after: int = Field(40, ge=1, description="steps after the return")
     lr_sigma: float = Field(0.015, gt=0, le=1, description="AdamW's rate for sigma in the demonstration")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
-    batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch")
-    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
-    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
-    workers: Workers = 0
 
     @property
     def stretch(self) -> Presence:
@@ -41,20 +33,17 @@ class AuraTrainingParameters(Parameters):
 
     def settings(self, policy: str, seed: int, lr_sigma: float | None = None) -> TrainingSettings:
         """Training settings of one run."""
-        return TrainingSettings.model_validate(
-            {
-                "policy": policy,
-                "seed": seed,
-                "steps": self.before + self.absent_steps + self.after,
-                "accumulation": 1,
-                "lr_encoder": self.lr_model,
-                "lr_heads": self.lr_model,
-                "lr_sigma": self.lr_sigma if lr_sigma is None else lr_sigma,
-                "schedule": "constant",
-            }
+        return TrainingSettings(
+            policy=policy,
+            seed=seed,
+            steps=self.before + self.absent_steps + self.after,
+            accumulation=1,
+            lr_encoder=self.lr_model,
+            lr_heads=self.lr_model,
+            lr_sigma=self.lr_sigma if lr_sigma is None else lr_sigma,
+            schedule="constant",
         )
 
     def job(self, name: str, settings: TrainingSettings, presence: Presence) -> TrainingJob:
         """A training job on this notebook's data and model."""
-        shared = self.model_dump(include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size"})
-        return TrainingJob(name=name, presence=presence, settings=settings, **shared)
+        return TrainingJob(name=name, presence=presence, settings=settings, **self.on_model)

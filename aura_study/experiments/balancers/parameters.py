@@ -2,12 +2,11 @@
 
 from pydantic import Field, field_validator
 
-from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.experiments.balancers.problems import sizes
-from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.training.parameters import BatchSize, CorpusParameters, DevRows, MaxLength
 
 
-class BalancersParameters(Parameters):
+class BalancersParameters(CorpusParameters):
     """Parameters of notebook ``15_balancers``."""
 
     notebook = "15_balancers"
@@ -30,6 +29,9 @@ class BalancersParameters(Parameters):
         },
     }
 
+    dev_rows: DevRows = 100
+    batch_size: BatchSize = 16
+    max_length: MaxLength = 64
     problem_sizes: str = Field("2/1, 4/1, 8/5, 32/8", description="tasks/absent of the problems with random gradients")
     problems: int = Field(3, ge=1, le=100, description="random problems of each kind and size (one above 16 tasks)")
     away: int = Field(12, ge=5, le=1000, description="steps of the stretch on the layer that is trained")
@@ -37,7 +39,6 @@ class BalancersParameters(Parameters):
     cure_sizes: str = Field("4/2, 8/5", description="tasks/absent of the problems that the cure is tried on")
     cure_steps: int = Field(6, ge=2, le=1000, description="steps of each trial of the cure")
     seed: int = Field(0, ge=0, description="first seed")
-    data: Data = DEFAULT_DATASET
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model's runs")
     model_before: int = Field(5, ge=1, description="steps of the AURA model before reporting goes away")
     model_absent: int = Field(15, ge=5, description="steps that it is away")
@@ -45,12 +46,7 @@ class BalancersParameters(Parameters):
     mixed_steps: int = Field(0, ge=0, description="steps of the runs that leave presence to chance; 0 leaves them out")
     model_epoch: int = Field(5, ge=1, description="steps of DWA's epoch on the AURA model")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
-    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch")
-    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
-    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
     reporting_rows: int = Field(101, ge=16, description="training rows of reporting")
-    dev_rows: int | None = Field(100, ge=16, description="most development rows per task, for losses and scores")
-    workers: Workers = 0
 
     @field_validator("problem_sizes", "cure_sizes")
     @classmethod

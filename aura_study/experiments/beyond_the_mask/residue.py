@@ -25,17 +25,9 @@ from aura_study.training.loop import AURA
 from aura_study.training.weighting import POLICIES
 
 BETAS = ((0.9, 0.999), (0.9, 0.99), (0.8, 0.999))
-
-
 SHORT_PAST = (10, 100)
-
-
 REST_LR, REST_STEPS, REST_DECAY, MOMENTUM = 1e-3, 50, 0.01, 0.9
-
-
 DECAYS: dict[str, Any] = {"AdamW": torch.optim.AdamW, "Adam with L2": torch.optim.Adam}
-
-
 LEAVING_OUT = ("masked", "frozen")
 """Policies that send an absent task no gradient."""
 

@@ -10,8 +10,6 @@ from aura_study.paths import RunFolders
 from aura_study.runs.ledger import Row, interval, merge, number, read_evidence
 
 UNDECIDED = "not decided in this run"
-
-
 PRACTICE = {
     "setting": "setting",
     "optimizer": "optimiser",

@@ -10,8 +10,6 @@ from aura_study.losses import focal_loss
 
 GUIDE_FACTORS = {0.9: 0.01, 0.1: 0.81}
 """Section 1.1 of the guide: modulating factor at gamma = 2, by p_t."""
-
-
 MARKS = (0.1, 0.5, 0.9)
 """Probabilities of a hard, an unsure and an easy sample, at which tables read the curves."""
 

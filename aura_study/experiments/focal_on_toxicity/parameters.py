@@ -4,20 +4,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
-from aura_study.runs.parameters import Data, Parameters, Workers
 from aura_study.training.loop import TrainingSettings
+from aura_study.training.parameters import BatchSize, TrainingParameters
 
 AS_THEY_ARE, LONG = "as they are", "few, many epochs"
 """Training sets: comments with the data's own share of toxic ones; so few that they are learnt by heart."""
-
-
 NOISY = 0.2
 """From this share of wrong labels on, the claims call labels noisy."""
 
 
-class FocalOnToxicityParameters(Parameters):
+class FocalOnToxicityParameters(TrainingParameters):
     """Parameters of notebook ``11_focal_on_toxicity``."""
 
     notebook = "11_focal_on_toxicity"
@@ -50,8 +47,7 @@ class FocalOnToxicityParameters(Parameters):
         },
     }
 
-    data: Data = DEFAULT_DATASET
-    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    batch_size: BatchSize = 32
     seed_count: int = Field(3, ge=1, le=100, description="seeds of cross-entropy against focal loss")
     gamma: float = Field(2.0, gt=0, le=10, description="focusing parameter of focal loss; cross-entropy has 0")
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
@@ -65,11 +61,8 @@ class FocalOnToxicityParameters(Parameters):
     toxic_share: float = Field(0.05, gt=0, lt=0.5, description="toxic comments in the setting that the guide supposes")
     comments: int | None = Field(256, ge=100, description="training comments; none takes all, for fewer epochs")
     steps: int = Field(40, ge=8, description="optimiser steps")
-    batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
     lr: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads")
-    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
     rows: int | None = Field(None, ge=100, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(300, ge=16, description="most development rows per task, for the scores")
     probe_rows: int = Field(256, ge=20, description="training comments whose shares are measured")
     encoder_rows: int = Field(30, ge=1, description="easy comments whose gradient on the encoder is taken")
     noise_rates: list[Annotated[float, Field(ge=0, le=0.5)]] = Field(
@@ -77,7 +70,6 @@ class FocalOnToxicityParameters(Parameters):
     )
     noise_comments: int = Field(160, ge=20, description="training comments under label noise, few enough to memorise")
     noise_steps: int = Field(40, ge=8, description="optimiser steps under label noise")
-    workers: Workers = 0
 
     @field_validator("noise_rates")
     @classmethod
@@ -103,11 +95,18 @@ class FocalOnToxicityParameters(Parameters):
         they do to the shares alone. The rate warms up and falls to 0, as AURA's does: at a constant one the output bias
         swings for ever, and with it the classes' shares at whatever step is looked at.
         """
-        settings = {"seed": seed, "gamma": gamma, "alpha": alpha, "steps": changes.pop("steps", self.steps)}
-        plain = {"policy": "equal", "schedule": "linear", "accumulation": 1, "label_smoothing": 0, "clip_norm": None}
-        rates = {"lr_encoder": self.lr, "lr_heads": self.lr}
-        shared = self.model_dump(
-            include={"data", "encoder", "rows", "dev_rows", "max_length", "batch_size", "probe_rows"}
+        settings = TrainingSettings(
+            policy="equal",
+            seed=seed,
+            steps=changes.pop("steps", self.steps),
+            accumulation=1,
+            lr_encoder=self.lr,
+            lr_heads=self.lr,
+            schedule="linear",
+            clip_norm=None,
+            gamma=gamma,
+            alpha=alpha,
+            label_smoothing=0,
         )
-        made = {"name": name, "settings": TrainingSettings.model_validate({**settings, **plain, **rates}), **shared}
-        return ToxicityJob.model_validate({**made, **changes})
+        changes.setdefault("probe_rows", self.probe_rows)
+        return ToxicityJob(name=name, settings=settings, **self.on_model, **changes)

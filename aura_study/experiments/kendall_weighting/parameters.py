@@ -4,11 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from aura_study.data.registry import DEFAULT_DATASET
-from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.training.parameters import CorpusParameters, Encoder
 
 
-class KendallWeightingParameters(Parameters):
+class KendallWeightingParameters(CorpusParameters):
     """Parameters of notebook ``02_kendall_weighting``."""
 
     notebook = "02_kendall_weighting"
@@ -55,12 +54,8 @@ class KendallWeightingParameters(Parameters):
     beta2: float = Field(0.999, ge=0.9, lt=1, description="Adam's b2 in the measured rise of s without log sigma")
     signal_seeds: int = Field(5, ge=2, le=1000, description="seeds of the regressions without log sigma")
     signal_steps: int = Field(600, ge=50, description="steps of the regressions without log sigma")
-    data: Data = DEFAULT_DATASET
-    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    encoder: Encoder = "tiny"
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model without log sigma")
     model_steps: int = Field(80, ge=1, description="steps of the AURA model without log sigma")
     lr_sigma: float = Field(0.02, gt=0, le=1, description="AdamW's rate for sigma in the AURA model")
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads of the AURA model")
-    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(300, ge=16, description="most development rows per task")
-    workers: Workers = 0

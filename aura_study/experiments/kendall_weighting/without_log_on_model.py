@@ -45,7 +45,6 @@ class WithoutLogJob(TrainingJob):
 
 def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
     """Both arms of each seed on the same batches from the same start, at rates that a tiny encoder learns with."""
-    shared = p.model_dump(include={"data", "encoder", "rows", "dev_rows"})
     jobs = []
     for seed in seeds(p.model_seeds):
         settings = TrainingSettings(
@@ -59,8 +58,8 @@ def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
         )
         for arm in ARMS:
             name = f"{arm.replace(' ', '-')}-sigma-seed{seed}"
-            job = {"name": name, "arm": arm, "settings": settings, "max_length": 64, "batch_size": 32, **shared}
-            jobs.append(WithoutLogJob.model_validate(job))
+            shape = {"max_length": 64, "batch_size": 32}
+            jobs.append(WithoutLogJob(name=name, arm=arm, settings=settings, encoder=p.encoder, **shape, **p.on_corpus))
     return jobs
 
 

@@ -19,7 +19,7 @@ ABSENT = "reporting"
 
 def batch_losses(seed: int) -> tuple[AuraModel, dict[str, Tensor]]:
     """The tiny AURA model and its losses on one batch that holds every task but one; dropout off."""
-    settings = TrainingSettings.model_validate({"steps": 1, "accumulation": 1, "seed": seed})
+    settings = TrainingSettings(steps=1, accumulation=1, seed=seed)
     presence = Presence(schedule="stretch", absent=ABSENT, start=0, stop=1)
     job = TrainingJob(name="one batch", rows=200, dev_rows=50, max_length=64, presence=presence, settings=settings)
     prepared = prepare(job)

@@ -19,16 +19,12 @@ from aura_study.theory.recovery import adam_recovery_steps, recovery_phantom, re
 
 PHASES = ("harmless", "inflated", "exploded", "slow recovery", "switched off", "NaN")
 """From mild to fatal; a cell is in the last one whose condition it meets, see `classify`."""
-
-
 PANELS: tuple[tuple[str, Optimizer], ...] = (
     ("log_sigma", SGD()),
     ("log_sigma", Adam()),
     ("sigma", SGD()),
     ("aura_softplus", Adam()),
 )
-
-
 BAND = 2.0
 """Factor within which a weight counts as back."""
 

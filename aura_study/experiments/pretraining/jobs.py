@@ -33,25 +33,22 @@ def checkpoint_curve(p: PretrainingParameters) -> pd.DataFrame:
 def settings(p: PretrainingParameters, regime: RegimeName, policy: str, seed: int) -> TrainingSettings:
     """Settings of one fine-tuning; a policy ``"control"`` is the mask, which does nothing where no task is absent."""
     sgd = regime == "sgd"
-    return TrainingSettings.model_validate(
-        {
-            "policy": "masked" if policy == "control" else policy,
-            "seed": seed,
-            "steps": p.steps,
-            "accumulation": 1,
-            "optimizer": "sgd" if sgd else "adamw",
-            "lr_encoder": p.lr_sgd if sgd else p.lr_model,
-            "lr_heads": p.lr_sgd if sgd else p.lr_model,
-            "lr_sigma": AURA.lr_sigma if regime == "own_rate" else p.lr_sigma,
-            "schedule": "constant",
-            "clip_norm": None if regime in ("sgd", "unclipped") else AURA.clip_norm,
-        }
+    return TrainingSettings(
+        policy="masked" if policy == "control" else policy,
+        seed=seed,
+        steps=p.steps,
+        accumulation=1,
+        optimizer="sgd" if sgd else "adamw",
+        lr_encoder=p.lr_sgd if sgd else p.lr_model,
+        lr_heads=p.lr_sgd if sgd else p.lr_model,
+        lr_sigma=AURA.lr_sigma if regime == "own_rate" else p.lr_sigma,
+        schedule="constant",
+        clip_norm=None if regime in ("sgd", "unclipped") else AURA.clip_norm,
     )
 
 
 def jobs(p: PretrainingParameters) -> list[ForgettingJob]:
     """Every regime, policy and seed, and a control for each regime and seed."""
-    shared = p.model_dump(include={"data", "rows", "dev_rows", "max_length", "batch_size"})
     identity = "" if p.checkpoint is None else checkpoint_identity(p.checkpoint)
     away = Presence(schedule="stretch", absent=p.absent, start=p.before, stop=p.stop)
     nobody = Presence(schedule="stretch", absent=p.absent, start=p.stop, stop=p.stop)
@@ -66,7 +63,9 @@ def jobs(p: PretrainingParameters) -> list[ForgettingJob]:
             probes=probes(p),
             presence=nobody if policy == "control" else away,
             settings=settings(p, name, policy, seed),
-            **shared,
+            batch_size=p.batch_size,
+            max_length=p.max_length,
+            **p.on_corpus,
         )
         for name in REGIMES
         for place, seed in enumerate(seeds(p.seed_count))

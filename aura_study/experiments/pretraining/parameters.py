@@ -4,24 +4,21 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.data.tasks import TaskName
 from aura_study.experiments.pretraining.language_model import PretrainingJob
-from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.training.parameters import BatchSize, CorpusParameters, MaxLength
 
 RegimeName = Literal["clipped", "unclipped", "sgd", "own_rate"]
 
 
 ADAM_MEMORY = 10
 """Steps after the return at which the encoder is first judged: 1/(1 - b1), what Adam's first moment remembers."""
-
-
 REGIMES: dict[RegimeName, str] = {"clipped": "P8", "unclipped": "P8a", "sgd": "P8b", "own_rate": "P8c"}
 """Ways to optimise, and the claim that each decides: AdamW clipped as AURA does, AdamW and SGD without clipping, and
 the first with AURA's own rate for sigma."""
 
 
-class PretrainingParameters(Parameters):
+class PretrainingParameters(CorpusParameters):
     """Parameters of notebook ``13_pretraining``."""
 
     notebook = "13_pretraining"
@@ -51,7 +48,9 @@ class PretrainingParameters(Parameters):
         },
     }
 
-    data: Data = DEFAULT_DATASET
+    dev_rows: int = Field(40, ge=8, description="development rows per task that test the pre-training")
+    batch_size: BatchSize = 16
+    max_length: MaxLength = 64
     checkpoint: str | None = Field(
         None, description="hub id or local folder of a masked language model; none pre-trains one here"
     )
@@ -66,15 +65,10 @@ class PretrainingParameters(Parameters):
     lr_sigma: float = Field(0.075, gt=0, le=1, description="rate for sigma in the demonstrations")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.005, gt=0, le=10, description="SGD's rate for encoder and heads")
-    batch_size: int = Field(16, ge=4, le=4096, description="rows of a batch of the fine-tunings")
-    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
-    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int = Field(40, ge=8, description="development rows per task that test the pre-training")
     every_policy: bool = Field(
         False,
         description="train masked in every regime, and frozen with every seed; else masked as AURA trains, frozen once",
     )
-    workers: Workers = 0
 
     @field_validator("checkpoint")
     @classmethod
@@ -112,5 +106,10 @@ class PretrainingParameters(Parameters):
 
     def pretraining(self) -> PretrainingJob:
         """The pre-training that stands in for a checkpoint."""
-        shared = self.model_dump(include={"data", "rows", "dev_rows", "max_length"})
-        return PretrainingJob(steps=self.mlm_steps, batch_size=self.mlm_batch, lr=self.mlm_lr, **shared)
+        return PretrainingJob(
+            steps=self.mlm_steps,
+            batch_size=self.mlm_batch,
+            lr=self.mlm_lr,
+            max_length=self.max_length,
+            **self.on_corpus,
+        )

@@ -19,7 +19,6 @@ from aura_study.training.runs import TrainingJob, load_runs
 
 def jobs(p: SchedulesParameters) -> list[TrainingJob]:
     """Every schedule and seed, masked, all with the same sum of sigma's rates."""
-    shared = p.model_dump(include={"data", "encoder", "rows", "dev_rows", "batch_size"})
     return [
         TrainingJob(
             name=f"schedule-{name}-seed{seed}",
@@ -34,7 +33,9 @@ def jobs(p: SchedulesParameters) -> list[TrainingJob]:
                 warmup=AURA_WARMUP,
                 seed=seed,
             ),
-            **shared,
+            encoder=p.encoder,
+            batch_size=p.batch_size,
+            **p.on_corpus,
         )
         for name in SCHEDULES
         for seed in seeds(p.seed_count)

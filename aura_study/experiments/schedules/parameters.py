@@ -2,11 +2,11 @@
 
 from pydantic import Field, field_validator
 
-from aura_study.data.registry import DEFAULT_DATASET
-from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.runs.parameters import Workers
+from aura_study.training.parameters import BatchSize, CorpusParameters, DevRows, Encoder, Rows
 
 
-class SchedulesParameters(Parameters):
+class SchedulesParameters(CorpusParameters):
     """Parameters of notebook ``10_schedules``."""
 
     notebook = "10_schedules"
@@ -23,19 +23,18 @@ class SchedulesParameters(Parameters):
         },
     }
 
+    rows: Rows = 500
+    dev_rows: DevRows = 50
+    workers: Workers = 1
+    encoder: Encoder = "tiny"
+    batch_size: BatchSize = 8
     lengths: list[int] = Field([300, 3000, 12390], min_length=1, description="run lengths in steps; AURA's has 12,390")
     absence_lengths: list[int] = Field([100, 1000], min_length=1, description="the same, for the measured absences")
-    data: Data = DEFAULT_DATASET
-    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the training runs, each with every schedule")
     steps: int = Field(60, ge=20, description="optimiser steps of a training run")
     budget: float = Field(0.3, gt=0, description="sum of sigma's rates in every run; AURA's own run has about 0.3")
     large_budget: float = Field(3.0, gt=0, description="the same for the replay in which sigma arrives")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's peak rate for encoder and heads")
-    batch_size: int = Field(8, ge=4, le=4096, description="rows of a batch")
-    rows: int | None = Field(500, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(50, ge=16, description="most development rows per task")
-    workers: Workers = 1
 
     @field_validator("lengths", "absence_lengths")
     @classmethod

@@ -14,11 +14,7 @@ from aura_study.theory.schedules import constant, linear_warmup_decay, one_cycle
 
 AURA_WARMUP = 0.1
 """Share of the steps that AURA's V10 code warms up linearly, by ``get_linear_schedule_with_warmup``."""
-
-
 PHASES = {"first 30 %": (0.0, 0.3), "middle 40 %": (0.3, 0.7), "last 30 %": (0.7, 1.0)}
-
-
 SCHEDULES = ("onecycle", "linear", "constant")
 
 

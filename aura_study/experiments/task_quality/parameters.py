@@ -5,30 +5,21 @@ from typing import get_args
 from pydantic import Field, model_validator
 
 from aura_study.claims.statistics import seeds
-from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.experiments.task_quality.trainings import RARE, QualityJob
-from aura_study.runs.parameters import Data, Parameters, Workers
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA, TrainingSettings
+from aura_study.training.parameters import BatchSize, TrainingParameters
 from aura_study.training.runs import Presence, PresenceName
 
 REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
 """The regimes that P9 is decided over."""
-
-
 ALL_ROWS, AURA_RATE = "mixed, all rows", "mixed, AURA's rate"
-
-
 KENDALL = ("unmasked", "masked")
-
-
 OTHERS = ("frozen", "equal", "analytic")
-
-
 FURTHER_SEEDS = 3
 
 
-class TaskQualityParameters(Parameters):
+class TaskQualityParameters(TrainingParameters):
     """Parameters of notebook ``14_task_quality``."""
 
     notebook = "14_task_quality"
@@ -44,21 +35,16 @@ class TaskQualityParameters(Parameters):
         },
     }
 
-    data: Data = DEFAULT_DATASET
-    encoder: str = Field("tiny", description="tiny, aura (roberta-base), any hub id, or a local folder")
+    dev_rows: int | None = Field(200, ge=16, description="most development rows of each other task")
+    batch_size: BatchSize = 32
     seed_count: int = Field(3, ge=1, le=100, description="seeds of unmasked and masked in the three regimes")
     other_seeds: int = Field(1, ge=1, le=100, description="seeds of the other weightings and the further regimes")
     everything: bool = Field(False, description="other weightings in all regimes, not only in mixed; further regimes")
     steps: int = Field(60, ge=20, description="optimiser steps of a run")
     reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
     reporting_dev: int = Field(300, ge=2, description="development rows of reporting")
-    rows: int | None = Field(None, ge=16, description="most training rows per task; none keeps the corpus's own sizes")
-    dev_rows: int | None = Field(200, ge=16, description="most development rows of each other task")
     phantom: float = Field(3.0, gt=0, le=20, description="phantom number of the stretch; sets sigma's rate everywhere")
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's largest rate for encoder and heads")
-    batch_size: int = Field(32, ge=4, le=4096, description="rows of a batch")
-    max_length: int = Field(64, ge=8, le=512, description="tokens after which a text is cut")
-    workers: Workers = 0
 
     @model_validator(mode="after")
     def _stretch_has_room(self) -> "TaskQualityParameters":
@@ -106,22 +92,22 @@ class TaskQualityParameters(Parameters):
     def job(self, regime: str, policy: str, seed: int) -> QualityJob:
         """The run of one weighting in one regime."""
         schedule: PresenceName = "alternating" if regime == "alternating" else "mixed"
-        settings = {
-            "policy": policy,
-            "seed": seed,
-            "steps": self.steps,
-            "accumulation": 1,
-            "lr_encoder": self.lr_model,
-            "lr_heads": self.lr_model,
-            "lr_sigma": self.lr_sigma_aura if regime == AURA_RATE else self.lr_sigma,
-        }
-        shared = ("data", "encoder", "rows", "dev_rows", "reporting_dev", "max_length", "batch_size")
+        settings = TrainingSettings(
+            policy=policy,
+            seed=seed,
+            steps=self.steps,
+            accumulation=1,
+            lr_encoder=self.lr_model,
+            lr_heads=self.lr_model,
+            lr_sigma=self.lr_sigma_aura if regime == AURA_RATE else self.lr_sigma,
+        )
         return QualityJob(
             name=f"quality-{regime.replace(', ', '-').replace(' ', '-').replace(chr(39), '')}-{policy}-seed{seed}",
-            settings=TrainingSettings.model_validate(settings),
+            settings=settings,
             presence=self.stretch if regime == "stretch" else Presence(schedule=schedule),
             reporting_rows=self.reporting_rows if regime in ("mixed", AURA_RATE) else None,
             probes=(self.stretch.stop, self.after_return) if regime == "stretch" else (),
             regime=regime,
-            **self.model_dump(include=set(shared)),
+            reporting_dev=self.reporting_dev,
+            **self.on_model,
         )
