@@ -1,8 +1,8 @@
 """One training loop for the AURA model under any absence policy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -97,6 +97,15 @@ def task_loss(
     return binary_cross_entropy_with_logits(logits.reshape(labels.shape), labels)
 
 
+def task_losses(model: AuraModel, batch: Batch, settings: TrainingSettings) -> dict[str, Tensor]:
+    """`task_loss` of every task in ``batch``, in float32 whatever the precision of the forward pass."""
+    gamma, smoothing, alpha = settings.gamma, settings.label_smoothing, {"toxicity": settings.alpha}
+    return {
+        task: task_loss(TASKS[task], logits.float(), batch.labels[task], gamma, smoothing, alpha.get(task))
+        for task, logits in model(batch).items()
+    }
+
+
 @runtime_checkable
 class GradientWeighting(Weighting, Protocol):
     """A weighting that combines the tasks' gradients rather than their losses."""
@@ -145,6 +154,66 @@ def build_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings)
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
+class StepValues(NamedTuple):
+    """What `Recorder.record` takes of one optimiser step; values before its update, ``(tasks,)`` in `TASKS`' order."""
+
+    sigma: Tensor
+    weight: Tensor
+    loss: Tensor
+    gradient_norm: Tensor
+    present: list[bool]
+    lr: float
+
+
+class Stepper:
+    """The optimiser and the schedule of a run, moved one step at a time.
+
+    Args:
+        model, weighting: what they move.
+        settings: see `TrainingSettings`.
+        observer: looks at gradients and parameters at every step.
+    """
+
+    def __init__(
+        self, model: AuraModel, weighting: Weighting, settings: TrainingSettings, observer: Observer | None = None
+    ) -> None:
+        self.model, self.weighting, self.settings, self.observer = model, weighting, settings, observer
+        self.optimizer = build_optimizer(model, weighting, settings)
+        self.schedule = build_schedule(self.optimizer, settings)
+
+    def step(self, number: int, passes: Iterable[Mapping[str, Tensor]]) -> StepValues:
+        """Accumulate, clip and move.
+
+        Args:
+            number: of the step.
+            passes: losses of one micro-batch after another, each given once its backward pass is done.
+
+        Returns the step's values; gradient norms, which are not measured here, are NaN.
+        """
+        sigma, weight = self.weighting.sigma(), self.weighting.weights()
+        self.optimizer.zero_grad()
+        count = torch.zeros(len(TASKS))
+        sums = torch.zeros(len(TASKS), device=self.model.device)
+        for losses in passes:
+            for place, task in enumerate(TASK_NAMES):
+                if task in losses:
+                    sums[place] += losses[task].detach()
+                    count[place] += 1
+        if self.observer is not None:
+            self.observer.gradients(number, self.model, self.optimizer)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        lr = float(self.optimizer.param_groups[2]["lr"])
+        self.optimizer.step()
+        self.schedule.step()
+        if self.observer is not None:
+            self.observer.updated(number, self.model, self.optimizer)
+        unmeasured = torch.full_like(sums, torch.nan)
+        return StepValues(
+            sigma, weight, sums / count.clamp_min(1).to(sums.device), unmeasured, (count > 0).tolist(), lr
+        )
+
+
 def train(
     model: AuraModel,
     batches: Iterator[Batch],
@@ -168,15 +237,13 @@ def train(
     Raises:
         NonFiniteError: a task's loss, or its weighted term, is not finite; names task and step.
     """
-    tasks = TASK_NAMES
     if weighting is None:
-        weighting = build_weighting(settings.policy, settings.parameterization, tasks, model.device)
-    optimizer = build_optimizer(model, weighting, settings)
-    schedule = build_schedule(optimizer, settings)
+        weighting = build_weighting(settings.policy, settings.parameterization, TASK_NAMES, model.device)
     watch: GradientWatch | None = None
     if not isinstance(weighting, GradientWeighting):
-        watch = (watch_gradients if recorder is not None else unread_gradients)(model.encoder, tasks)
-    loop = _Loop(model, weighting, settings, watch)
+        watch = (watch_gradients if recorder is not None else unread_gradients)(model.encoder, TASK_NAMES)
+    stepper = Stepper(model, weighting, settings, observer)
+    passes = _Passes(model, weighting, settings, watch)
     trained = Trained(model, weighting)
     model.train()
     with torch.random.fork_rng():
@@ -185,43 +252,31 @@ def train(
         for step in bar:
             if step in (0, settings.frozen_encoder_steps):
                 model.encoder.requires_grad_(step >= settings.frozen_encoder_steps)
-            sigma, weight = weighting.sigma(), weighting.weights()
-            optimizer.zero_grad()
-            losses, present, norms = loop.backward(batches, step)
-            if observer is not None:
-                observer.gradients(step, model, optimizer)
-            if settings.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            trained.lr_sigma.append(optimizer.param_groups[2]["lr"])
+            values = stepper.step(step, passes.run(batches, step))
+            trained.lr_sigma.append(values.lr)
             if recorder is not None:
-                recorder.record(sigma, weight, losses, norms, present, trained.lr_sigma[-1])
-            optimizer.step()
-            schedule.step()
-            if observer is not None:
-                observer.updated(step, model, optimizer)
+                norms = values.gradient_norm if watch is None else watch.finish()
+                recorder.record(*values._replace(gradient_norm=norms))
     return trained
 
 
 @dataclass
-class _Loop:
-    """Forward and backward of one optimiser step."""
+class _Passes:
+    """Forward and backward of one optimiser step's micro-batches."""
 
     model: AuraModel
     weighting: Weighting
     settings: TrainingSettings
     watch: GradientWatch | None
 
-    def backward(self, batches: Iterator[Batch], step: int) -> tuple[Tensor, list[bool], Tensor]:
-        """Accumulate the step's gradients; mean losses, presence and encoder gradient norms per task."""
-        device = self.model.device
-        count = torch.zeros(len(TASKS))
-        sums = torch.zeros(len(TASKS), device=device)
+    def run(self, batches: Iterator[Batch], step: int) -> Iterator[dict[str, Tensor]]:
+        """Accumulate the step's gradients; the losses of each micro-batch."""
+        share = 1 / self.settings.accumulation
         for _ in range(self.settings.accumulation):
-            batch = next(batches).to(device)
+            batch = next(batches).to(self.model.device)
             if self.watch is not None:
                 self.watch.begin(batch)
-            losses = self._losses(batch)
-            share = 1 / self.settings.accumulation
+            losses = task_losses(self.model, batch, self.settings)
             if isinstance(self.weighting, GradientWeighting):
                 self._check(losses, torch.stack(list(losses.values())).sum(), step)
                 self.weighting.backward(losses, self.model, share)
@@ -232,21 +287,7 @@ class _Loop:
                     weights = dict(zip(self.weighting.tasks, self.weighting.weights(), strict=True))
                     self.watch.observe({task: share * weights[task] * loss for task, loss in losses.items()})
                 (share * total).backward()
-            for place, task in enumerate(TASK_NAMES):
-                if task in losses:
-                    sums[place] += losses[task].detach()
-                    count[place] += 1
-        norms = self.watch.finish() if self.watch is not None else torch.full((len(TASKS),), torch.nan)
-        return sums / count.clamp_min(1).to(device), (count > 0).tolist(), norms
-
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.model(batch)
-        gamma, smoothing = self.settings.gamma, self.settings.label_smoothing
-        alpha = {"toxicity": self.settings.alpha}
-        return {
-            task: task_loss(TASKS[task], outputs, batch.labels[task], gamma, smoothing, alpha.get(task))
-            for task, outputs in logits.items()
-        }
+            yield losses
 
     def _check(self, losses: Mapping[str, Tensor], total: Tensor, step: int) -> None:
         if torch.isfinite(total):

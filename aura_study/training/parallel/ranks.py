@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from aura_study.data.batches import Batch
 from aura_study.data.schedules import Rows
-from aura_study.data.tasks import TASKS
-from aura_study.training.loop import TrainingSettings, task_loss
+from aura_study.training.loop import TrainingSettings, task_losses
 from aura_study.training.model import AuraModel
 from aura_study.training.weighting import Weighting
 
@@ -61,14 +60,8 @@ class ShardedLoss(nn.Module):
             batch: this rank's rows.
             counts: rows of every task of the global batch.
         """
-        settings = self.settings
-        logits = self.model(batch)
         losses = {task: torch.zeros((), device=batch.input_ids.device) for task in counts}
-        for task, outputs in logits.items():
-            alpha = settings.alpha if task == "toxicity" else None
-            mean = task_loss(
-                TASKS[task], outputs.float(), batch.labels[task], settings.gamma, settings.label_smoothing, alpha
-            )
+        for task, mean in task_losses(self.model, batch, self.settings).items():
             rows = batch.rows[task]
             losses[task] = mean * (self.ranks * (rows.stop - rows.start) / counts[task])
         return self.weighting(losses), losses

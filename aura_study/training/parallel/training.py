@@ -18,7 +18,7 @@ from aura_study.data.batches import Batch, Batches
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.errors import StudyError
 from aura_study.runs.jobs import footer
-from aura_study.training.loop import NonFiniteError, build_optimizer, build_schedule
+from aura_study.training.loop import NonFiniteError, Stepper, StepValues
 from aura_study.training.parallel import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
 from aura_study.training.recording import TrajectoryRecorder
@@ -93,8 +93,7 @@ class _ParallelTraining:
         model = build_model(job, self.prepared).to(device)
         weighting = build_weighting(settings.policy, settings.parameterization, TASK_NAMES, device)
         self.loss = ShardedLoss(model, weighting, settings, self.ranks).train()
-        self.optimizer = build_optimizer(model, weighting, settings)
-        self.schedule = build_schedule(self.optimizer, settings)
+        self.stepper = Stepper(model, weighting, settings)
         self.start = self._resume()
         self.parallel = accelerator.prepare_model(self.loss)
         drawn = job.presence.build(self.prepared.corpus.sizes, job.batch_size, settings.seed, settings.accumulation)
@@ -118,7 +117,7 @@ class _ParallelTraining:
         """Steps ``start`` to ``stop``, their records, and the checkpoint after them."""
         settings, device = self.job.settings, self.accelerator.device
         path = self.folder / "segments" / f"step-{stop:08d}.parquet"
-        records: list[tuple[Any, ...]] = []
+        records: list[StepValues] = []
         for step in range(start, stop):
             records.append(self._step(step))
             bar.update()
@@ -128,31 +127,22 @@ class _ParallelTraining:
                     recorder.record(*record)
         self._save(stop)
 
-    def _step(self, step: int) -> tuple[Any, ...]:
-        settings, accelerator = self.job.settings, self.accelerator
-        sigma, weight = self.loss.weighting.sigma(), self.loss.weighting.weights()
-        self.optimizer.zero_grad()
-        sums = torch.zeros(len(TASK_NAMES), device=accelerator.device)
-        held = torch.zeros(len(TASK_NAMES))
+    def _step(self, step: int) -> StepValues:
+        values = self.stepper.step(step, self._passes(step))
+        return values._replace(loss=self.accelerator.reduce(values.loss, "mean"))
+
+    def _passes(self, step: int) -> Iterator[dict[str, Tensor]]:
+        """Forward and backward of this rank's micro-batches; their losses."""
         for batch, counts in self._micro_batches(step):
             total, losses = self.parallel(batch, counts)
             if not torch.isfinite(total):
                 values = {task: loss.item() for task, loss in losses.items()}
                 raise NonFiniteError(f"the total on rank {self.rank} is {total.item()} at step {step}: {values}")
-            accelerator.backward(total / settings.accumulation)
-            for task, loss in losses.items():
-                sums[TASK_NAMES.index(task)] += loss.detach()
-                held[TASK_NAMES.index(task)] += 1
-        if step < settings.frozen_encoder_steps:
+            self.accelerator.backward(total / self.job.settings.accumulation)
+            yield losses
+        if step < self.job.settings.frozen_encoder_steps:
             for parameter in self.loss.model.encoder.parameters():
                 parameter.grad = None
-        if settings.clip_norm is not None:
-            accelerator.clip_grad_norm_(self.loss.model.parameters(), settings.clip_norm)
-        rate = float(self.optimizer.param_groups[2]["lr"])
-        self.optimizer.step()
-        self.schedule.step()
-        means = accelerator.reduce(sums, "mean") / held.clamp_min(1).to(sums.device)
-        return sigma, weight, means, torch.full_like(sums, torch.nan), (held > 0).tolist(), rate
 
     def _micro_batches(self, step: int) -> Iterator[tuple[Batch, dict[str, int]]]:
         """This rank's part of the step's micro-batches, and the global rows of each task."""
@@ -167,8 +157,8 @@ class _ParallelTraining:
     def _save(self, step: int) -> None:
         generators = self.accelerator.gather(_generator_state(self.accelerator.device)[None])
         if self.rank == 0:
-            tensors = {**checkpoints.module_tensors(self.loss, self.optimizer), "generators": generators}
-            state = {**self._described(), "schedule": _json_ready(self.schedule.state_dict())}
+            tensors = {**checkpoints.module_tensors(self.loss, self.stepper.optimizer), "generators": generators}
+            state = {**self._described(), "schedule": _json_ready(self.stepper.schedule.state_dict())}
             checkpoints.save(self.folder / "checkpoints", step, tensors, state)
         self.accelerator.wait_for_everyone()
 
@@ -191,9 +181,9 @@ class _ParallelTraining:
             )
         tensors = found.tensors()
         generators = tensors.pop("generators")
-        checkpoints.restore(self.loss, self.optimizer, tensors)
-        self.schedule.load_state_dict(stored["schedule"])
-        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+        checkpoints.restore(self.loss, self.stepper.optimizer, tensors)
+        self.stepper.schedule.load_state_dict(stored["schedule"])
+        for group, rate in zip(self.stepper.optimizer.param_groups, self.stepper.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
         _set_generator_state(device, generators[self.rank])
         return found.step
