@@ -1,24 +1,22 @@
 """Claims on what follows the return of an absent task (question Q2 of the guide, and theory)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
-NOTEBOOK = "12_after_the_return"
-
-CLAIMS = (
+CLAIMS = decided_by(
+    "12_after_the_return",
     Claim(
-        key="P6a",
-        section="Q2",
+        "P6a",
+        "Q2",
         statement="The jump on return does not depend on the optimiser or on clipping: SGD and AdamW, with and "
         "without clipping, send a gradient into the encoder that is larger by the same law.",
         prediction="in each of the four arms by the precision ratio that its own absence built up",
         rule=RatioWithin(tolerance=0.02, min_seeds=3),
-        notebook=NOTEBOOK,
         figure="return_in_four_arms",
     ),
     Claim(
-        key="P7",
-        section="Q2",
+        "P7",
+        "Q2",
         statement="The return has an aftermath: whiplash under SGD, hysteresis under Adam, second-moment poisoning of "
         "the encoder without clipping, the other tasks scaled down with it.",
         prediction="all four parts hold",
@@ -31,12 +29,11 @@ CLAIMS = (
                 text="within the limits of its parts",
             ),
         ),
-        notebook=NOTEBOOK,
         figure="return_in_four_arms",
     ),
     Claim(
-        key="P7a",
-        section="theory",
+        "P7a",
+        "theory",
         statement="Whiplash: once eta exp(2 Lambda) exceeds a few units, SGD's first step with the task back throws s "
         "far above its fixed point, and the task is switched off for thousands of steps.",
         prediction=r"the step lands $\eta(e^{2\Lambda}-1)-\Lambda$ above the fixed point, and the way back takes that "
@@ -51,12 +48,11 @@ CLAIMS = (
                 "switched off is what theory says, and grows as exp(2 Lambda)",
             ),
         ),
-        notebook=NOTEBOOK,
         figure="whiplash_and_hysteresis",
     ),
     Claim(
-        key="P7b",
-        section="theory",
+        "P7b",
+        "theory",
         statement="Hysteresis: under Adam the weight needs longer to come back than the task was absent.",
         prediction=r"from $\Lambda$ of about 1.6 on, for a return within a factor 2; quicker than the absence below",
         rule=AtLeast(
@@ -68,12 +64,11 @@ CLAIMS = (
                 text="not after a short absence, of a phantom number well below 1.6: the way back is the quicker one",
             ),
         ),
-        notebook=NOTEBOOK,
         figure="whiplash_and_hysteresis",
     ),
     Claim(
-        key="P7c",
-        section="theory",
+        "P7c",
+        "theory",
         statement="Second-moment poisoning: the spike inflates Adam's v in the encoder, and the updates that the other "
         "tasks give the encoder shrink.",
         prediction=r"by $\sqrt{\sum_i \omega_i / (1 + \kappa q_i)}$, $\kappa = (1-b_2)\sum_j b_2^{n-j}(R_j^2 - 1)$ for "
@@ -88,12 +83,11 @@ CLAIMS = (
                 text="without clipping only: with it the spike enters v no larger than any other step",
             ),
         ),
-        notebook=NOTEBOOK,
         figure="poisoning",
     ),
     Claim(
-        key="P7d",
-        section="theory",
+        "P7d",
+        "theory",
         statement="With clipping the damage moves: the whole gradient is scaled down at the return, the other tasks' "
         "part with it, and v is not poisoned.",
         prediction="by the ratio of the norms with the task's proper weight and with its inflated one, each cut off at "
@@ -107,7 +101,6 @@ CLAIMS = (
                 text="v is inflated with clipping as well",
             ),
         ),
-        notebook=NOTEBOOK,
         figure="poisoning",
     ),
 )

@@ -1,12 +1,13 @@
 """Claims on AURA's own run (section 3.2 and question 2 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtMost
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "07_aura_log",
     Claim(
-        key="P10",
-        section="3.2",
+        "P10",
+        "3.2",
         statement="AURA's V10.2 run trained with the mask: its printed reporting weights are those of masked dynamics.",
         prediction="masked dynamics give the reporting weight of all 14 epochs within 2 %; unmasked dynamics miss it "
         "by about 10 %",
@@ -19,17 +20,15 @@ CLAIMS = (
                 text="under some assumption on the losses the two predictions lie too close to tell them apart",
             ),
         ),
-        notebook="07_aura_log",
         figure="aura_reporting_weight",
     ),
     Claim(
-        key="P11",
-        section="Q2",
+        "P11",
+        "Q2",
         statement="At AURA's own learning rates the phantom gradient of V10.1 collapses no task's sigma.",
         prediction=r"no precision grows by more than about $e^{2\Lambda}$, with $\Lambda$ at most the sum of all "
         r"learning rates of the run: about 0.3 for V10.2's data sizes, about 0.7 for V10.1's",
         rule=AtMost(bound=10.0, min_seeds=8),
-        notebook="07_aura_log",
         figure="aura_counterfactual",
     ),
 )

@@ -1,16 +1,16 @@
 """The claim on the return of an absent task to the AURA model (question 2 of the guide)."""
 
-from aura_study.claims.model import Claim
+from aura_study.claims.model import Claim, decided_by
 from aura_study.claims.rules import RatioWithin
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "04_aura_training",
     Claim(
-        key="P6",
-        section="Q2",
+        "P6",
+        "Q2",
         statement="When the absent task returns, its weight and its gradient into the encoder jump.",
         prediction="by the precision ratio that its absence built up",
         rule=RatioWithin(tolerance=0.02, min_seeds=3),
-        notebook="04_aura_training",
         figure="return_spike",
     ),
 )

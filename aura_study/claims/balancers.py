@@ -1,12 +1,13 @@
 """Claims on the family of published balancers (theory: the guide knows Kendall's loss alone)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "15_balancers",
     Claim(
-        key="N1",
-        section="theory",
+        "N1",
+        "theory",
         statement="A loss or gradient of 0 for an absent task disturbs nearly all published balancers: the update of "
         "the present tasks while it is away, or the balancer's state when it returns.",
         prediction="every balancer that divides by losses, normalises over all tasks, searches a convex hull or learns "
@@ -21,12 +22,11 @@ CLAIMS = (
                 "of zeros takes no part in, are untouched",
             ),
         ),
-        notebook="15_balancers",
         figure="balancers",
     ),
     Claim(
-        key="N1a",
-        section="theory",
+        "N1a",
+        "theory",
         statement="Each balancer is disturbed in its own way, which its formula foretells.",
         prediction="the effect on the update and on the return that the registry writes down for each balancer",
         rule=AtLeast(
@@ -38,12 +38,11 @@ CLAIMS = (
                 text="not in every problem: see the rows where the measured effect is not the foretold one",
             ),
         ),
-        notebook="15_balancers",
         figure="balancers",
     ),
     Claim(
-        key="N1b",
-        section="theory",
+        "N1b",
+        "theory",
         statement="On the AURA model a zero costs the present tasks their training: with the balancers that it stops "
         "or breaks (DWA, geometric mean, FAMO, MGDA) most of what they would learn while a task is away is lost.",
         prediction="all of it, but for what Adam's momentum still does after the last gradient, about $1/(1-\\beta_1)$ "
@@ -57,34 +56,30 @@ CLAIMS = (
                 text="not with every one of the four",
             ),
         ),
-        notebook="15_balancers",
         figure="balancers_on_model",
     ),
     Claim(
-        key="N2",
-        section="theory",
+        "N2",
+        "theory",
         statement="One cure fits all: given the present tasks only, with the absent tasks' state kept still, every "
         "balancer does what it does on the present tasks alone.",
         prediction="equal to a balancer that never knew the absent tasks, to float64 rounding",
         rule=AtMost(bound=1e-12),
-        notebook="15_balancers",
         figure="cure",
     ),
     Claim(
-        key="N2a",
-        section="theory",
+        "N2a",
+        "theory",
         statement="Under the cure an absence leaves the absent tasks' state exactly where it was.",
         prediction="every entry of the absent tasks' state is unchanged bit for bit",
         rule=AtMost(bound=0.0),
-        notebook="15_balancers",
     ),
     Claim(
-        key="N2b",
-        section="theory",
+        "N2b",
+        "theory",
         statement="On the AURA model too, the cured balancer trains the encoder as if the absent task had never been "
         "there.",
         prediction="the encoder ends where that of a balancer of the present tasks alone ends, to float32 rounding",
         rule=AtMost(bound=1e-4),
-        notebook="15_balancers",
     ),
 )

@@ -1,24 +1,24 @@
 """Claims on what the mask leaves behind (theory: the guide stops at a gradient that is exactly zero)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtMost, RatioWithin
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "08_beyond_the_mask",
     Claim(
-        key="B1",
-        section="theory",
+        "B1",
+        "theory",
         statement="A gradient of exactly 0 still moves sigma: momentum coasts and weight decay pulls; only the frozen "
         "policy keeps it still.",
         prediction=r"Adam's momentum coasts by $\eta\,(\hat m/\sqrt{\hat v})\,r/(1-r)$, $r = b_1/\sqrt{b_2}$; AdamW's "
         r"decay leaves $\theta_0(1-\eta\lambda)^k$; Adam's L2 decay moves $\eta$ a step whatever $\lambda$; frozen "
         r"moves exactly 0",
         rule=AtMost(bound=0.02),
-        notebook="08_beyond_the_mask",
         figure="residue",
     ),
     Claim(
-        key="B2",
-        section="theory",
+        "B2",
+        "theory",
         statement="A mask does not keep a NaN out: multiplied onto a term or handed to torch.where, it leaves a NaN "
         "gradient on sigma; leaving the absent task out works, and so does cleaning its loss before the term.",
         prediction="NaN for multiplication, where and selection after the term; finite for selection before it and "
@@ -32,18 +32,16 @@ CLAIMS = (
                 "sigma is protected: only a loss that never enters the stack does no harm",
             ),
         ),
-        notebook="08_beyond_the_mask",
         figure="nan_gradients",
     ),
     Claim(
-        key="B3",
-        section="theory",
+        "B3",
+        "theory",
         statement="Under gradient accumulation and data parallelism, masking each shard's own term settles at "
         "sigma^2 = L; a mask made global over shards whose own loss is 0 brings the phantom gradient back.",
         prediction=r"unmasked and global presence: $\sum l_r / R$; local mask: mean of $l_r$ over shards that hold the "
         "task; global count: mean over samples; the same for micro-batches and for two processes",
         rule=RatioWithin(tolerance=0.02),
-        notebook="08_beyond_the_mask",
         figure="shards",
     ),
 )

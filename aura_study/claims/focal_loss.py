@@ -1,21 +1,21 @@
 """Claims on focal loss itself (section 1 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "01_focal_loss",
     Claim(
-        key="F1",
-        section="1.1",
+        "F1",
+        "1.1",
         statement="At gamma = 2 the loss is divided by 100 at p_t = 0.9 and multiplied by 0.81 at p_t = 0.1.",
         prediction="$(1 - p_t)^2$ is exactly 0.01 and 0.81",
         rule=AtMost(bound=1e-12),
-        notebook="01_focal_loss",
         figure="focal_modulation",
     ),
     Claim(
-        key="F5",
-        section="theory",
+        "F5",
+        "theory",
         statement="AURA's code takes p_t = exp(-CE) from a cross-entropy that already carries class weights and label "
         "smoothing; this distorts the loss of an easy sample by a factor of 2 or more.",
         prediction=r"by $\left((1 - p_t^w)/(1 - p_t)\right)^\gamma$ for a class weight $w$, which tends to "
@@ -30,7 +30,6 @@ CLAIMS = (
                 "smoothing and for classes that are weighted up",
             ),
         ),
-        notebook="01_focal_loss",
         figure="focal_hazards",
     ),
 )

@@ -1,6 +1,6 @@
 """Claims on focal loss as AURA's toxicity task sees it (section 1 of the guide, and its question 3)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtLeast, RatioWithin
 
 _NINETY_PERCENT = AtLeast(
@@ -13,31 +13,30 @@ _NINETY_PERCENT = AtLeast(
     ),
 )
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "11_focal_on_toxicity",
     Claim(
-        key="F2",
-        section="1.1",
+        "F2",
+        "1.1",
         statement="With focal loss at gamma = 2, AURA spends 90 % of its effort on the hardest 5 % of the comments.",
         prediction=r"the share follows from the comments' $p_t$: "
         r"$\sum_{\mathrm{hard}} (1-p_t)^2 \log p_t \,/ \sum_{\mathrm{all}} (1-p_t)^2 \log p_t$; about 5 % at "
         "the start, where every $p_t$ is near 1/2; 90 % once the hard ones' mean loss is 171 times that of the others",
         rule=_NINETY_PERCENT,
-        notebook="11_focal_on_toxicity",
         figure="focal_effort",
     ),
     Claim(
-        key="F2a",
-        section="1",
+        "F2a",
+        "1",
         statement="Where 95 % of the comments are not toxic, as the guide supposes, focal loss spends 90 % of its "
         "effort on the hardest 5 %.",
         prediction="the same formula; the hardest 5 % are then largely the toxic comments themselves",
         rule=_NINETY_PERCENT,
-        notebook="11_focal_on_toxicity",
         figure="focal_effort",
     ),
     Claim(
-        key="F2b",
-        section="1.1",
+        "F2b",
+        "1.1",
         statement="It is focal loss that does this: trained with it, the hardest 5 % carry a larger share (by 0.05 or "
         "more) than trained with cross-entropy.",
         prediction="for one and the same model yes, by Chebyshev's sum inequality; but the two losses train two "
@@ -51,23 +50,21 @@ CLAIMS = (
                 text="counted in the loss; of the gradient that reaches the encoder, the share is not larger by 0.05",
             ),
         ),
-        notebook="11_focal_on_toxicity",
         figure="focal_effort",
     ),
     Claim(
-        key="F2c",
-        section="1",
+        "F2c",
+        "1",
         statement="Focal loss answers class imbalance: trained with it, the toxic minority carries a larger share of "
         "the gradient (by 0.05 or more) than trained with cross-entropy.",
         prediction="no: wherever the output bias is at rest the two classes pull equally, so that each carries one "
         "half of the gradient on the logits, under either loss",
         rule=AtLeast(bound=0.05, min_seeds=3),
-        notebook="11_focal_on_toxicity",
         figure="focal_effort",
     ),
     Claim(
-        key="F3",
-        section="1.1",
+        "F3",
+        "1.1",
         statement="Alpha balances the importance of the toxic and the other class.",
         prediction=r"for a given model the odds of the toxic class's share are multiplied by exactly "
         r"$\alpha/(1-\alpha)$; training gives it back, since at rest each class carries one half whatever $\alpha$",
@@ -81,12 +78,11 @@ CLAIMS = (
                 "the change is gone",
             ),
         ),
-        notebook="11_focal_on_toxicity",
         figure="focal_alpha_gamma",
     ),
     Claim(
-        key="F3a",
-        section="1.1",
+        "F3a",
+        "1.1",
         statement="Gamma, and not alpha, moves the effort from the easy to the hard comments: the hardest 5 % gain "
         "more from it (by 0.05 or more).",
         prediction="for a given model the hardest 5 % carry more of the loss the larger gamma is, whatever the $p_t$; "
@@ -101,12 +97,11 @@ CLAIMS = (
                 "than 0.05",
             ),
         ),
-        notebook="11_focal_on_toxicity",
         figure="focal_alpha_gamma",
     ),
     Claim(
-        key="F4",
-        section="Q3",
+        "F4",
+        "Q3",
         statement="Where many labels are wrong, focal loss overfits them: it memorises more of them (by 0.02 or more) "
         "than cross-entropy.",
         prediction=r"for a given model it weighs a fitted comment's gradient down ($p_t = 0.9$: 35 times) and that of "
@@ -120,28 +115,25 @@ CLAIMS = (
                 text="in what it memorises; the clean development macro-F1 does not suffer by 0.01",
             ),
         ),
-        notebook="11_focal_on_toxicity",
         figure="focal_noise",
     ),
     Claim(
-        key="F4a",
-        section="Q3",
+        "F4a",
+        "Q3",
         statement="Where many labels are wrong, focal loss is harmful: it scores a lower clean macro-F1 (by 0.01 or "
         "more) than cross-entropy.",
         prediction="none",
         rule=AtLeast(bound=0.01, min_seeds=3),
-        notebook="11_focal_on_toxicity",
         figure="focal_noise",
     ),
     Claim(
-        key="F4b",
-        section="Q3",
+        "F4b",
+        "Q3",
         statement="Focal loss dwells on the wrong labels: over training they carry a larger share of the gradient (by "
         "0.02 or more) than under cross-entropy.",
         prediction="for a given model in which wrong labels have the smaller $p_t$, yes, unless they are so small "
         "that the factor has passed its peak",
         rule=AtLeast(bound=0.02, min_seeds=3),
-        notebook="11_focal_on_toxicity",
         figure="focal_noise",
     ),
 )

@@ -1,22 +1,22 @@
 """Claims on Kendall's weighting (section 2 of the guide, and its question 1)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtLeast, Gains, RatioWithin
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "02_kendall_weighting",
     Claim(
-        key="K1",
-        section="2.1",
+        "K1",
+        "2.1",
         statement="The learned uncertainty settles where it matches its task's loss.",
         prediction=r"$\sigma^2 = L$ for the guide's formula; $\mathrm{softplus}(x)^2 = 2L$ for AURA's code; "
         r"$\sigma^2 = (L + \sqrt{L^2 + 8L})/4$ for $\log(1+\sigma^2)$",
         rule=RatioWithin(tolerance=0.02),
-        notebook="02_kendall_weighting",
         figure="kendall_fixed_points",
     ),
     Claim(
-        key="K2",
-        section="2.1",
+        "K2",
+        "2.1",
         statement="A noisier task gets a larger sigma and a smaller weight: on Kendall's own two regressions the "
         "learned sigmas are the true noise levels, 10 and 1.",
         prediction=r"$\sigma^2$ = mean squared error = noise variance, up to a sampling error of $1/\sqrt{2N}$",
@@ -29,12 +29,11 @@ CLAIMS = (
                 text="on average over seeds: in some the order is the other way round",
             ),
         ),
-        notebook="02_kendall_weighting",
         figure="kendall_noise",
     ),
     Claim(
-        key="K3",
-        section="Q1",
+        "K3",
+        "Q1",
         statement="Without log sigma, sigma grows without bound and the task's weight dies.",
         prediction=r"SGD on $s$: $e^{2s} = e^{2s_0} + 2\sum_t \eta_t L_t$, the weight falls like $1/t$; Adam: $s$ "
         r"grows by $x$ a step for ever, $x = \eta$ for $\eta \ll (1-b_2)/4$ and at most $(1-b_2)/4$, the weight "
@@ -47,29 +46,26 @@ CLAIMS = (
                 text="at AURA's own learning rates its whole run is too short: the weight does not even halve",
             ),
         ),
-        notebook="02_kendall_weighting",
         figure="kendall_without_log",
     ),
     Claim(
-        key="K3a",
-        section="Q1",
+        "K3a",
+        "Q1",
         statement='Without log sigma the model "evades the task": its mean development macro-F1 ends lower by more '
         "than a point than with it.",
         prediction=r"no sign foretold: the ratio of the weights stays near Kendall's, their common scale dies; Adam "
         r"divides a scale out that falls more slowly than its $v$ forgets, by $(1-b_2)/2$ a step, and what falls "
         "faster acts like a decayed learning rate",
         rule=Gains(),
-        notebook="02_kendall_weighting",
         figure="without_log_scores",
     ),
     Claim(
-        key="K4",
-        section="Q1",
+        "K4",
+        "Q1",
         statement="Without log sigma the training signal becomes unstable.",
         prediction="no: every weight can only fall, so that the signal fades smoothly; neither its step-to-step "
         "volatility nor its peak grows",
         rule=AtLeast(bound=2.0, min_seeds=3),
-        notebook="02_kendall_weighting",
         figure="kendall_silence",
     ),
 )

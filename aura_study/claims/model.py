@@ -6,7 +6,7 @@ Rules are objects written down before any run: they say in words what they do an
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Self
@@ -172,8 +172,8 @@ class Claim:
         statement: the claim in one sentence.
         prediction: what theory says, in words and symbols; LaTeX between ``$``.
         rule: fixed before the run.
-        notebook: that decides it.
         figure: name of the figure that shows it, if there is one.
+        notebook: that decides it, see `decided_by`.
     """
 
     key: str
@@ -181,8 +181,8 @@ class Claim:
     statement: str
     prediction: str
     rule: Rule
-    notebook: str
     figure: str | None = None
+    notebook: str = ""
 
     def decide(self, measurement: Measurement) -> Row:
         """The ledger's row: the claim, what was measured, the verdict and the rule."""
@@ -210,3 +210,8 @@ class Claim:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None  # JSON has no infinity
+
+
+def decided_by(notebook: str, *claims: Claim) -> tuple[Claim, ...]:
+    """``claims``, which that notebook decides."""
+    return tuple(replace(claim, notebook=notebook) for claim in claims)

@@ -1,22 +1,22 @@
 """Claims on the phantom gradient (section 3 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtMost, RatioWithin
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "03_phantom_gradient",
     Claim(
-        key="P1",
-        section="3.1",
+        "P1",
+        "3.1",
         statement="With a loss of 0, the gradient on sigma of the absent task is 1/sigma: it is not zero.",
         prediction=r"$1/\sigma$; $1$ for $s$, $\frac12$ for $u$, $\frac12\mathrm{sigmoid}(x)$ for AURA's code, "
         r"$2\sigma/(1+\sigma^2)$ for $\log(1+\sigma^2)$",
         rule=AtMost(bound=1e-6),
-        notebook="03_phantom_gradient",
         figure="phantom_gradient",
     ),
     Claim(
-        key="P2",
-        section="3.1",
+        "P2",
+        "3.1",
         statement="The optimiser drives sigma of the absent task towards zero.",
         prediction=r"precision grows by $e^{2\Lambda}$ (SGD and Adam on $s$), $e^{\Lambda/2}$ (SGD on $u$), "
         r"$e^{\Lambda}$ (Adam on $u$); SGD on $\sigma$ reaches 0 at $\Lambda = \sigma_0^2/2$",
@@ -28,23 +28,20 @@ CLAIMS = (
                 text="at AURA's own learning rates the phantom number stays well below 1 and nothing collapses",
             ),
         ),
-        notebook="03_phantom_gradient",
         figure="sigma_collapse",
     ),
     Claim(
-        key="P3",
-        section="3.1",
+        "P3",
+        "3.1",
         statement="V10.1's graph isolation (requires_grad=False on the dummy zero) does not stop the phantom gradient.",
         prediction="the gradients are identical bit for bit with and without it",
         rule=AtMost(bound=0.0),
-        notebook="03_phantom_gradient",
     ),
     Claim(
-        key="P4",
-        section="3.2",
+        "P4",
+        "3.2",
         statement="With the mask the absent task's gradient is exactly zero, and nothing else changes.",
         prediction="the absent gradient is exactly 0.0 and every other gradient is unchanged bit for bit",
         rule=AtMost(bound=0.0),
-        notebook="03_phantom_gradient",
     ),
 )

@@ -1,12 +1,13 @@
 """The claim on a task that comes and goes (theory; section 3.1 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import RatioWithin
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "05_presence",
     Claim(
-        key="P5",
-        section="theory",
+        "P5",
+        "theory",
         statement="The precision of a task that is present with probability p is inflated, not collapsed: by 1/p for "
         "the guide's formula, by 1/sqrt(p) for AURA's code.",
         prediction=r"unmasked over masked precision is $1/p$ for $\sigma$, $s$ and $u$, $1/\sqrt p$ for AURA's "
@@ -21,7 +22,6 @@ CLAIMS = (
                 "short; under Adam rare presences (p below 0.03) inflate by a few percent more than 1/p",
             ),
         ),
-        notebook="05_presence",
         figure="presence_inflation",
     ),
 )

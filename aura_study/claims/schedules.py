@@ -1,32 +1,31 @@
 """Claims on the learning-rate schedule (section 4 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import AtLeast, RatioWithin
 
-CLAIMS = (
+CLAIMS = decided_by(
+    "10_schedules",
     Claim(
-        key="S1",
-        section="4",
+        "S1",
+        "4",
         statement="OneCycleLR starts low, rises until the middle of training, and falls at the end.",
         prediction="it starts at 1/25 of the peak and ends at 1/250,000 of it, but the peak stands at 30 % of the "
         "steps (PyTorch's default), not at 50 %",
         rule=RatioWithin(tolerance=0.1),
-        notebook="10_schedules",
         figure="schedule_shapes",
     ),
     Claim(
-        key="S2",
-        section="4",
+        "S2",
+        "4",
         statement="The falling rate at the end is the phase in which sigma is refined: the last 30 % of the steps "
         "carry at least their equal share, 30 %, of sigma's movement.",
         prediction="the share of the rates' sum that falls into the last 30 % of the steps, about 8 %",
         rule=AtLeast(bound=0.3, min_seeds=3),
-        notebook="10_schedules",
         figure="schedule_movement",
     ),
     Claim(
-        key="S3",
-        section="theory",
+        "S3",
+        "theory",
         statement="Under OneCycleLR too, an absence moves the unmasked task's log sigma by the sum of the rates over "
         "the absent steps, Lambda.",
         prediction=r"$s$ falls by $\Lambda = \sum \eta_t$ under SGD and Adam; the cycling of Adam's $b_1$ changes "
@@ -40,7 +39,6 @@ CLAIMS = (
                 "correction takes the current beta1 for that of all steps before",
             ),
         ),
-        notebook="10_schedules",
         figure="schedule_phantom_number",
     ),
 )

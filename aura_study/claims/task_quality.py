@@ -1,14 +1,13 @@
 """Claims on what the phantom gradient costs in task quality (question 2 of the guide, and theory)."""
 
-from aura_study.claims.model import Claim, Limit
+from aura_study.claims.model import Claim, Limit, decided_by
 from aura_study.claims.rules import INTEREST, Alike, Gains
 
-NOTEBOOK = "14_task_quality"
-
-CLAIMS = (
+CLAIMS = decided_by(
+    "14_task_quality",
     Claim(
-        key="P9",
-        section="Q2",
+        "P9",
+        "Q2",
         statement="The phantom gradient distorts the balance of the tasks and so costs quality: with the mask, the "
         "mean development macro-F1 over the tasks is higher by more than a point, over mixing, a stretch and "
         "alternation alike.",
@@ -21,24 +20,22 @@ CLAIMS = (
                 text="on average over the regimes, not in each of them",
             )
         ),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9a",
-        section="Q2",
+        "P9a",
+        "Q2",
         statement="Under AURA's mixing, with reporting at 101 rows, masking raises the mean macro-F1 over the tasks by "
         "more than a point.",
         prediction=r"the weighted losses settle at equal shares unmasked and at $p_i / \sum_j p_j$ masked: reporting "
         "holds several times its masked share, the other tasks lose about a quarter of theirs; reporting's score "
         "should gain from the missing mask and the others' lose little, so that the mean does not gain from masking",
         rule=Gains(),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9b",
-        section="Q2",
+        "P9b",
+        "Q2",
         statement=r"After an absent stretch of $\Lambda$ of about 3 and the return, masking leaves a mean macro-F1 at "
         "the end of training that is higher by more than a point.",
         prediction=r"no: until the return the encoders are equal, after it reporting holds nearly all the attention "
@@ -51,59 +48,53 @@ CLAIMS = (
                 text="at the end of training; right after the return it is smaller",
             )
         ),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9c",
-        section="Q2",
+        "P9c",
+        "Q2",
         statement="With one task per batch, masking raises the mean macro-F1 over the tasks by more than a point.",
         prediction=r"no: every task is absent from three steps of four, so every weight is inflated by the same "
         r"$1/p = 4$, which Adam and clipping divide out; the shares are 1/4 each with and without the mask",
         rule=Gains(),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9d",
-        section="theory",
+        "P9d",
+        "theory",
         statement="The phantom gradient helps the rare task: under mixing with 101 rows, reporting scores a macro-F1 "
         "higher by more than a point without the mask.",
         prediction=r"reporting's weight is higher by $1/p$, an inverse-frequency reweighting that nobody asked for; "
         "of what it is worth in points nothing is foretold, and clipping takes part of it back",
         rule=Gains(),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9e",
-        section="theory",
+        "P9e",
+        "theory",
         statement="What the mask leaves of an absent task's sigma movement (momentum and decay) costs nothing: masked "
         "and frozen score alike under mixing.",
         prediction="the weights differ by a few per cent at most; the difference is that of two equally good runs",
         rule=Alike(),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9f",
-        section="theory",
+        "P9f",
+        "theory",
         statement="Nothing need be learned: weights taken from a running mean of the present losses score like "
         "Kendall's learned ones, masked, under mixing.",
         prediction=r"the fixed point $\sigma^2 = L$ is the same; what differs is the lag behind it",
         rule=Alike(),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
     Claim(
-        key="P9g",
-        section="2",
+        "P9g",
+        "2",
         statement='"We cannot simply add the losses": under mixing, Kendall\'s weights, masked, score a mean macro-F1 '
         "higher by more than a point than equal weights.",
         prediction=r"equal weights give task $i$ a share in proportion to $p_i L_i$ instead of $p_i$; the losses here "
         "differ by a factor of a few, and Adam divides out the common scale: no foretold sign",
         rule=Gains(),
-        notebook=NOTEBOOK,
         figure="quality_differences",
     ),
 )

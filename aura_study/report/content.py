@@ -22,7 +22,7 @@ FAMILIES = {
     "P": "Phantom gradient",
     "S": "Schedule",
     "B": "Beyond the mask",
-    "N": "The family",
+    "N": "Balancers",
 }
 
 

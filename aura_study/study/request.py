@@ -26,16 +26,25 @@ def parse_assignments(assignments: Sequence[str]) -> Overrides:
     Raises:
         StudyError: no ``=``, a name given twice, or a list that cannot be read.
     """
-    overrides: Overrides = {}
+    return {name: _parse_value(name, value.strip()) for name, value in split_assignments(assignments).items()}
+
+
+def split_assignments(assignments: Sequence[str], values: str = "VALUE") -> dict[str, str]:
+    """``NAME=VALUE`` strings to a mapping of texts; ``values`` says in an error what may follow the ``=``.
+
+    Raises:
+        StudyError: no ``=``, or a name given twice.
+    """
+    words: dict[str, str] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise StudyError(f"-p takes NAME=VALUE, got {text!r}")
-        if name in overrides:
+            raise StudyError(f"-p takes NAME={values}, got {text!r}")
+        if name in words:
             raise StudyError(f"parameter {name!r} is given twice")
-        overrides[name] = _parse_value(name, value.strip())
-    return overrides
+        words[name] = value
+    return words
 
 
 def read_parameter_file(path: Path) -> Overrides:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from aura_study.errors import StudyError, did_you_mean
 from aura_study.runs.jobs import Job
 from aura_study.study.registry import allowed_values
-from aura_study.study.request import read_parameter_file
+from aura_study.study.request import read_parameter_file, split_assignments
 from aura_study.sweep.kinds import Kind, kind_named
 
 MOST_JOBS = 100_000
@@ -62,7 +62,8 @@ class Grid:
         declared = kind_named(kind)
         fields = declared.point.model_fields
         words = {name: _listed(name, values) for name, values in (given or {}).items()}
-        words.update(_parse(assignments))
+        assigned = split_assignments(assignments, "VALUE[,VALUE...]")
+        words |= {name: _listed(name, values) for name, values in assigned.items()}
         for name in words:
             if name not in fields:
                 raise StudyError(f"unknown parameter {name!r} of a {kind} sweep{did_you_mean(name, sorted(fields))}")
@@ -95,19 +96,6 @@ def describe_point(kind: str) -> list[tuple[str, str, str, str]]:
         (name, allowed_values(schema["properties"][name], definitions), str(field.default), field.description or "")
         for name, field in point.model_fields.items()
     ]
-
-
-def _parse(assignments: Sequence[str]) -> dict[str, list[Any]]:
-    words: dict[str, list[Any]] = {}
-    for text in assignments:
-        name, equals, values = text.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise StudyError(f"-p takes NAME=VALUE[,VALUE...], got {text!r}")
-        if name in words:
-            raise StudyError(f"parameter {name!r} is given twice")
-        words[name] = _listed(name, values)
-    return words
 
 
 def _listed(name: str, values: Any) -> list[Any]:

@@ -44,7 +44,7 @@ def weight_jitter(
     therefore eta << p; at eta of the order of p the task lives in bursts, and the typical weight is no longer the fixed
     point's. First order in eta; without momentum or decay.
     """
-    stiffness = curvature(form, loss, 1.0 if masked else presence) * (np.asarray(presence, float) if masked else 1.0)
+    stiffness = _stiffness(form, loss, presence, masked)
     drive = gradient_noise(form, loss, presence, noise, masked=masked)
     effective = np.asarray(rate, float) / (np.sqrt(drive) if isinstance(optimizer, Adam) else 1.0)
     theta = fixed_point(form, loss, 1.0 if masked else presence)
@@ -77,6 +77,12 @@ def relaxation_steps(
     masked: bool = False,
 ) -> Array:
     """Steps in which a small deviation from the fixed point falls by a factor e. First order in the rate."""
-    stiffness = curvature(form, loss, 1.0 if masked else presence) * (np.asarray(presence, float) if masked else 1.0)
+    stiffness = _stiffness(form, loss, presence, masked)
     drive = gradient_noise(form, loss, presence, noise, masked=masked)
     return (np.sqrt(drive) if isinstance(optimizer, Adam) else 1.0) / (np.asarray(rate, float) * stiffness)
+
+
+def _stiffness(form: Form, loss: ArrayLike, presence: ArrayLike, masked: bool) -> Array:
+    """Slope of the mean pull at the fixed point."""
+    held = curvature(form, loss, 1.0 if masked else presence)
+    return held * np.asarray(presence, float) if masked else held

@@ -1,4 +1,4 @@
-"""Figures of the family: balancers by effect, shrinkage on its formula, stretches step by step, before and after."""
+"""Figures of notebook 15: balancers by effect, shrinkage on its formula, stretches step by step, before and after."""
 
 import math
 from typing import Any

@@ -77,7 +77,7 @@ def scores(table: pd.DataFrame) -> Plate:
 
 @style()
 def shares(table: pd.DataFrame) -> Plate:
-    """Each task's share of the weighted loss and of the encoder's gradient, with what theory foretells of the first."""
+    """Each task's share of the weighted loss and of the encoder's gradient, with what theory predicts of the first."""
     chosen = table[table["policy"].isin(["unmasked", "masked"])]
     regimes = list(chosen["regime"].unique())
     kinds = {"loss_share": "weighted loss", "gradient_share": "encoder gradient", "clipped_share": "after clipping"}
