@@ -78,7 +78,7 @@ def test_a_bad_value_in_the_address_is_named_and_the_standard_taken(browser: Any
             "lr = “fast” is not a number from 0.000001 to 1; 0.01 is taken instead.",
             "p = “0” is not a number from 0.01 to 1; 1 is taken instead.",
             "absent = “2.5” is not a whole number from 1 to 10000; 300 is taken instead.",
-            "form = “<img src=x onerror=alert(1)>” is not one of log_sigma, sigma,",
+            "form = “<img src=x onerror=alert(1)>” is not one of sigma, log_sigma,",
             "there is no setting “speed”; there are form, optimizer, lr,",
         ):
             assert any(words in line for line in said), words
