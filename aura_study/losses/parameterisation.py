@@ -60,7 +60,9 @@ class Parameterization(ABC):
 
     def _slope(self, theta: Tensor, weight: Tensor, weighted: Tensor) -> Tensor:
         """d term / d theta = w' L + r', of theta, w and w L; a class without one of its own is left to autograd."""
-        raise NotImplementedError
+        raise TypeError(
+            f"{type(self).__name__} has no closed slope; `aura_study.losses.fused.fits` tells before it is asked"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Training jobs: what decides one run of the AURA model, and what many of them leave behind."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +74,7 @@ class Prepared:
         self.dev: dict[str, TokenizedSplit] = tokenize_splits(corpus.dev, tokenizer, max_length)
 
 
-class Probe:
+class Probe(ABC):
     """An `Observer` that leaves a table behind, in place of the run's trajectory. A subclass overrides what it needs.
 
     Attributes:
@@ -86,15 +87,19 @@ class Probe:
     def __init__(self, weighting: Weighting) -> None:
         self.weighting = weighting
 
-    def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+    def gradients(  # noqa: B027 (a hook that a subclass may leave alone)
+        self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Called with the step's whole gradient, before clipping and before the optimiser moves."""
 
-    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
+    def updated(  # noqa: B027 (a hook that a subclass may leave alone)
+        self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Called after the optimiser has moved."""
 
+    @abstractmethod
     def table(self, model: AuraModel) -> pd.DataFrame:
         """What was seen, once ``model`` is trained."""
-        raise NotImplementedError(f"{type(self).__name__} leaves no table")
 
     def results(self, model: AuraModel) -> dict[str, Any]:
         """JSON-ready results to keep beside the table."""
