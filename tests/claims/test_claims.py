@@ -1,16 +1,13 @@
-"""Properties of rules, verdicts and intervals."""
+"""Properties of rules and verdicts."""
 
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
 from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
-from aura_study.claims.statistics import Estimate, intervals, mean_interval, median_of_draws, paired_interval, seeds
+from aura_study.claims.statistics import mean_interval
 
 
 def measured(low: float, high: float, **more) -> Measurement:
@@ -86,69 +83,6 @@ def test_every_claim_is_complete():
         assert claim.key == key
         assert all((claim.section, claim.statement, claim.prediction, claim.notebook))
         assert len(claim.rule.text()) > 20
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
-def test_interval_holds_the_mean(values):
-    """The mean lies in its interval, and shifting the values shifts both."""
-    estimate = mean_interval(values)
-    assert estimate.low <= estimate.mean <= estimate.high
-    assert estimate.count == len(values)
-
-
-def test_interval_covers_at_its_level():
-    """Of many 95 % intervals over five normal values, 95 % hold the truth."""
-    random = np.random.default_rng(0)
-    held = [mean_interval(random.normal(size=5)) for _ in range(2000)]
-    covered = np.mean([estimate.low <= 0 <= estimate.high for estimate in held])
-    assert 0.935 < covered < 0.965
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.floats(-1e3, 1e3))
-def test_an_estimate_in_another_unit_is_the_estimate_of_the_scaled_values(values, factor):
-    """A negative factor turns the interval round."""
-    scaled, expected = factor * mean_interval(values), mean_interval(factor * np.array(values))
-    for name in ("mean", "low", "high", "count"):
-        assert getattr(scaled, name) == pytest.approx(getattr(expected, name), rel=1e-6, abs=1e-3)
-    assert scaled.low <= scaled.mean <= scaled.high
-
-
-def test_a_table_of_intervals_has_a_row_for_every_group_in_order_of_appearance():
-    """Each row is `mean_interval` of its group; one seed has an infinite interval."""
-    table = pd.DataFrame({"arm": list("bbaac"), "score": [1.0, 3.0, 0.0, 1.0, 5.0]})
-    found = intervals(table, ["arm"], "score", "gain")
-    assert found.columns.tolist() == ["arm", "gain", "low", "high", "seeds"]
-    assert found["arm"].tolist() == ["b", "a", "c"]
-    assert found.iloc[0].to_dict() == {"arm": "b", **mean_interval([1.0, 3.0]).row("gain")}
-    assert found["high"].iloc[-1] == math.inf
-
-
-def test_the_spread_of_draws_holds_95_percent_of_them():
-    """Unlike the interval of a mean it does not shrink with their number."""
-    estimate = median_of_draws(np.arange(1001.0))
-    assert estimate == Estimate(500.0, 25.0, 975.0, 1001)
-
-
-def test_pairing_removes_what_is_shared():
-    """Differences within a seed are tighter than differences between seeds."""
-    random = np.random.default_rng(0)
-    control = random.normal(size=8)
-    treated = control + 0.5 + 0.01 * random.normal(size=8)
-    estimate = paired_interval(treated, control)
-    assert 0.48 < estimate.low < estimate.high < 0.52
-
-
-def test_one_value_and_bad_values():
-    """One seed has no interval; no seeds and NaN are errors."""
-    assert mean_interval([1.0]).high == math.inf
-    for bad in ([], [math.nan, 1.0]):
-        with pytest.raises(ValueError, match="values must be"):
-            mean_interval(bad)
-    with pytest.raises(ValueError, match="equal shapes"):
-        paired_interval([1.0], [1.0, 2.0])
-    assert list(seeds(3, first=2)) == [2, 3, 4]
-    with pytest.raises(ValueError, match="at least one seed"):
-        seeds(0)
 
 
 def test_every_statement_of_the_guide_is_answered_and_every_claim_about_it_answers_one() -> None:
