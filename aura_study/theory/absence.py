@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
-from aura_study.theory.adam import COLD_START, AdamState, adam_directions
+from aura_study.theory.adam import COLD_START, AdamState, adam_directions, warm_start_factor
 from aura_study.theory.flow import check_start
 from aura_study.theory.forms import Form
-from aura_study.theory.optimizers import PLAIN_SGD, Adam, Optimizer
+from aura_study.theory.optimizers import DEFAULT_ADAM, PLAIN_SGD, Adam, Optimizer
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def absent_trajectory(
     SGD            g                                              g Lambda
     SGD, momentum  g (1 - mu^k) / (1 - mu)                        -> g Lambda / (1 - mu)
     Adam, cold     g / (abs(g) + epsilon)                         Lambda, whatever g
-    Adam, warm     `adam_directions`, see `warm_start_factor`     more than Lambda, see there
+    Adam, warm     g/abs(g) times `warm_start_factor`             `adam_phantom`
     =============  =============================================  =========================================
 
     Elsewhere d_k is the filtered slope along the path itself, which Picard sweeps find: directions on a first path,
@@ -97,11 +97,36 @@ def momentum_phantom(rates: ArrayLike, momentum: float) -> Array:
     return np.cumsum(rates * (1 - momentum**k) / (1 - momentum))
 
 
+def adam_phantom(rates: ArrayLike, noise: float, optimizer: Adam = DEFAULT_ADAM, age: float = np.inf) -> Array:
+    r"""Phantom number that a settled Adam's memory makes of ``rates``, cumulative, shape ``(steps,)``.
+
+    On log sigma and log variance :math:`\Lambda_A = \sum_k \eta_k r_k = \Lambda + \sum_k \eta_k (r_k - 1)` takes the
+    place of Lambda, r_k the `warm_start_factor`: the weight grows by exp(2 Lambda_A), exp(Lambda_A) on log variance.
+    At a constant rate three numbers decide: Lambda, the absence times 1 - b2, and rho, about the squared coefficient of
+    variation of the task's loss. Derived here. In units of Lambda it is largest after short absences; in all, a long
+    one goes further than Lambda by
+
+    .. math:: \frac{2\eta}{1-b_2} \ln\frac{2}{1+\sqrt\rho} - \frac{\eta}{\sqrt\rho}\,\frac{b_1}{1-b_1},
+
+    the integral of r_k - 1, whose second term is the lag of the first moment; to 2 % of the first term where rho is
+    above (1-b2)/(1-b1). A cold start (age 0) gives Lambda, a task that was rarely there (rho > 1) less.
+
+    Growth is an exponential: 1 % of displacement is 2 Lambda_A % of growth.
+
+    Args:
+        rates: learning rates of the absent steps, shape ``(steps,)``.
+        noise, optimizer, age: as in `warm_start_factor`.
+    """
+    rates = np.asarray(rates, float)
+    return np.cumsum(rates * warm_start_factor(rates.size, noise, optimizer, age))
+
+
 def precision_inflation(form: Form, start: ArrayLike, end: ArrayLike) -> Array:
     r"""Factor weight(end) / weight(start) by which a task's precision 1/(2 sigma^2) has grown; exact.
 
-    Over an absence of phantom number Lambda: exp(2 Lambda) for SGD and Adam on log sigma, exp(Lambda/2) for SGD and
-    exp(Lambda) for Adam on log variance, 1/(1 - 2 Lambda/sigma_0^2) for SGD on sigma.
+    Over an absence of phantom number Lambda: exp(2 Lambda) for SGD on log sigma, exp(Lambda/2) on log variance,
+    1/(1 - 2 Lambda/sigma_0^2) on sigma. Adam from a cold start: exp(2 Lambda) on log sigma, exp(Lambda) on log
+    variance; from a settled state with `adam_phantom` in the place of Lambda.
     """
     return form.weight(np.asarray(end, float)) / form.weight(np.asarray(start, float))
 
