@@ -70,7 +70,7 @@ def controls() -> list[Control]:
 
 def presets() -> list[dict[str, Any]]:
     """Settings worth a look, each with a label and a sentence; the first is what the page opens with."""
-    met = practice().set_index("setting").to_dict("index")
+    met = practice(PhaseDiagramParameters()).set_index("setting").to_dict("index")
     usual = {"form": "log_sigma", "loss": 1.0, "noise": PhaseDiagramParameters().noise, "after": 600, "seed": 0}
 
     def from_practice(name: str, **changes: Any) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def _headline(content: RunContent, pictures: Pictures) -> str | None:
 
 
 def _growth() -> list[tuple[float, float]]:
-    """Phantom number and the factor exp(2 Lambda) by which it multiplies the weight of an absent task."""
+    """Phantom number and the factor exp(2 Lambda) by which it multiplies an absent task's weight under SGD."""
     return [(value, math.exp(2 * value)) for value in PHANTOM_NUMBERS]
 
 

@@ -8,6 +8,7 @@ from aura_study.experiments.phase_diagram.maps import (
     PHASES,
     agreement,
     classify,
+    growth,
     measured,
     practice,
     predicted,
@@ -68,11 +69,35 @@ def test_whiplash_is_predicted(phases: PhaseDiagramParameters) -> None:
     assert 0.1 < over.mean() < 0.9
 
 
-def test_rule_of_thumb_names_the_extremes() -> None:
-    """From no danger to whiplash."""
-    assert PHASES[rule_of_thumb(5e-5, 826, 1.0, adam=True)] == "harmless"
-    assert PHASES[rule_of_thumb(1e-4, 10, 0.1, adam=True)] == "inflated"
-    assert PHASES[rule_of_thumb(1e-2, 300, 1.0, adam=True)] == "slow recovery"
-    assert PHASES[rule_of_thumb(1e-4, 20_000, 1.0, adam=False)] == "exploded"
-    assert PHASES[rule_of_thumb(0.1, 50, 0.5, adam=False)] == "switched off"
-    assert set(practice()["phase"]) <= set(PHASES)
+def test_rule_of_thumb_names_the_extremes(phases: PhaseDiagramParameters) -> None:
+    """From no danger to whiplash; under Adam a quiet loss explodes where a noisy one does not."""
+    assert PHASES[rule_of_thumb(5e-5, 826, 1.0, 0.3, adam=True)] == "harmless"
+    assert PHASES[rule_of_thumb(1e-4, 10, 0.1, 0.3, adam=True)] == "inflated"
+    assert PHASES[rule_of_thumb(1e-2, 300, 1.0, 0.3, adam=True)] == "slow recovery"
+    assert PHASES[rule_of_thumb(1e-4, 20_000, 1.0, 0.3, adam=False)] == "exploded"
+    assert PHASES[rule_of_thumb(0.1, 50, 0.5, 0.3, adam=False)] == "switched off"
+    assert PHASES[rule_of_thumb(5e-3, 150, 1.0, 0.1, adam=True)] == "slow recovery"
+    assert PHASES[rule_of_thumb(5e-3, 150, 1.0, 1.0, adam=True)] == "inflated"
+    assert set(practice(phases)["phase"]) <= set(PHASES)
+
+
+def test_practice_has_the_warm_start(phases: PhaseDiagramParameters) -> None:
+    """Under SGD, and under Adam for a task that was never there, sigma falls by Lambda; further after a quiet loss,
+    less far where the task is rare."""
+    table = practice(phases).set_index("setting")
+    over = table["moved"] / table["phantom_number"]
+    for setting in ("AURA's run, a task absent throughout", "SGD at 0.1, tasks in turn"):
+        assert over[setting] == pytest.approx(1, rel=1e-3)
+    assert over["sigma at 1e-2, a curriculum of 300 steps"] > 2
+    assert over["fine-tuning, a rare task"] < 0.2
+    np.testing.assert_allclose(table["weight_factor"], np.exp(2 * table["moved"]) / table["presence"])
+
+
+def test_growth_asks_under_adam_for_the_loss_and_the_length() -> None:
+    """exp(2 Lambda) under SGD; under Adam more the quieter the loss and the shorter the absence, about that at 1."""
+    table = growth()
+    np.testing.assert_allclose(table["sgd"], np.exp(2 * table["phantom"]))
+    displacement = np.log(table.filter(like="adam_")) / 2
+    assert (np.diff(displacement, axis=1) < 0).all()
+    assert (displacement["adam_0.05"].groupby(table["phantom"]).diff().dropna() < 0).all()
+    np.testing.assert_allclose(displacement["adam_1"] / table["phantom"], 1, atol=0.2)

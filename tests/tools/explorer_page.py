@@ -111,7 +111,7 @@ def assert_conclusions(found: dict[str, Any], outcome: pd.Series) -> None:
         assert unmasked["settled"] == (None if np.isinf(settled) else settled)
     adam = isinstance(optimizer, Adam)
     if setting["form"] == "log_sigma":
-        said = phase_diagram.rule_of_thumb(setting["lr"], setting["absent"], setting["p"], adam=adam)
+        said = phase_diagram.rule_of_thumb(setting["lr"], setting["absent"], setting["p"], setting["noise"], adam=adam)
         assert found["ruleOfThumb"] == said
     filled = 1 - optimizer.beta2**phase_diagram.WARM_UP if isinstance(optimizer, Adam) else 0.0
     variance = float(gradient_noise(form, setting["loss"], setting["p"], setting["noise"]))

@@ -40,7 +40,8 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
         figure,
         "What an absence does to a task that is otherwise present with probability p; learning rate of sigma "
         f"{rate:g}. Colours: simulated; lines: borders that the closed forms predict. Rare tasks are inflated without "
-        "any long absence; beyond Lambda = 1.15 the absence itself adds a factor of ten; SGD then throws the task out.",
+        "any long absence; beyond Lambda = 1.15 the absence itself adds a factor of ten, under Adam sooner or later "
+        "as its memory has it; SGD then throws the task out.",
         "Four maps over phantom number and presence. Harmless cells lie at top left, inflated ones below, exploded and "
         "slowly recovering ones at the right, switched-off ones at the right and bottom under SGD; for SGD on sigma "
         "most of the map is NaN; for AURA's softplus nothing but inflation appears.",

@@ -1,6 +1,7 @@
 """When the phantom gradient matters: measured phases over phantom number and presence, and what theory predicts."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -8,11 +9,11 @@ from numpy.typing import NDArray
 
 from aura_study.dynamics import grid, simulate
 from aura_study.experiments.phase_diagram.parameters import WARM_UP, Array, PhaseDiagramParameters
-from aura_study.theory.absence import absent_trajectory
+from aura_study.theory.absence import absent_trajectory, adam_phantom
 from aura_study.theory.adam import AdamState, adam_state_after
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.flow import absent_flow
-from aura_study.theory.fluctuations import gradient_noise
+from aura_study.theory.fluctuations import adam_memory, gradient_noise
 from aura_study.theory.forms import FORMS, Form
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 from aura_study.theory.recovery import adam_recovery_steps, recovery_phantom, return_step
@@ -27,6 +28,8 @@ PANELS: tuple[tuple[str, Optimizer], ...] = (
 )
 BAND = 2.0
 """Factor within which a weight counts as back."""
+VARIATIONS = (0.05, 0.3, 0.5, 1.0)
+"""Coefficients of variation of the task's loss, from quiet to noisy, in `growth`."""
 
 
 def measured(p: PhaseDiagramParameters) -> pd.DataFrame:
@@ -174,21 +177,46 @@ def _adam_recoveries(p: PhaseDiagramParameters, form: Form, optimizer: Adam) -> 
     return ratios
 
 
-def rule_of_thumb(rate: float, absent_steps: float, presence: float, *, adam: bool) -> int:
+def moved(rate: float, absent_steps: float, presence: float, noise: float, *, adam: bool, age: float = np.inf) -> float:
+    """How far log sigma falls over an absence: Lambda under SGD, `adam_phantom` of that age under Adam."""
+    if not adam:
+        return rate * absent_steps
+    memory = float(adam_memory(FORMS["log_sigma"], 1.0, presence, rate, noise))
+    return float(adam_phantom(np.full(round(absent_steps), rate), memory, age=age)[-1])
+
+
+def rule_of_thumb(
+    rate: float, absent_steps: float, presence: float, noise: float, *, adam: bool, age: float = np.inf
+) -> int:
     """Index into `PHASES` by mental arithmetic, for sigma learned as its logarithm.
 
-    Multiply the learning rate of sigma by the longest absence in steps: Lambda; under Adam times sqrt(p), for a rare
-    task's own large gradients fill v and slow its drift (absences below 1/(1-b2) = 1000 steps; without that beyond).
-    The task comes back with about exp(2 Lambda) / p times its proper weight. Below 2 that is harmless. Lambda above
-    1.15 is a tenfold growth by the absence alone, which Adam unlearns more slowly than it came. Under SGD a rate times
-    that factor above 5, the wait rate / p included in Lambda, throws the task out.
+    Multiply the learning rate of sigma by the longest absence in steps: Lambda. Under Adam, multiply it by what its
+    memory of the task's loss makes of it (`moved`): more than 1 after a quiet loss, less for a rare task. The task
+    comes back with about exp(2 Lambda) / p times its proper weight. Below 2 that is harmless. Lambda above 1.15 is a
+    tenfold growth by the absence alone, which Adam unlearns more slowly than it came. Under SGD a rate times that
+    factor above 5, the wait rate / p included in Lambda, throws the task out.
     """
-    phantom = rate * absent_steps * (presence**0.5 if adam else 1.0)
+    phantom = moved(rate, absent_steps, presence, noise, adam=adam, age=age)
     if not adam and rate * np.exp(2 * (phantom + rate / presence)) / presence > 5:
         return PHASES.index("switched off")
     if phantom > np.log(10) / 2:
         return PHASES.index("slow recovery" if adam else "exploded")
     return PHASES.index("inflated" if np.exp(2 * phantom) / presence >= 2 else "harmless")
+
+
+def growth() -> pd.DataFrame:
+    """Growth of the weight over an absence on log sigma: by Lambda, its length and the loss's coefficient of variation.
+
+    Closed forms alone, for a task that was always there before. Columns: ``phantom``, ``absent_steps``, ``rate``;
+    ``sgd``, exp(2 Lambda); ``adam_0.05`` and so on, for an old Adam and a loss of that coefficient of variation.
+    """
+    rows = []
+    for phantom, steps in product((0.5, 1.0, 2.0, 3.0), (60, 400, 1000)):
+        rate = phantom / steps
+        row = {"phantom": phantom, "absent_steps": steps, "rate": rate, "sgd": np.exp(2 * phantom)}
+        under_adam = {f"adam_{c:g}": np.exp(2 * moved(rate, steps, 1.0, c, adam=True)) for c in VARIATIONS}
+        rows.append(row | under_adam)
+    return pd.DataFrame(rows)
 
 
 def agreement(p: PhaseDiagramParameters, table: pd.DataFrame, theory: pd.DataFrame) -> pd.DataFrame:
@@ -212,7 +240,7 @@ def agreement(p: PhaseDiagramParameters, table: pd.DataFrame, theory: pd.DataFra
         }
         if name == "log_sigma":
             rule = [
-                rule_of_thumb(p.rate, phantom / p.rate, presence, adam=label == "Adam")
+                rule_of_thumb(p.rate, phantom / p.rate, presence, p.noise, adam=label == "Adam")
                 for phantom, presence in zip(table.loc[here, "phantom"], table.loc[here, "presence"], strict=True)
             ]
             row["rule_of_thumb_agrees"] = (seen == np.array(rule)).mean()
@@ -220,20 +248,25 @@ def agreement(p: PhaseDiagramParameters, table: pd.DataFrame, theory: pd.DataFra
     return pd.DataFrame(rows)
 
 
-def practice() -> pd.DataFrame:
-    """The rule of thumb applied to settings one meets."""
+def practice(p: PhaseDiagramParameters) -> pd.DataFrame:
+    """The rule of thumb applied to settings one meets, with losses as noisy as those of the maps.
+
+    ``moved``, how far log sigma falls, is what the phantom number becomes under Adam; a task that is absent throughout
+    finds Adam's memory empty.
+    """
     cases = (
-        ("AURA's run, a task absent for one epoch", 5e-5, 826, 0.25, True),
-        ("AURA's run, a task absent throughout", 5e-5, 12_390 / 2, 1.0, True),
-        ("fine-tuning, balanced batches, no long absence", 1e-4, 10, 0.9, True),
-        ("fine-tuning, a rare task", 1e-4, 500, 0.02, True),
-        ("sigma at 1e-3, a task absent for an epoch", 1e-3, 1000, 0.5, True),
-        ("sigma at 1e-2, a curriculum of 300 steps", 1e-2, 300, 1.0, True),
-        ("SGD at 0.1, tasks in turn", 0.1, 3, 0.25, False),
-        ("SGD at 0.1, 20 steps without a task", 0.1, 20, 0.5, False),
+        ("AURA's run, a task absent for one epoch", 5e-5, 826, 0.25, True, np.inf),
+        ("AURA's run, a task absent throughout", 5e-5, 12_390 / 2, 1.0, True, 0),
+        ("fine-tuning, balanced batches, no long absence", 1e-4, 10, 0.9, True, np.inf),
+        ("fine-tuning, a rare task", 1e-4, 500, 0.02, True, np.inf),
+        ("sigma at 1e-3, a task absent for an epoch", 1e-3, 1000, 0.5, True, np.inf),
+        ("sigma at 1e-2, a curriculum of 300 steps", 1e-2, 300, 1.0, True, np.inf),
+        ("SGD at 0.1, tasks in turn", 0.1, 3, 0.25, False, np.inf),
+        ("SGD at 0.1, 20 steps without a task", 0.1, 20, 0.5, False, np.inf),
     )
     rows = []
-    for setting, rate, steps, presence, adam in cases:
+    for setting, rate, steps, presence, adam, age in cases:
+        fall = moved(rate, steps, presence, p.noise, adam=adam, age=age)
         rows.append(
             {
                 "setting": setting,
@@ -242,8 +275,9 @@ def practice() -> pd.DataFrame:
                 "absent_steps": round(steps),
                 "presence": presence,
                 "phantom_number": rate * steps,
-                "weight_factor": np.exp(2 * rate * steps * (presence**0.5 if adam else 1.0)) / presence,
-                "phase": PHASES[rule_of_thumb(rate, steps, presence, adam=adam)],
+                "moved": fall,
+                "weight_factor": np.exp(2 * fall) / presence,
+                "phase": PHASES[rule_of_thumb(rate, steps, presence, p.noise, adam=adam, age=age)],
             }
         )
     return pd.DataFrame(rows)
