@@ -100,6 +100,12 @@ class RunFolders:
         return self.results / "manifest.json"
 
 
+def carried(name: str) -> Path:
+    """A file at the checkout's root that a wheel carries beside the code: ``claims.lock``, ``references.bib``."""
+    packaged = Path(__file__).parent / "carried" / name
+    return packaged if packaged.is_file() else project_root() / name
+
+
 def reference_claims() -> Path:
     """Ledger of the reference run: a wheel carries it beside the code, a checkout among its results."""
     packaged = Path(__file__).parent / "reference_run" / "claims.json"

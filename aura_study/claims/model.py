@@ -1,6 +1,6 @@
 """A claim, the rule that will judge it, a measurement, and the verdict.
 
-Rules are objects written down before any run: they say in words what they do and do what they say.
+Rules are objects that say in words what they do and do what they say; `claims.lock` says when each was written.
 """
 
 import math
@@ -171,7 +171,7 @@ class Claim:
         section: of the guide, or ``"theory"`` for what the guide does not say.
         statement: the claim in one sentence.
         prediction: what theory says, in words and symbols; LaTeX between ``$``.
-        rule: fixed before the run.
+        rule: turns its measurement into a verdict; `claims.lock` guards it.
         figure: name of the figure that shows it, if there is one.
         notebook: that decides it, see `decided_by`.
     """

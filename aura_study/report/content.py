@@ -8,8 +8,9 @@ from typing import Any
 import nbformat
 
 from aura_study.claims import CLAIMS, Claim
+from aura_study.claims import lock as claims_lock
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders
+from aura_study.paths import RunFolders, carried
 from aura_study.runs import ledger
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
@@ -51,6 +52,7 @@ class RunContent:
     manifest: Manifest | None
     notebooks: list[NotebookContent]
     problems: list[str]
+    locked: dict[str, claims_lock.Locked]
 
     @property
     def figures(self) -> dict[str, tuple[str, FigureEntry]]:
@@ -69,6 +71,16 @@ class RunContent:
         for row in self.ledger.claims:
             groups.setdefault(FAMILIES.get(row.claim[0], "Other claims"), []).append(row)
         return list(groups.items())
+
+    def reworded(self, row: Row) -> list[str]:
+        """Parts of a claim's wording in this run that are not those locked today."""
+        locked = self.locked.get(row.claim)
+        return locked.changed(claims_lock.digests(row.model_dump())) if locked else []
+
+    @property
+    def looks(self) -> dict[str, int]:
+        """Number of locked claims whose wording was fixed at a first look, and at a later one."""
+        return {str(look): sum(locked.look == look for locked in self.locked.values()) for look in claims_lock.Look}
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -90,7 +102,7 @@ def gather(folders: RunFolders) -> RunContent:
     problems: list[str] = []
     evidence = _evidence(folders, problems)
     held = _manifest(folders, problems)
-    content = RunContent(folders, _ledger(folders, evidence, held, problems), held, [], problems)
+    content = RunContent(folders, _ledger(folders, evidence, held, problems), held, [], problems, _locked(problems))
     names = {entry.notebook for entry in evidence} | {row.notebook for row in content.ledger.claims}
     names |= {path.name.split(".")[0] for path in folders.notebooks.glob("[!.]*.ipynb")}
     for name in sorted(names):
@@ -122,6 +134,14 @@ def _manifest(folders: RunFolders, problems: list[str]) -> Manifest | None:
     if held is None:
         problems.append("The run has no manifest: its parameters and provenance are not known.")
     return held
+
+
+def _locked(problems: list[str]) -> dict[str, claims_lock.Locked]:
+    try:
+        return claims_lock.read(carried("claims.lock")).claims
+    except ValueError as error:
+        problems.append(f"{error}: pages of claims do not say when their rules were written.")
+        return {}
 
 
 def _ledger(folders: RunFolders, evidence: list[ledger.Evidence], held: Manifest | None, problems: list[str]) -> Ledger:

@@ -63,9 +63,9 @@ THREATS = (
     ),
     (
         "Rules with hindsight",
-        "The rules stand in code before a run, but early trials were known when some were written: F5, S2 and K3 by "
-        "estimates on paper; the exact form of P10 and P11 after the log had been looked at. No bound was moved "
-        "after a result.",
+        "Some rules were written when first numbers were known: those of P1 to P6, K, S, B, P10, P11, F1 and F5; and "
+        "P7c's prediction and N1b's statement were reworded. Each claim's page says so, with the commit (claims.lock). "
+        "No bound was moved after a result.",
     ),
     (
         "One log",

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, by_section
-from aura_study.paths import RunFolders
+from aura_study.paths import RunFolders, carried
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
@@ -212,7 +212,7 @@ def _mathjax() -> Path | None:
 def _package_files() -> str:
     folder = Path(__file__).parent
     files = sorted(path for name in ("templates", "static") for path in (folder / name).rglob("*") if path.is_file())
-    return digest(b"".join(path.read_bytes() for path in files))
+    return digest(b"".join(path.read_bytes() for path in [*files, carried("claims.lock")] if path.is_file()))
 
 
 def _built_from(report: Path) -> str | None:

@@ -17,8 +17,9 @@ from killed_runs import snapshot
 from made_run import make_run
 
 from aura_study.claims import CLAIMS, Measurement
+from aura_study.claims import lock as claims_lock
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders
+from aura_study.paths import RunFolders, carried
 from aura_study.report import build_report
 from aura_study.report.scale import scale
 from aura_study.report.site import number as spoken
@@ -53,6 +54,35 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
     claims = {f"claims/{key}.html" for key in CLAIMS}
     notebooks = {f"notebooks/{claim.notebook}.html" for claim in CLAIMS.values()}
     assert found == {"index.html", "guide.html", "methods.html", "run.html", "explorer.html"} | claims | notebooks
+
+
+def test_a_claims_page_says_when_its_wording_was_fixed(made: RunFolders) -> None:
+    """The commit, and the look at the numbers that lay behind it."""
+    for key, locked in claims_lock.read(carried("claims.lock")).claims.items():
+        page = (made.report / "claims" / f"{key}.html").read_text(encoding="utf-8")
+        assert locked.commit is None or locked.commit[:10] in page
+        first = "before anything of the claim was measured" in page
+        assert first == (locked.look == claims_lock.Look.FIRST)
+        assert "judged by another" not in page
+
+
+def test_a_run_judged_by_another_wording_and_a_damaged_lock_are_a_sentence_each(
+    copy: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older run keeps its rule and says so; without a readable lock the pages are there and the index says why."""
+    path = tmp_path / "claims.lock"
+    monkeypatch.setattr("aura_study.report.content.carried", lambda _: path)
+    held = claims_lock.read(carried("claims.lock"))
+    other = {"P1": held.claims["P1"].model_copy(update={"rule": "0" * 16})}
+    claims_lock.write(held.model_copy(update={"claims": held.claims | other}), path)
+    shutil.rmtree(copy.report)
+    build_report(copy)
+    assert "judged by another rule than" in (copy.report / "claims" / "P1.html").read_text(encoding="utf-8")
+    path.write_text("{")
+    shutil.rmtree(copy.report)
+    index = build_report(copy)
+    assert "claims.lock is damaged" in index.read_text(encoding="utf-8")
+    assert "were fixed" not in (copy.report / "claims" / "P1.html").read_text(encoding="utf-8")
 
 
 def test_every_link_and_source_resolves_inside_the_site(made: RunFolders) -> None:
