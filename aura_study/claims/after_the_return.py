@@ -65,6 +65,7 @@ CLAIMS = decided_by(
             ),
         ),
         figure="whiplash_and_hysteresis",
+        cites=("kirchdorfer2024analytical", "kingma2015adam"),
     ),
     Claim(
         "P7c",

@@ -21,6 +21,7 @@ CLAIMS = decided_by(
             ),
         ),
         figure="aura_reporting_weight",
+        cites=("aura",),
     ),
     Claim(
         "P11",
@@ -30,5 +31,6 @@ CLAIMS = decided_by(
         r"learning rates of the run: about 0.3 for V10.2's data sizes, about 0.7 for V10.1's",
         rule=AtMost(bound=10.0, min_seeds=8),
         figure="aura_counterfactual",
+        cites=("aura",),
     ),
 )

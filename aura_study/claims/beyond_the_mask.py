@@ -15,6 +15,7 @@ CLAIMS = decided_by(
         r"moves exactly 0",
         rule=AtMost(bound=0.02),
         figure="residue",
+        cites=("kokkinos2017ubernet", "kingma2015adam", "loshchilov2019decoupled"),
     ),
     Claim(
         "B2",

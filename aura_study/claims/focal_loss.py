@@ -12,6 +12,7 @@ CLAIMS = decided_by(
         prediction="$(1 - p_t)^2$ is exactly 0.01 and 0.81",
         rule=AtMost(bound=1e-12),
         figure="focal_modulation",
+        cites=("lin2017focal",),
     ),
     Claim(
         "F5",
@@ -31,5 +32,6 @@ CLAIMS = decided_by(
             ),
         ),
         figure="focal_hazards",
+        cites=("lin2017focal",),
     ),
 )

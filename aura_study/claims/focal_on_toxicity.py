@@ -24,6 +24,7 @@ CLAIMS = decided_by(
         "the start, where every $p_t$ is near 1/2; 90 % once the hard ones' mean loss is 171 times that of the others",
         rule=_NINETY_PERCENT,
         figure="focal_effort",
+        cites=("lin2017focal",),
     ),
     Claim(
         "F2a",
@@ -79,6 +80,7 @@ CLAIMS = decided_by(
             ),
         ),
         figure="focal_alpha_gamma",
+        cites=("lin2017focal",),
     ),
     Claim(
         "F3a",

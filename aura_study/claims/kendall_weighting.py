@@ -13,6 +13,7 @@ CLAIMS = decided_by(
         r"$\sigma^2 = (L + \sqrt{L^2 + 8L})/4$ for $\log(1+\sigma^2)$",
         rule=RatioWithin(tolerance=0.02),
         figure="kendall_fixed_points",
+        cites=("kendall2018multi", "liebel2018auxiliary", "kirchdorfer2024analytical", "rybkin2021simple"),
     ),
     Claim(
         "K2",
@@ -30,6 +31,7 @@ CLAIMS = decided_by(
             ),
         ),
         figure="kendall_noise",
+        cites=("kendall2018multi",),
     ),
     Claim(
         "K3",
@@ -47,6 +49,7 @@ CLAIMS = decided_by(
             ),
         ),
         figure="kendall_without_log",
+        cites=("kendall2018multi", "kingma2015adam"),
     ),
     Claim(
         "K3a",
@@ -58,6 +61,7 @@ CLAIMS = decided_by(
         "faster acts like a decayed learning rate",
         rule=Gains(),
         figure="without_log_scores",
+        cites=("kendall2018multi",),
     ),
     Claim(
         "K4",

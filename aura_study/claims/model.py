@@ -174,6 +174,7 @@ class Claim:
         rule: turns its measurement into a verdict; `claims.lock` guards it.
         figure: name of the figure that shows it, if there is one.
         notebook: that decides it, see `decided_by`.
+        cites: keys into ``references.bib``, of works that it leans on.
     """
 
     key: str
@@ -183,6 +184,7 @@ class Claim:
     rule: Rule
     figure: str | None = None
     notebook: str = ""
+    cites: tuple[str, ...] = ()
 
     def decide(self, measurement: Measurement) -> Row:
         """The ledger's row: the claim, what was measured, the verdict and the rule."""

@@ -13,6 +13,7 @@ CLAIMS = decided_by(
         r"$2\sigma/(1+\sigma^2)$ for $\log(1+\sigma^2)$",
         rule=AtMost(bound=1e-6),
         figure="phantom_gradient",
+        cites=("kendall2018multi", "liebel2018auxiliary", "awl2020questions"),
     ),
     Claim(
         "P2",
@@ -29,6 +30,14 @@ CLAIMS = decided_by(
             ),
         ),
         figure="sigma_collapse",
+        cites=(
+            "kiefer1956consistency",
+            "day1969estimating",
+            "seitzer2022pitfalls",
+            "stirn2023faithful",
+            "wongtoi2024understanding",
+            "awl2020questions",
+        ),
     ),
     Claim(
         "P3",
@@ -43,5 +52,14 @@ CLAIMS = decided_by(
         statement="With the mask the absent task's gradient is exactly zero, and nothing else changes.",
         prediction="the absent gradient is exactly 0.0 and every other gradient is unchanged bit for bit",
         rule=AtMost(bound=0.0),
+        cites=(
+            "aura",
+            "bachmann2022multimae",
+            "kreiss2021openpifpaf",
+            "liu2019mtdnn",
+            "aghajanyan2021muppet",
+            "hu2021unit",
+            "liu2022structured",
+        ),
     ),
 )

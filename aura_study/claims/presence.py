@@ -23,5 +23,6 @@ CLAIMS = decided_by(
             ),
         ),
         figure="presence_inflation",
+        cites=("kirchdorfer2024analytical",),
     ),
 )

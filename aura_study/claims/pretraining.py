@@ -21,6 +21,7 @@ CLAIMS = decided_by(
         "well below 1",
         rule=AtLeast(bound=1.0, min_seeds=3, limit=_LASTING),
         figure="forgetting",
+        cites=("devlin2019bert", "kornblith2019similarity"),
     ),
     Claim(
         "P8a",

@@ -21,6 +21,7 @@ CLAIMS = decided_by(
             )
         ),
         figure="quality_differences",
+        cites=("li2022learning", "nishi2024joint"),
     ),
     Claim(
         "P9a",
@@ -77,6 +78,7 @@ CLAIMS = decided_by(
         prediction="the weights differ by a few per cent at most; the difference is that of two equally good runs",
         rule=Alike(),
         figure="quality_differences",
+        cites=("kokkinos2017ubernet",),
     ),
     Claim(
         "P9f",
@@ -86,6 +88,7 @@ CLAIMS = decided_by(
         prediction=r"the fixed point $\sigma^2 = L$ is the same; what differs is the lag behind it",
         rule=Alike(),
         figure="quality_differences",
+        cites=("kirchdorfer2024analytical", "rybkin2021simple"),
     ),
     Claim(
         "P9g",
@@ -96,5 +99,6 @@ CLAIMS = decided_by(
         "differ by a factor of a few, and Adam divides out the common scale: no foretold sign",
         rule=Gains(),
         figure="quality_differences",
+        cites=("kurin2022defense", "xin2022current", "royer2023scalarization"),
     ),
 )

@@ -20,7 +20,7 @@ TASK_COLOURS = {"toxicity": "#D55E00", "emotion": "#009E73", "sentiment": "#0072
 POLICY_COLOURS = {"unmasked": "#D55E00", "masked": "#0072B2", "frozen": "#009E73"}
 POLICY_STYLES: dict[str, Any] = {"unmasked": "-", "masked": "--", "frozen": (0, (1, 1.2))}
 POLICY_MARKERS = {"unmasked": "o", "masked": "s", "frozen": "D"}
-POLICY_LABELS = {"unmasked": "unmasked (V10.1)", "masked": "masked (V10.2)", "frozen": "frozen (ours)"}
+POLICY_LABELS = {"unmasked": "unmasked (V10.1)", "masked": "masked (V10.2)", "frozen": "frozen (no step)"}
 
 _FORMS = {
     "sigma": (r"$\sigma$", "o"),

@@ -9,6 +9,10 @@ section 2.1). The policies differ only in what a task that is absent from the st
 `FrozenKendallLoss`    nothing, and its parameter gets no gradient at all, so that no optimiser moves it
 =====================  ==============================================================================
 
+The name *phantom gradient* is AURA's; that of Geng et al. (2021, arXiv:2111.05177) is something else. Leaving an absent
+task out is older than V10.2 (AURA's V9; Bachmann et al., 2022), and so is taking no step for it (Kokkinos, 2017;
+PyTorch's ``zero_grad(set_to_none=True)``).
+
 How all three are made, called and read out stands in `aura_study.losses.base`.
 """
 

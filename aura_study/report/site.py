@@ -19,6 +19,7 @@ from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
 from aura_study.report.methods import DEVIATIONS, THREATS
+from aura_study.report.references import works
 from aura_study.report.scale import scale
 from aura_study.runs import ledger, words
 from aura_study.runs.fingerprint import code_digest, digest
@@ -27,6 +28,9 @@ from aura_study.theory.forms import FORMS
 HEADLINE_FIGURE = "sigma_trajectories"
 PHASE_FIGURE = "phase_diagram"
 RECORD = "build.json"
+CARRIED = ("claims.lock", "references.bib")
+"""What pages say beside the run."""
+
 PHANTOM_NUMBERS = (0.01, 0.1, 0.3, 1.0, 3.0)
 VERDICT_CLASSES = {
     "confirmed": "confirmed",
@@ -100,7 +104,12 @@ def _write_site(content: RunContent, site: Path) -> None:
     keys = [row.claim for row in content.ledger.claims]
     for position, row in enumerate(content.ledger.claims):
         render.page(
-            "claim.html", f"claims/{row.claim}.html", row=row, line=scale(row), around=_neighbours(keys, position)
+            "claim.html",
+            f"claims/{row.claim}.html",
+            row=row,
+            line=scale(row),
+            around=_neighbours(keys, position),
+            works=[works()[key] for key in CLAIMS[row.claim].cites] if row.claim in CLAIMS else [],
         )
 
 
@@ -212,7 +221,7 @@ def _mathjax() -> Path | None:
 def _package_files() -> str:
     folder = Path(__file__).parent
     files = sorted(path for name in ("templates", "static") for path in (folder / name).rglob("*") if path.is_file())
-    return digest(b"".join(path.read_bytes() for path in [*files, carried("claims.lock")] if path.is_file()))
+    return digest(b"".join(path.read_bytes() for path in [*files, *map(carried, CARRIED)] if path.is_file()))
 
 
 def _built_from(report: Path) -> str | None:

@@ -1,6 +1,7 @@
 r"""Where an absent, unmasked task's parameter goes under SGD, momentum, Adam and AdamW, at any learning rates.
 
-The gradient is the regulariser's slope r'(theta) alone: the phantom gradient.
+The gradient is the regulariser's slope r'(theta) alone: the phantom gradient. That a scale falls to 0 with its residual
+is an old degeneracy (Kiefer and Wolfowitz, 1956; Day, 1969; Seitzer et al., 2022) in another place.
 """
 
 import numpy as np

@@ -12,8 +12,9 @@ Array = NDArray[np.float64]
 def presence_inflation(form: Form, presence: ArrayLike, loss: ArrayLike = 1.0) -> Array:
     r"""Unmasked over masked precision of a task present with probability p: weight at p L over weight at L.
 
-    1/p for sigma, log sigma and log variance; 1/sqrt(p) for AURA softplus; for log(1+sigma^2) it depends on the loss,
-    from 1/p at large p L down to 1/sqrt(p) at small L. The limit of small eta, for SGD; Adam: pass
+    A corollary of sigma^2 = E[L] (Kirchdorfer et al., 2024, arXiv:2408.07985): an absent task's zeros count in E[L].
+    It is 1/p for sigma, log sigma and log variance; 1/sqrt(p) for AURA softplus; for log(1+sigma^2) it depends on the
+    loss, from 1/p at large p L down to 1/sqrt(p) at small L. The limit of small eta, for SGD; Adam: pass
     `adam_effective_presence`.
 
     For SGD on log sigma and log variance the *time average* of the weight is 1/(2 p L) at any eta that leaves a

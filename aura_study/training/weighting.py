@@ -62,9 +62,10 @@ class EqualWeights(nn.Module):
 class AnalyticKendall(nn.Module):
     r"""Kendall's weights with nothing to learn: sigma^2 is a running mean of the task's own present losses.
 
-    The fixed point sigma^2 = L of Kendall's loss, taken as a rule: weight :math:`1/(2\bar L)`, where
-    :math:`\bar L` is the exponential mean over the task's presences, divided by its summed weights as Adam does, so
-    that the first loss counts fully. An absence changes nothing. Losses must be positive to give a finite weight.
+    The fixed point sigma^2 = L of Kendall's loss, taken as a rule; as in UW-O (Kirchdorfer et al., 2024,
+    arXiv:2408.07985) and, for a VAE's variance, Rybkin et al. (2021, arXiv:2006.13202). Weight :math:`1/(2\bar L)`,
+    where :math:`\bar L` is the exponential mean over the task's presences, divided by its summed weights as Adam does,
+    so that the first loss counts fully. An absence changes nothing. Losses must be positive to give a finite weight.
 
     Args:
         tasks: names.

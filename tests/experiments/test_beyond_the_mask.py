@@ -118,7 +118,7 @@ def test_b2_holds_within_its_limit():
     measurement = residue_nan.b2_measurement(table)
     assert measurement.measured == 0
     assert CLAIMS["B2"].rule.judge(measurement) == Verdict.WITHIN_LIMITS
-    out = table[table["way"].isin(["never stacked: left out", "our masked loss, key left out"])]
+    out = table[table["way"].isin(["never stacked: left out", "MaskedKendallLoss, key left out"])]
     assert out[["total", "sigma", "encoder", "present"]].to_numpy().all()
 
 

@@ -21,6 +21,7 @@ from aura_study.claims import lock as claims_lock
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
 from aura_study.report import build_report
+from aura_study.report.references import works
 from aura_study.report.scale import scale
 from aura_study.report.site import number as spoken
 from aura_study.runs.ledger import Row, read_claims
@@ -329,3 +330,18 @@ def test_there_is_no_line_where_there_is_nothing_to_see() -> None:
     """An unbounded interval, or all values on one point, are told in numbers alone."""
     assert scale(row_of("K1", 1.0, -math.inf, math.inf, 1.0)) is None
     assert scale(row_of("P3", 0.0, 0.0, 0.0, 0.0)) is None
+
+
+def test_a_claims_page_lists_the_works_that_it_leans_on(made: RunFolders) -> None:
+    """Each with its authors, its title and its address; a claim that leans on none has no such list."""
+    for key, claim in CLAIMS.items():
+        soup = BeautifulSoup((made.report / "claims" / f"{key}.html").read_text(encoding="utf-8"), "html.parser")
+        headings = [heading for heading in soup.find_all("h2") if heading.text == "What it leans on"]
+        assert len(headings) == bool(claim.cites), key
+        shown = headings[0].find_next("ul").find_all("li") if headings else []
+        assert len(shown) == len(claim.cites)
+        for item, cited in zip(shown, claim.cites, strict=True):
+            work = works()[cited]
+            assert item.text.startswith(work.authors)
+            assert work.title in item.text
+            assert [link["href"] for link in item.find_all("a")] == ([work.url] if work.url else [])

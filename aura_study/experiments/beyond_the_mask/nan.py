@@ -30,7 +30,7 @@ def _left_out(losses: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     return FORM.term(theta[0], losses[0]), [theta]
 
 
-def _ours(loss: type[KendallLoss], *, by_key: bool) -> Way:
+def _module(loss: type[KendallLoss], *, by_key: bool) -> Way:
     def way(losses: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         weigh = loss(NAMES, FORM)
         total = weigh({NAMES[0]: losses[0]}) if by_key else weigh(torch.stack(list(losses)), PRESENT)
@@ -54,9 +54,9 @@ WAYS: dict[str, tuple[Way, bool]] = {
     ),
     "loss[mask], then the term": (_vector(lambda s, x: FORM.term(s[PRESENT], x[PRESENT]).sum()), True),
     "never stacked: left out": (_left_out, True),
-    "our masked loss, with a mask": (_ours(MaskedKendallLoss, by_key=False), True),
-    "our masked loss, key left out": (_ours(MaskedKendallLoss, by_key=True), True),
-    "our frozen loss, key left out": (_ours(FrozenKendallLoss, by_key=True), True),
+    "MaskedKendallLoss, with a mask": (_module(MaskedKendallLoss, by_key=False), True),
+    "MaskedKendallLoss, key left out": (_module(MaskedKendallLoss, by_key=True), True),
+    "FrozenKendallLoss, key left out": (_module(FrozenKendallLoss, by_key=True), True),
 }
 """Ways to leave an absent task out, and whether theory expects sigma's gradient to stay finite."""
 
