@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -164,14 +165,15 @@ print(json.dumps(found))
 """Also finds claims that a commit states and does not list yet, under any of the names that files have had."""
 
 
+@cache
 def history(root: Path, revision: str) -> dict[str, dict[str, str]]:
     """`digests` of every claim at a commit of the project at ``root``; none where it has no claims."""
     if not _git(root, "ls-tree", revision, "aura_study/claims"):
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder, "tree.tar")
+        archive = Path(folder, "tree.zip")
         _git(root, "archive", "--output", str(archive), revision, "aura_study")
-        shutil.unpack_archive(archive, folder, filter="data")
+        shutil.unpack_archive(archive, folder)
         told = subprocess.run(
             [sys.executable, "-c", _COLLECT],
             cwd=folder,
@@ -183,15 +185,26 @@ def history(root: Path, revision: str) -> dict[str, dict[str, str]]:
     return {key: digests(wording) for key, wording in json.loads(told).items()}
 
 
+def fixed_by(commit: str, key: str, locked: Locked, root: Path) -> bool:
+    """Whether the commit has the locked wording and none of its parents has."""
+
+    def has(revision: str) -> bool:
+        wordings = history(root, revision)
+        return key in wordings and not locked.changed(wordings[key])
+
+    return has(commit) and not any(map(has, _git(root, "rev-parse", f"{commit}^@").split()))
+
+
 def with_commits(lock: Lock, root: Path) -> Lock:
-    """The lock with the commit of every wording that had none, where the history of ``root`` has it by now."""
+    """The lock with the commit of each wording that had none: the last that fixed it, once it is in history."""
     claims = dict(lock.claims)
-    open_keys = [key for key, locked in claims.items() if locked.commit is None]
-    for commit in _git(root, "log", "--format=%H", "--", "aura_study/claims").split():
-        held = history(root, commit) if open_keys else {}
-        open_keys = [key for key in open_keys if key in held and not claims[key].changed(held[key])]
-        for key in open_keys:  # goes on to the oldest commit without a gap
-            claims[key] = claims[key].model_copy(update={"commit": commit})
+    left = {key for key, locked in claims.items() if locked.commit is None}
+    for commit in _git(root, "log", "--format=%H", "--", "aura_study/claims").split() if left else ():
+        found = {key for key in left if fixed_by(commit, key, claims[key], root)}
+        claims |= {key: claims[key].model_copy(update={"commit": commit}) for key in found}
+        left -= found
+        if not left:
+            break
     return Lock(about=lock.about, claims=claims)
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from aura_study.claims.lock import (
     Look,
     complaints,
     digests,
+    fixed_by,
     history,
     main,
     read,
@@ -52,11 +52,6 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
 
-@cache
-def at(revision: str) -> dict[str, dict[str, str]]:
-    return history(project_root(), revision)
-
-
 def test_every_claim_is_locked_as_it_stands() -> None:
     """A statement, prediction or rule that changed, or a claim that came or went, is locked anew with a note."""
     assert complaints(read(PATH), todays()) == []
@@ -76,15 +71,13 @@ def test_the_commit_that_the_lock_names_fixed_the_wording() -> None:
         if locked.commit is None:
             continue
         git("merge-base", "--is-ancestor", locked.commit, "HEAD")
-        assert at(locked.commit)[key] == {part: getattr(locked, part) for part in PARTS}, key
-        parents = git("rev-parse", f"{locked.commit}^@").split()
-        assert all(key not in at(parent) or locked.changed(at(parent)[key]) for parent in parents), key
+        assert fixed_by(locked.commit, key, locked, project_root()), key
 
 
 def test_a_wording_that_is_committed_names_its_commit() -> None:
     """Only a wording of the very last commit to touch claims, or of none yet, may be without."""
     touched = git("log", "-2", "--format=%H", "--", "aura_study/claims").split()
-    before = at(touched[-1])
+    before = history(project_root(), touched[-1])
     for key, locked in read(PATH).claims.items():
         if locked.commit is None:
             assert key not in before or locked.changed(before[key]), f"{key}: python -m aura_study.claims.lock"

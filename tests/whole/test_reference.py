@@ -41,6 +41,9 @@ def test_a_wheel_carries_the_reference(tmp_path: Path) -> None:
     place, table = python(code, elsewhere, unpacked).splitlines()
     assert Path(place).is_relative_to(unpacked)
     assert table == aura_study.reference().to_json()
+    for name in ("claims.lock", "references.bib"):
+        code = f"from aura_study.paths import carried; print(carried({name!r}).read_text(encoding='utf-8'))"
+        assert python(code, elsewhere, unpacked) == (project_root() / name).read_text(encoding="utf-8").strip()
 
 
 def test_importing_the_package_is_cheap(tmp_path: Path) -> None:
