@@ -7,7 +7,7 @@ import pytest
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
 from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics.intervals import mean_interval
 
 
 def measured(low: float, high: float, **more) -> Measurement:

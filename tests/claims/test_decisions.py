@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from aura_study.claims.decisions import Margins, Side, chance_to_decide, holm, p_value, seeds_to_decide
-from aura_study.claims.statistics import Estimate, mean_interval, ratio_interval
+from aura_study.claims.statistics.decisions import Margins, Side, chance_to_decide, holm, p_value, seeds_to_decide
+from aura_study.claims.statistics.intervals import Estimate, mean_interval, ratio_interval
 
 GAIN = Margins(0.01, 0.01)
 ALIKE = Margins(-0.01, 0.01)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from aura_study.claims.statistics import (
+from aura_study.claims.statistics.intervals import (
     Estimate,
     intervals,
     mean_interval,

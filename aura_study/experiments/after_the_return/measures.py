@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Measurement, Verdict
-from aura_study.claims.statistics import Estimate, mean_interval
+from aura_study.claims.statistics.intervals import Estimate, mean_interval
 
 PARTS = ("P7a", "P7b", "P7c", "P7d")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from aura_study.claims.statistics import mean_interval, spread
+from aura_study.claims.statistics.intervals import mean_interval, spread
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.experiments.after_the_return.trainings import FORM, IN_THEORY, log_weight_ratio
 from aura_study.theory.driven import driven_path

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.after_the_return.parameters import ARMS, AfterTheReturnParameters, Arm
 from aura_study.runs.jobs import job_metadata
 from aura_study.theory.driven import driven_path

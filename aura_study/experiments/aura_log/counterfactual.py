@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import median_of_draws, spread
+from aura_study.claims.statistics.intervals import median_of_draws, spread
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.log import KNOWN, NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import median_of_draws
+from aura_study.claims.statistics.intervals import median_of_draws
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
 from aura_study.experiments.aura_log.run import V10_2, Order, Shape, epoch_weights, loss_curve

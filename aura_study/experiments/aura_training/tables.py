@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval, spread
+from aura_study.claims.statistics.intervals import mean_interval, spread
 from aura_study.experiments.aura_training.parameters import AuraTrainingParameters
 from aura_study.theory.adam import AdamState, adam_directions
 from aura_study.theory.forms import FORMS, LOG_SIGMA

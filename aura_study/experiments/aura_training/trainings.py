@@ -1,6 +1,6 @@
 """The trainings of notebook 04: through an absence, at AURA's own rate, and under AURA's mixing."""
 
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.aura_training.parameters import AuraTrainingParameters
 from aura_study.training.loop import AURA
 from aura_study.training.runs import Presence, TrainingJob

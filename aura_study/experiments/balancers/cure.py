@@ -10,7 +10,7 @@ from torch import Tensor
 from aura_study.balancing import BALANCERS, Balancer, PresentOnly, balancer
 from aura_study.balancing.session import Fill, Session
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import RandomGradients, present_mask, sizes
 from aura_study.experiments.balancers.stretches import CORRELATIONS

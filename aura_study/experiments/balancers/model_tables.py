@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics.intervals import mean_interval
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.balancers.on_model import ABSENT, PRESENT, STOPPED
 from aura_study.experiments.balancers.tables import interval

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from aura_study.balancing import Effect, balancer
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.data.batches import Batch, dev_batches
 from aura_study.data.registry import load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS

@@ -11,7 +11,7 @@ from aura_study.balancing import BALANCERS, Balancer, Effect, PresentOnly, balan
 from aura_study.balancing.effects import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.balancing.session import Answer, Fill, Session, same_draws
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval, seeds
+from aura_study.claims.statistics.intervals import mean_interval, seeds
 from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.runs.jobs import side_by_side

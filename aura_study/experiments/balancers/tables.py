@@ -8,7 +8,7 @@ import pandas as pd
 from aura_study.balancing import BALANCERS, Effect
 from aura_study.balancing.effects import UNTOUCHED_WITHIN
 from aura_study.balancing.session import Fill
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics.intervals import mean_interval
 
 SEVERITY = (
     Effect.UNTOUCHED,

@@ -9,7 +9,7 @@ import torch
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import intervals, mean_interval, paired_interval
+from aura_study.claims.statistics.intervals import intervals, mean_interval, paired_interval
 from aura_study.experiments.focal_on_toxicity.parameters import AS_THEY_ARE, LONG, FocalOnToxicityParameters
 from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob, comment_losses
 from aura_study.runs.jobs import job_metadata

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.data.corpus import Corpus
 from aura_study.data.registry import load_corpus
 from aura_study.experiments.focal_on_toxicity.parameters import LONG, FocalOnToxicityParameters

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import Estimate, intervals, paired_interval
+from aura_study.claims.statistics.intervals import Estimate, intervals, paired_interval
 from aura_study.experiments.focal_on_toxicity.effort import bands
 from aura_study.experiments.focal_on_toxicity.parameters import NOISY, FocalOnToxicityParameters
 from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob

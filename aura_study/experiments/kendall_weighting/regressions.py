@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import Estimate, mean_interval
+from aura_study.claims.statistics.intervals import Estimate, mean_interval
 from aura_study.losses import KendallLoss, MaskedKendallLoss
 
 SLOPES, OFFSETS, NOISE = (2.0, 3.0), (8.0, 3.0), (10.0, 1.0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval
+from aura_study.claims.statistics.intervals import mean_interval
 from aura_study.experiments.kendall_weighting.regressions import (
     NOISE,
     TASKS,

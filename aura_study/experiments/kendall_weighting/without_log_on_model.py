@@ -9,7 +9,7 @@ import torch
 
 from aura_study.claims import Measurement
 from aura_study.claims.rules import MARGIN
-from aura_study.claims.statistics import Estimate, paired_interval, seeds
+from aura_study.claims.statistics.intervals import Estimate, paired_interval, seeds
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.kendall_weighting.parameters import KendallWeightingParameters
 from aura_study.experiments.kendall_weighting.without_log import WithoutLog

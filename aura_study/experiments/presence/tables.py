@@ -3,7 +3,7 @@
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import Estimate, mean_interval
+from aura_study.claims.statistics.intervals import Estimate, mean_interval
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval, spread
+from aura_study.claims.statistics.intervals import mean_interval, spread
 from aura_study.experiments.pretraining.parameters import PretrainingParameters, RegimeName
 
 

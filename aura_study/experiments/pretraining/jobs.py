@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.pretraining.fine_tuning import ForgettingJob
 from aura_study.experiments.pretraining.language_model import (
     checkpoint_identity,

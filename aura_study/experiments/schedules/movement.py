@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics import mean_interval, seeds
+from aura_study.claims.statistics.intervals import mean_interval, seeds
 from aura_study.experiments.schedules.parameters import SchedulesParameters
 from aura_study.experiments.schedules.rates import AURA_WARMUP, PHASES, SCHEDULES, rates_of, scheduler_of
 from aura_study.losses import LogSigma, MaskedKendallLoss

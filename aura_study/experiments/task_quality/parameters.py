@@ -4,7 +4,7 @@ from typing import get_args
 
 from pydantic import Field, model_validator
 
-from aura_study.claims.statistics import seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.task_quality.trainings import RARE, QualityJob
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA, TrainingSettings

@@ -7,7 +7,7 @@ import pandas as pd
 
 from aura_study.claims import Measurement
 from aura_study.claims.rules import INTEREST, MARGIN
-from aura_study.claims.statistics import Estimate, mean_interval
+from aura_study.claims.statistics.intervals import Estimate, mean_interval
 from aura_study.experiments.task_quality.parameters import REGIMES
 from aura_study.experiments.task_quality.trainings import RARE
 

@@ -9,7 +9,7 @@
 | so many of so many | `share_interval` | Wilson |
 | times, some of them longer than was watched | `median_time` | Kaplan and Meier, log-log |
 
-What an interval decides, and how many seeds would decide more, is in `aura_study.claims.decisions`.
+What an interval decides, and how many seeds would decide more, is in `aura_study.claims.statistics.decisions`.
 """
 
 import math

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 from scipy import integrate, stats
 
-from aura_study.claims.statistics import Estimate
+from aura_study.claims.statistics.intervals import Estimate
 
 MOST_SEEDS = 100_000
 """Where `seeds_to_decide` gives up."""
