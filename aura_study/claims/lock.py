@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -173,11 +172,10 @@ def history(root: Path, revision: str) -> dict[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "tree.zip")
         _git(root, "archive", "--output", str(archive), revision, "aura_study")
-        shutil.unpack_archive(archive, folder)
         told = subprocess.run(
             [sys.executable, "-c", _COLLECT],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": folder},
+            env={**os.environ, "PYTHONPATH": str(archive)},  # Python imports from a zip as it is
             capture_output=True,
             text=True,
             check=True,
