@@ -67,6 +67,11 @@ class BalancerFinding:
     call: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def tried(self) -> str:
+        """Name of the mark."""
+        return str(self.absence)
+
 
 @dataclass(frozen=True)
 class BalancerReport(Findings[BalancerFinding]):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, laboratory
-from aura_study.audit.report import finite_or_none
+from aura_study.audit.report import Findings, Verdict, finite_or_none
 
 GAMMA = 2.0
 WEIGHTS = (5.0, 0.2, 3.0)
@@ -50,10 +50,15 @@ class FocalFinding:
     """
 
     setting: str
-    verdict: str
+    verdict: Verdict
     measured: tuple[float, ...]
     expected: tuple[float, ...]
     weight_factor: tuple[float, ...] | None
+
+    @property
+    def tried(self) -> str:
+        """Name of the setting."""
+        return self.setting
 
     @property
     def distortion(self) -> float:
@@ -63,34 +68,12 @@ class FocalFinding:
 
 
 @dataclass(frozen=True)
-class FocalReport:
+class FocalReport(Findings[FocalFinding]):
     """What the focal audit found; ``not_accepted`` holds settings that the loss does not take."""
 
     target: str
     findings: tuple[FocalFinding, ...]
     not_accepted: Mapping[str, str]
-
-    @property
-    def verdict(self) -> str:
-        """``"safe"``, or ``"leaks"`` if any setting changes p_t."""
-        return "leaks" if any(finding.verdict == "leaks" for finding in self.findings) else "safe"
-
-    @property
-    def safe(self) -> bool:
-        """Whether no setting changes p_t."""
-        return self.verdict == "safe"
-
-    @property
-    def exit_code(self) -> int:
-        """0 if safe, 1 if not."""
-        return 0 if self.safe else 1
-
-    def __getitem__(self, setting: str) -> FocalFinding:
-        """The finding on one setting, by name."""
-        for finding in self.findings:
-            if finding.setting == setting:
-                return finding
-        raise KeyError(f"{setting!r} was not measured; findings: {[finding.setting for finding in self.findings]}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; numbers that are not finite become None."""
@@ -165,7 +148,11 @@ def _measure(
     expected = tuple((1 - p) ** GAMMA for p in probabilities)
     true = all(math.isclose(m, e, rel_tol=TOLERANCE) for m, e in zip(measured, expected, strict=True))
     return FocalFinding(
-        setting, "safe" if true else "leaks", tuple(measured), expected, tuple(factors) if weight is not None else None
+        setting,
+        Verdict.SAFE if true else Verdict.LEAKS,
+        tuple(measured),
+        expected,
+        tuple(factors) if weight is not None else None,
     )
 
 

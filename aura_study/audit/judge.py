@@ -10,6 +10,7 @@ inert           a task's loss no longer moves any parameter, at the start, at re
 unregularised   with every task present and constant losses a weight falls and does not stop: nothing holds it up
 phantom         the absent task's weight moved although the task was not there
 disturbed       (balancers, see `aura_study.audit.balancers`) the present tasks' update is not theirs alone
+leaks           (focal losses, see `aura_study.audit.focal`) class weights or label smoothing change p_t
 safe            none of these
 ==============  =====================================================================================================
 """

@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     INERT = "inert"
     UNREGULARISED = "unregularised"
     DISTURBED = "disturbed"
+    LEAKS = "leaks"
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,17 @@ class Finding:
     notes: tuple[str, ...]
     evidence: Evidence
 
+    @property
+    def tried(self) -> str:
+        """Name of the mark."""
+        return str(self.absence)
+
 
 class _Judged(Protocol):
     @property
-    def absence(self) -> Absence: ...
+    def tried(self) -> str:
+        """Name of what was tried: a mark of absence, a setting."""
+        ...
 
     @property
     def verdict(self) -> Verdict: ...
@@ -58,7 +66,7 @@ F = TypeVar("F", bound=_Judged)
 
 
 class Findings(Generic[F]):
-    """What the reports of a weighting and of a balancer share: findings on the marks that were accepted."""
+    """What all reports share: a finding on each thing that was tried and accepted."""
 
     findings: tuple[F, ...]
 
@@ -70,7 +78,7 @@ class Findings(Generic[F]):
 
     @property
     def safe(self) -> bool:
-        """Whether every way of marking a task absent is safe."""
+        """Whether everything that was tried is safe."""
         return self.verdict == Verdict.SAFE
 
     @property
@@ -78,12 +86,12 @@ class Findings(Generic[F]):
         """0 if safe, 1 if not."""
         return 0 if self.safe else 1
 
-    def __getitem__(self, absence: str) -> F:
-        """The finding on one mark, by name."""
+    def __getitem__(self, tried: str) -> F:
+        """The finding on one thing that was tried, by name."""
         for finding in self.findings:
-            if finding.absence == absence:
+            if finding.tried == tried:
                 return finding
-        raise KeyError(f"{absence!r} was not measured; findings: {[str(finding.absence) for finding in self.findings]}")
+        raise KeyError(f"{tried!r} was not measured; findings: {[finding.tried for finding in self.findings]}")
 
 
 FIX = {

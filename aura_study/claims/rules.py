@@ -1,5 +1,6 @@
 """Rules that judge a measurement by its interval; those on scores only between models that have learned their tasks."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 from aura_study.claims.model import Measurement, Rule
@@ -70,27 +71,33 @@ class ScoreDifference(Rule):
 
     min_seeds: int = 3
 
-    def decided(self, measurement: Measurement) -> bool:
-        """Whether every task's score lies far enough above its majority baseline."""
-        return measurement.limits[MARGIN] >= LEARNED
+    @abstractmethod
+    def bounds(self) -> str:
+        """Where the interval has to lie, in words."""
 
-    def learned(self) -> str:
-        """The condition of `decided` in words."""
-        return f"inconclusive unless every task scores {LEARNED:g} above its majority baseline"
+    @abstractmethod
+    def lies(self, measurement: Measurement) -> bool | None:
+        """Whether it does; None where it straddles a border."""
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return f"{self.bounds()}; inconclusive unless every task scores {LEARNED:g} above its majority baseline"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles a border or the models have learned too little."""
+        return self.lies(measurement) if measurement.limits[MARGIN] >= LEARNED else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gains(ScoreDifference):
     """The whole interval lies above the smallest difference of interest; refuted if all of it lies below."""
 
-    def condition(self) -> str:
-        """When the claim is confirmed, in words."""
-        return f"the interval lies above {INTEREST:g}; refuted if it lies below; {self.learned()}"
+    def bounds(self) -> str:
+        """Where the interval has to lie, in words."""
+        return f"the interval lies above {INTEREST:g}; refuted if it lies below"
 
-    def holds(self, measurement: Measurement) -> bool | None:
-        """True, False, or None where the interval straddles the bound or the models have learned too little."""
-        if not self.decided(measurement):
-            return None
+    def lies(self, measurement: Measurement) -> bool | None:
+        """Whether it does; None where it straddles the bound."""
         return True if measurement.low > INTEREST else False if measurement.high < INTEREST else None
 
 
@@ -98,14 +105,12 @@ class Gains(ScoreDifference):
 class Alike(ScoreDifference):
     """The whole interval lies within the smallest difference of interest; refuted if all of it lies outside."""
 
-    def condition(self) -> str:
-        """When the claim is confirmed, in words."""
-        return f"the interval lies within ± {INTEREST:g}; refuted if it lies outside; {self.learned()}"
+    def bounds(self) -> str:
+        """Where the interval has to lie, in words."""
+        return f"the interval lies within ± {INTEREST:g}; refuted if it lies outside"
 
-    def holds(self, measurement: Measurement) -> bool | None:
-        """True, False, or None where the interval straddles a border or the models have learned too little."""
-        if not self.decided(measurement):
-            return None
+    def lies(self, measurement: Measurement) -> bool | None:
+        """Whether it does; None where it straddles a border."""
         if measurement.low >= -INTEREST and measurement.high <= INTEREST:
             return True
         return False if measurement.low > INTEREST or measurement.high < -INTEREST else None

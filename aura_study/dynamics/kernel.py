@@ -54,17 +54,9 @@ CELL = np.dtype(
 )
 OUTCOME = np.dtype(
     [
-        ("theta", np.float64),
-        ("weight", np.float64),
-        ("mean_theta", np.float64),
-        ("mean_weight", np.float64),
-        ("mean_present_weight", np.float64),
-        ("max_weight", np.float64),
-        ("start_weight", np.float64),
-        ("return_weight", np.float64),
-        ("low_weight", np.float64),
-        ("settled_after", np.int64),
-        ("undefined_step", np.int64),
+        *((name, np.float64) for name in ("theta", "weight", "mean_theta", "mean_weight", "mean_present_weight")),
+        *((name, np.float64) for name in ("max_weight", "start_weight", "return_weight", "low_weight")),
+        *((name, np.int64) for name in ("settled_after", "undefined_step")),
     ]
 )
 
