@@ -1,6 +1,6 @@
 """Claims on what follows the return of an absent task (question Q2 of the guide, and theory)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
 CLAIMS = decided_by(
@@ -12,6 +12,7 @@ CLAIMS = decided_by(
         "without clipping, send a gradient into the encoder that is larger by the same law.",
         prediction="in each of the four arms by the precision ratio that its own absence built up",
         rule=RatioWithin(tolerance=0.02, min_seeds=3),
+        kind=Kind.TRAINED,
         figure="return_in_four_arms",
     ),
     Claim(
@@ -29,6 +30,7 @@ CLAIMS = decided_by(
                 text="within the limits of its parts",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="return_in_four_arms",
     ),
     Claim(
@@ -48,6 +50,7 @@ CLAIMS = decided_by(
                 "switched off is what theory says, and grows as exp(2 Lambda)",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="whiplash_and_hysteresis",
     ),
     Claim(
@@ -64,6 +67,7 @@ CLAIMS = decided_by(
                 text="not after a short absence, of a phantom number well below 1.6: the way back is the quicker one",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="whiplash_and_hysteresis",
         cites=("kirchdorfer2024analytical", "kingma2015adam"),
     ),
@@ -84,6 +88,7 @@ CLAIMS = decided_by(
                 text="without clipping only: with it the spike enters v no larger than any other step",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="poisoning",
     ),
     Claim(
@@ -102,6 +107,7 @@ CLAIMS = decided_by(
                 text="v is inflated with clipping as well",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="poisoning",
     ),
 )

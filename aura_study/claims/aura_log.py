@@ -1,6 +1,6 @@
 """Claims on AURA's own run (section 3.2 and question 2 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtMost
 
 CLAIMS = decided_by(
@@ -20,6 +20,7 @@ CLAIMS = decided_by(
                 text="under some assumption on the losses the two predictions lie too close to tell them apart",
             ),
         ),
+        kind=Kind.LOGGED,
         figure="aura_reporting_weight",
         cites=("aura",),
     ),
@@ -30,6 +31,7 @@ CLAIMS = decided_by(
         prediction=r"no precision grows by more than about $e^{2\Lambda}$, with $\Lambda$ at most the sum of all "
         r"learning rates of the run: about 0.3 for V10.2's data sizes, about 0.7 for V10.1's",
         rule=AtMost(bound=10.0, min_seeds=8),
+        kind=Kind.LOGGED,
         figure="aura_counterfactual",
         cites=("aura",),
     ),

@@ -1,6 +1,6 @@
 """The claim on the return of an absent task to the AURA model (question 2 of the guide)."""
 
-from aura_study.claims.model import Claim, decided_by
+from aura_study.claims.model import Claim, Kind, decided_by
 from aura_study.claims.rules import RatioWithin
 
 CLAIMS = decided_by(
@@ -11,6 +11,7 @@ CLAIMS = decided_by(
         statement="When the absent task returns, its weight and its gradient into the encoder jump.",
         prediction="by the precision ratio that its absence built up",
         rule=RatioWithin(tolerance=0.02, min_seeds=3),
+        kind=Kind.TRAINED,
         figure="return_spike",
     ),
 )

@@ -1,6 +1,6 @@
 """Claims on the family of published balancers (theory: the guide knows Kendall's loss alone)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
 
 CLAIMS = decided_by(
@@ -22,6 +22,7 @@ CLAIMS = decided_by(
                 "of zeros takes no part in, are untouched",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="balancers",
         cites=("famo2023missing", "m3tl2019nan"),
     ),
@@ -39,6 +40,7 @@ CLAIMS = decided_by(
                 text="not in every problem: see the rows where the measured effect is not the foretold one",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="balancers",
         cites=(
             "kendall2018multi",
@@ -81,6 +83,7 @@ CLAIMS = decided_by(
                 text="not with every one of the four",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="balancers_on_model",
     ),
     Claim(
@@ -90,6 +93,7 @@ CLAIMS = decided_by(
         "balancer does what it does on the present tasks alone.",
         prediction="equal to a balancer that never knew the absent tasks, to float64 rounding",
         rule=AtMost(bound=1e-12),
+        kind=Kind.ARITHMETIC,
         figure="cure",
     ),
     Claim(
@@ -98,6 +102,7 @@ CLAIMS = decided_by(
         statement="Under the cure an absence leaves the absent tasks' state exactly where it was.",
         prediction="every entry of the absent tasks' state is unchanged bit for bit",
         rule=AtMost(bound=0.0),
+        kind=Kind.ARITHMETIC,
     ),
     Claim(
         "N2b",
@@ -106,5 +111,6 @@ CLAIMS = decided_by(
         "there.",
         prediction="the encoder ends where that of a balancer of the present tasks alone ends, to float32 rounding",
         rule=AtMost(bound=1e-4),
+        kind=Kind.TRAINED,
     ),
 )

@@ -1,6 +1,6 @@
 """Claims on what the mask leaves behind (theory: the guide stops at a gradient that is exactly zero)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtMost, RatioWithin
 
 CLAIMS = decided_by(
@@ -14,6 +14,7 @@ CLAIMS = decided_by(
         r"decay leaves $\theta_0(1-\eta\lambda)^k$; Adam's L2 decay moves $\eta$ a step whatever $\lambda$; frozen "
         r"moves exactly 0",
         rule=AtMost(bound=0.02),
+        kind=Kind.SIMULATED,
         figure="residue",
         cites=("kokkinos2017ubernet", "kingma2015adam", "loshchilov2019decoupled"),
     ),
@@ -33,6 +34,7 @@ CLAIMS = decided_by(
                 "sigma is protected: only a loss that never enters the stack does no harm",
             ),
         ),
+        kind=Kind.ARITHMETIC,
         figure="nan_gradients",
     ),
     Claim(
@@ -43,6 +45,7 @@ CLAIMS = decided_by(
         prediction=r"unmasked and global presence: $\sum l_r / R$; local mask: mean of $l_r$ over shards that hold the "
         "task; global count: mean over samples; the same for micro-batches and for two processes",
         rule=RatioWithin(tolerance=0.02),
+        kind=Kind.SIMULATED,
         figure="shards",
     ),
 )

@@ -1,6 +1,6 @@
 """Claims on focal loss itself (section 1 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
 
 CLAIMS = decided_by(
@@ -11,6 +11,7 @@ CLAIMS = decided_by(
         statement="At gamma = 2 the loss is divided by 100 at p_t = 0.9 and multiplied by 0.81 at p_t = 0.1.",
         prediction="$(1 - p_t)^2$ is exactly 0.01 and 0.81",
         rule=AtMost(bound=1e-12),
+        kind=Kind.ARITHMETIC,
         figure="focal_modulation",
         cites=("lin2017focal",),
     ),
@@ -31,6 +32,7 @@ CLAIMS = decided_by(
                 "smoothing and for classes that are weighted up",
             ),
         ),
+        kind=Kind.ARITHMETIC,
         figure="focal_hazards",
         cites=("lin2017focal",),
     ),

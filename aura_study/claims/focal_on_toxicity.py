@@ -1,6 +1,6 @@
 """Claims on focal loss as AURA's toxicity task sees it (section 1 of the guide, and its question 3)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, RatioWithin
 
 _NINETY_PERCENT = AtLeast(
@@ -23,6 +23,8 @@ CLAIMS = decided_by(
         r"$\sum_{\mathrm{hard}} (1-p_t)^2 \log p_t \,/ \sum_{\mathrm{all}} (1-p_t)^2 \log p_t$; about 5 % at "
         "the start, where every $p_t$ is near 1/2; 90 % once the hard ones' mean loss is 171 times that of the others",
         rule=_NINETY_PERCENT,
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="focal_effort",
         cites=("lin2017focal",),
     ),
@@ -33,6 +35,8 @@ CLAIMS = decided_by(
         "effort on the hardest 5 %.",
         prediction="the same formula; the hardest 5 % are then largely the toxic comments themselves",
         rule=_NINETY_PERCENT,
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="focal_effort",
     ),
     Claim(
@@ -51,6 +55,8 @@ CLAIMS = decided_by(
                 text="counted in the loss; of the gradient that reaches the encoder, the share is not larger by 0.05",
             ),
         ),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="focal_effort",
     ),
     Claim(
@@ -61,6 +67,8 @@ CLAIMS = decided_by(
         prediction="no: wherever the output bias is at rest the two classes pull equally, so that each carries one "
         "half of the gradient on the logits, under either loss",
         rule=AtLeast(bound=0.05, min_seeds=3),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="focal_effort",
     ),
     Claim(
@@ -79,6 +87,7 @@ CLAIMS = decided_by(
                 "the change is gone",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="focal_alpha_gamma",
         cites=("lin2017focal",),
     ),
@@ -99,6 +108,7 @@ CLAIMS = decided_by(
                 "than 0.05",
             ),
         ),
+        kind=Kind.TRAINED,
         figure="focal_alpha_gamma",
     ),
     Claim(
@@ -117,6 +127,8 @@ CLAIMS = decided_by(
                 text="in what it memorises; the clean development macro-F1 does not suffer by 0.01",
             ),
         ),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="focal_noise",
     ),
     Claim(
@@ -126,6 +138,8 @@ CLAIMS = decided_by(
         "more) than cross-entropy.",
         prediction="none",
         rule=AtLeast(bound=0.01, min_seeds=3),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="focal_noise",
     ),
     Claim(
@@ -136,6 +150,7 @@ CLAIMS = decided_by(
         prediction="for a given model in which wrong labels have the smaller $p_t$, yes, unless they are so small "
         "that the factor has passed its peak",
         rule=AtLeast(bound=0.02, min_seeds=3),
+        kind=Kind.TRAINED,
         figure="focal_noise",
     ),
 )

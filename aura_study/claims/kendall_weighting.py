@@ -1,6 +1,6 @@
 """Claims on Kendall's weighting (section 2 of the guide, and its question 1)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, Gains, RatioWithin
 
 CLAIMS = decided_by(
@@ -12,6 +12,7 @@ CLAIMS = decided_by(
         prediction=r"$\sigma^2 = L$ for the guide's formula; $\mathrm{softplus}(x)^2 = 2L$ for AURA's code; "
         r"$\sigma^2 = (L + \sqrt{L^2 + 8L})/4$ for $\log(1+\sigma^2)$",
         rule=RatioWithin(tolerance=0.02),
+        kind=Kind.ARITHMETIC,
         figure="kendall_fixed_points",
         cites=("kendall2018multi", "liebel2018auxiliary", "kirchdorfer2024analytical", "rybkin2021simple"),
     ),
@@ -30,6 +31,7 @@ CLAIMS = decided_by(
                 text="on average over seeds: in some the order is the other way round",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="kendall_noise",
         cites=("kendall2018multi",),
     ),
@@ -48,6 +50,7 @@ CLAIMS = decided_by(
                 text="at AURA's own learning rates its whole run is too short: the weight does not even halve",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="kendall_without_log",
         cites=("kendall2018multi", "kingma2015adam"),
     ),
@@ -60,6 +63,8 @@ CLAIMS = decided_by(
         r"divides a scale out that falls more slowly than its $v$ forgets, by $(1-b_2)/2$ a step, and what falls "
         "faster acts like a decayed learning rate",
         rule=Gains(),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="without_log_scores",
         cites=("kendall2018multi",),
     ),
@@ -70,6 +75,8 @@ CLAIMS = decided_by(
         prediction="no: every weight can only fall, so that the signal fades smoothly; neither its step-to-step "
         "volatility nor its peak grows",
         rule=AtLeast(bound=2.0, min_seeds=3),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="kendall_silence",
     ),
 )

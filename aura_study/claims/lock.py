@@ -82,10 +82,7 @@ def digests(wording: Mapping[str, str]) -> dict[str, str]:
 
 def todays() -> dict[str, dict[str, str]]:
     """`digests` of every claim as it stands in code."""
-    return {
-        key: digests({"statement": claim.statement, "prediction": claim.prediction, "rule": claim.rule.text()})
-        for key, claim in CLAIMS.items()
-    }
+    return {key: digests(claim.wording) for key, claim in CLAIMS.items()}
 
 
 def read(path: Path) -> Lock:
@@ -156,9 +153,8 @@ for module in pkgutil.iter_modules(room.__path__):
     for held in vars(importlib.import_module("aura_study.claims." + module.name)).values():
         for claim in held if isinstance(held, tuple) else ():
             if isinstance(claim, Claim):
-                found[claim.key] = {
-                    "statement": claim.statement, "prediction": claim.prediction, "rule": claim.rule.text()
-                }
+                rule = getattr(claim, "rule_text", claim.rule.text)()
+                found[claim.key] = {"statement": claim.statement, "prediction": claim.prediction, "rule": rule}
 print(json.dumps(found))
 """
 """Also finds claims that a commit states and does not list yet, under any of the names that files have had."""

@@ -1,6 +1,6 @@
 """Claims on the phantom gradient (section 3 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtMost, RatioWithin
 
 CLAIMS = decided_by(
@@ -12,6 +12,7 @@ CLAIMS = decided_by(
         prediction=r"$1/\sigma$; $1$ for $s$, $\frac12$ for $u$, $\frac12\mathrm{sigmoid}(x)$ for AURA's code, "
         r"$2\sigma/(1+\sigma^2)$ for $\log(1+\sigma^2)$",
         rule=AtMost(bound=1e-6),
+        kind=Kind.ARITHMETIC,
         figure="phantom_gradient",
         cites=("kendall2018multi", "liebel2018auxiliary", "awl2020questions"),
     ),
@@ -29,6 +30,7 @@ CLAIMS = decided_by(
                 text="at AURA's own learning rates the phantom number stays well below 1 and nothing collapses",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="sigma_collapse",
         cites=(
             "kiefer1956consistency",
@@ -45,6 +47,7 @@ CLAIMS = decided_by(
         statement="V10.1's graph isolation (requires_grad=False on the dummy zero) does not stop the phantom gradient.",
         prediction="the gradients are identical bit for bit with and without it",
         rule=AtMost(bound=0.0),
+        kind=Kind.ARITHMETIC,
     ),
     Claim(
         "P4",
@@ -52,6 +55,7 @@ CLAIMS = decided_by(
         statement="With the mask the absent task's gradient is exactly zero, and nothing else changes.",
         prediction="the absent gradient is exactly 0.0 and every other gradient is unchanged bit for bit",
         rule=AtMost(bound=0.0),
+        kind=Kind.ARITHMETIC,
         cites=(
             "aura",
             "bachmann2022multimae",

@@ -1,6 +1,6 @@
 """The claim on a task that comes and goes (theory; section 3.1 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import RatioWithin
 
 CLAIMS = decided_by(
@@ -22,6 +22,7 @@ CLAIMS = decided_by(
                 "short; under Adam rare presences (p below 0.03) inflate by a few percent more than 1/p",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="presence_inflation",
         cites=("kirchdorfer2024analytical",),
     ),

@@ -1,6 +1,6 @@
 """Claims on what the return of an absent task does to the encoder's pre-training (question 2 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
 
 _LASTING = Limit(
@@ -20,6 +20,7 @@ CLAIMS = decided_by(
         r"divided by Adam's own $\sqrt v$, the spike turns the update for some steps and hardly lengthens it; effect "
         "well below 1",
         rule=AtLeast(bound=1.0, min_seeds=3, limit=_LASTING),
+        kind=Kind.TRAINED,
         figure="forgetting",
         cites=("devlin2019bert", "kornblith2019similarity"),
     ),
@@ -32,6 +33,7 @@ CLAIMS = decided_by(
         r"carry it $\sqrt{\ln k / (1-b_2)}$ rates, about 70 at $k = 100$, where $N$ steps of fine-tuning carry it "
         r"$\sqrt N$: worse than with clipping, of the order of the fine-tuning's own effect",
         rule=AtLeast(bound=1.0, min_seeds=3, limit=_LASTING),
+        kind=Kind.TRAINED,
         figure="forgetting",
     ),
     Claim(
@@ -41,6 +43,7 @@ CLAIMS = decided_by(
         prediction=r"yes: the first step back is longer by the whole precision ratio, about $e^{2\Lambda}$; one step "
         "does the damage, and whiplash then silences the task",
         rule=AtLeast(bound=1.0, min_seeds=3, limit=_LASTING),
+        kind=Kind.TRAINED,
         figure="forgetting",
     ),
     Claim(
@@ -51,6 +54,7 @@ CLAIMS = decided_by(
         prediction=r"$\Lambda$ is so small that the weight grows by some percent at most; what is left is the absent "
         "task's missing rows; effect 0",
         rule=AtMost(bound=0.1, min_seeds=3),
+        kind=Kind.TRAINED,
         figure="forgetting",
     ),
 )

@@ -1,8 +1,11 @@
-"""The questions that a reader comes with, and the claims that answer each."""
+"""The questions that a reader comes with, the claims that answer each, and what these decide together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aura_study.claims import CLAIMS
+from aura_study.claims.model import DECIDED, Held, Kind, Row, Verdict
+from aura_study.claims.statistics.decisions import holm
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,24 @@ QUESTIONS = {
     "residue": Question("What does the mask leave behind?", ("08",)),
     "family": Question("Are other balancers hit?", ("15",)),
 }
+
+LEVEL = 0.05
+"""Chance of even one wrong decision among the trained claims of a question."""
+
+
+def together(rows: Sequence[Row]) -> list[Row]:
+    """The rows with Holm's step-down over the trained claims of each question (see `holm`).
+
+    A claim that its rule decides, and that is not decided among those that were measured with it, becomes inconclusive.
+    """
+    adjusted = dict[str, float]()
+    for question in QUESTIONS.values():
+        family = [row for row in rows if row.kind == Kind.TRAINED and row.claim in question.claims]
+        adjusted |= holm({row.claim: row.p for row in family if row.p is not None})
+    return [_adjusted(row, adjusted.get(row.claim)) for row in rows]
+
+
+def _adjusted(row: Row, p: float | None) -> Row:
+    lost = p is not None and p >= LEVEL and row.alone in DECIDED
+    changed = {"verdict": Verdict.INCONCLUSIVE, "limit": None, "prediction_held": Held.NONE} if lost else {}
+    return row.model_copy(update={"p_holm": p, **changed})

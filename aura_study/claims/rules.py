@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from aura_study.claims.model import Measurement, Rule
+from aura_study.claims.statistics.decisions import Margins
 
 INTEREST = 0.01
 """Smallest difference of interest: one point of macro-F1."""
@@ -22,6 +23,11 @@ class RatioWithin(Rule):
     def condition(self) -> str:
         """When the claim is confirmed, in words."""
         return f"the interval of measured / predicted lies within 1 ± {self.tolerance:g}; refuted if it lies outside"
+
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The prediction less and more the tolerance."""
+        middle, reach = measurement.predicted or 0.0, self.tolerance * abs(measurement.predicted or 0.0)
+        return Margins(middle - reach, middle + reach)
 
     def holds(self, measurement: Measurement) -> bool | None:
         """True, False, or None where the interval straddles a border."""
@@ -45,6 +51,10 @@ class AtMost(Rule):
         """When the claim is confirmed, in words."""
         return f"the interval lies at or below {self.bound:g}; refuted if it lies above"
 
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The bound."""
+        return Margins(self.bound, self.bound)
+
     def holds(self, measurement: Measurement) -> bool | None:
         """True, False, or None where the interval straddles the bound."""
         return True if measurement.high <= self.bound else False if measurement.low > self.bound else None
@@ -59,6 +69,10 @@ class AtLeast(Rule):
     def condition(self) -> str:
         """When the claim is confirmed, in words."""
         return f"the interval lies at or above {self.bound:g}; refuted if it lies below"
+
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The bound."""
+        return Margins(self.bound, self.bound)
 
     def holds(self, measurement: Measurement) -> bool | None:
         """True, False, or None where the interval straddles the bound."""
@@ -96,6 +110,10 @@ class Gains(ScoreDifference):
         """Where the interval has to lie, in words."""
         return f"the interval lies above {INTEREST:g}; refuted if it lies below"
 
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The smallest difference of interest."""
+        return Margins(INTEREST, INTEREST)
+
     def lies(self, measurement: Measurement) -> bool | None:
         """Whether it does; None where it straddles the bound."""
         return True if measurement.low > INTEREST else False if measurement.high < INTEREST else None
@@ -108,6 +126,10 @@ class Alike(ScoreDifference):
     def bounds(self) -> str:
         """Where the interval has to lie, in words."""
         return f"the interval lies within ± {INTEREST:g}; refuted if it lies outside"
+
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The smallest difference of interest, either way."""
+        return Margins(-INTEREST, INTEREST)
 
     def lies(self, measurement: Measurement) -> bool | None:
         """Whether it does; None where it straddles a border."""

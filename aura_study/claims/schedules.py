@@ -1,6 +1,6 @@
 """Claims on the learning-rate schedule (section 4 of the guide)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, RatioWithin
 
 CLAIMS = decided_by(
@@ -12,6 +12,8 @@ CLAIMS = decided_by(
         prediction="it starts at 1/25 of the peak and ends at 1/250,000 of it, but the peak stands at 30 % of the "
         "steps (PyTorch's default), not at 50 %",
         rule=RatioWithin(tolerance=0.1),
+        kind=Kind.ARITHMETIC,
+        foretells=Foretells.FAILS,
         figure="schedule_shapes",
     ),
     Claim(
@@ -21,6 +23,8 @@ CLAIMS = decided_by(
         "carry at least their equal share, 30 %, of sigma's movement.",
         prediction="the share of the rates' sum that falls into the last 30 % of the steps, about 8 %",
         rule=AtLeast(bound=0.3, min_seeds=3),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="schedule_movement",
     ),
     Claim(
@@ -39,6 +43,7 @@ CLAIMS = decided_by(
                 "correction takes the current beta1 for that of all steps before",
             ),
         ),
+        kind=Kind.SIMULATED,
         figure="schedule_phantom_number",
     ),
 )

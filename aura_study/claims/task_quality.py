@@ -1,6 +1,6 @@
 """Claims on what the phantom gradient costs in task quality (question 2 of the guide, and theory)."""
 
-from aura_study.claims.model import Claim, Limit, decided_by
+from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
 from aura_study.claims.rules import INTEREST, Alike, Gains
 
 CLAIMS = decided_by(
@@ -20,6 +20,8 @@ CLAIMS = decided_by(
                 text="on average over the regimes, not in each of them",
             )
         ),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="quality_differences",
         cites=("li2022learning", "nishi2024joint"),
     ),
@@ -32,6 +34,8 @@ CLAIMS = decided_by(
         "holds several times its masked share, the other tasks lose about a quarter of theirs; reporting's score "
         "should gain from the missing mask and the others' lose little, so that the mean does not gain from masking",
         rule=Gains(),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="quality_differences",
     ),
     Claim(
@@ -49,6 +53,8 @@ CLAIMS = decided_by(
                 text="at the end of training; right after the return it is smaller",
             )
         ),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="quality_differences",
     ),
     Claim(
@@ -58,6 +64,8 @@ CLAIMS = decided_by(
         prediction=r"no: every task is absent from three steps of four, so every weight is inflated by the same "
         r"$1/p = 4$, which Adam and clipping divide out; the shares are 1/4 each with and without the mask",
         rule=Gains(),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="quality_differences",
     ),
     Claim(
@@ -68,6 +76,8 @@ CLAIMS = decided_by(
         prediction=r"reporting's weight is higher by $1/p$, an inverse-frequency reweighting that nobody asked for; "
         "of what it is worth in points nothing is foretold, and clipping takes part of it back",
         rule=Gains(),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="quality_differences",
     ),
     Claim(
@@ -77,6 +87,7 @@ CLAIMS = decided_by(
         "and frozen score alike under mixing.",
         prediction="the weights differ by a few per cent at most; the difference is that of two equally good runs",
         rule=Alike(),
+        kind=Kind.TRAINED,
         figure="quality_differences",
         cites=("kokkinos2017ubernet",),
     ),
@@ -87,6 +98,7 @@ CLAIMS = decided_by(
         "Kendall's learned ones, masked, under mixing.",
         prediction=r"the fixed point $\sigma^2 = L$ is the same; what differs is the lag behind it",
         rule=Alike(),
+        kind=Kind.TRAINED,
         figure="quality_differences",
         cites=("kirchdorfer2024analytical", "rybkin2021simple"),
     ),
@@ -98,6 +110,8 @@ CLAIMS = decided_by(
         prediction=r"equal weights give task $i$ a share in proportion to $p_i L_i$ instead of $p_i$; the losses here "
         "differ by a factor of a few, and Adam divides out the common scale: no foretold sign",
         rule=Gains(),
+        kind=Kind.TRAINED,
+        foretells=Foretells.NOTHING,
         figure="quality_differences",
         cites=("kurin2022defense", "xin2022current", "royer2023scalarization"),
     ),

@@ -1,5 +1,6 @@
 """The ledger of claims: what the notebooks decided, merged, checked on reading, and printed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from aura_study.claims import CLAIMS, Row, Verdict
-from aura_study.claims.model import Name
+from aura_study.claims.model import Held, Kind, Name
+from aura_study.claims.questions import together
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.records import FileName, read_record, write_json
-from aura_study.runs.words import NONE, number
+from aura_study.runs.words import NONE, duration, number
 
 VERDICT_STYLES = {
     Verdict.CONFIRMED: "bold green",
     Verdict.WITHIN_LIMITS: "bold yellow",
     Verdict.REFUTED: "bold red",
     Verdict.INCONCLUSIVE: "bold magenta",
+    Verdict.VOID: "bold cyan",
 }
 
 
@@ -77,9 +80,9 @@ def read_one(path: Path) -> Evidence:
 
 
 def merge(evidence: Sequence[Evidence]) -> list[Row]:
-    """Rows of all decided claims in the order of `CLAIMS`; claims this release does not know come last."""
+    """Rows of all decided claims, judged `together`, in the order of `CLAIMS`; those it does not know come last."""
     rows = {row.claim: row for entry in evidence for row in entry.claims}
-    return [rows[key] for key in [*CLAIMS, *sorted(rows.keys() - CLAIMS.keys())] if key in rows]
+    return together([rows[key] for key in [*CLAIMS, *sorted(rows.keys() - CLAIMS.keys())] if key in rows])
 
 
 def write_claims(folders: RunFolders, profile: str, data: str) -> Ledger:
@@ -116,6 +119,45 @@ def seeds(row: Row) -> str:
     return str(row.seeds) if row.seeds else "exact"
 
 
+def open_because(row: Row, seconds: float | None = None) -> str | None:
+    """Why a claim is void or inconclusive, and what would decide it, in a sentence; None if it is decided.
+
+    ``seconds`` that its notebook took say what that costs.
+    """
+    if row.verdict == Verdict.VOID:
+        return f"Says nothing: {row.void}."
+    if row.verdict != Verdict.INCONCLUSIVE:
+        return None
+    if row.verdict != row.alone:
+        return (
+            f"By itself {row.alone}, p = {number(row.p)}; among its question's trained claims p = {number(row.p_holm)}."
+        )
+    if row.price is None:
+        return (
+            "Too few seeds for an interval." if row.seeds else "Its cells lie on both sides of what the rule asks for."
+        )
+    if row.price.seeds is None:
+        return "What was seen lies on the rule's border: no number of seeds that can be had would decide it."
+    work = f"{number(row.price.times)} times the work of the {row.seeds} that there are"
+    if seconds and row.price.times:
+        work += f", about {duration(seconds * row.price.times)}"
+    return f"{row.price.seeds} seeds would decide it with a power of {row.price.power:.0%}: {work}."
+
+
+def tally(rows: Sequence[Row]) -> dict[Kind, dict[Verdict, int]]:
+    """Number of claims by kind and verdict, where there are any, in the order of both."""
+    counts = Counter((row.kind, row.verdict) for row in rows)
+    kinds = {kind: {verdict: counts[kind, verdict] for verdict in Verdict} for kind in Kind}
+    return {
+        kind: {verdict: n for verdict, n in found.items() if n} for kind, found in kinds.items() if any(found.values())
+    }
+
+
+def failed_predictions(rows: Sequence[Row]) -> list[Row]:
+    """Rows whose prediction failed."""
+    return [row for row in rows if row.prediction_held == Held.FAILED]
+
+
 def table(ledger: Ledger) -> Any:
     """The ledger as a rich table that can be read at 80 columns."""
     from rich.table import Table
@@ -130,12 +172,18 @@ def table(ledger: Ledger) -> Any:
         statement = Text(row.statement)
         if row.limit:
             statement.append(f"\nLimit: {row.limit}.", style="dim")
+        if why := open_because(row):
+            statement.append(f"\n{why}", style="dim")
         measured = Text(number(row.measured), style="bold")
         spread = f" {interval(row)}" if interval(row) != NONE else ""
         count = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else "exact"
         measured.append(f"{spread}, predicted {number(row.predicted)}", style="not bold")
         measured.append(f"\n{row.unit}; {count}", style="not bold dim")
-        shown.add_row(row.claim, statement, measured, Text(row.verdict, style=VERDICT_STYLES[row.verdict]))
+        verdict = Text(row.verdict, style=VERDICT_STYLES[row.verdict])
+        verdict.append(f"\n{row.kind}", style="not bold dim")
+        if row.prediction_held != Held.NONE:
+            verdict.append(f"\nprediction {row.prediction_held}", style="not bold dim")
+        shown.add_row(row.claim, statement, measured, verdict)
     return shown
 
 

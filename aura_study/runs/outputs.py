@@ -10,7 +10,14 @@ import pandas as pd
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.figures import Plate
 from aura_study.paths import RunFolders
+from aura_study.runs.ledger import open_because
 from aura_study.runs.records import write_atomically, write_json
+
+SHOWN = (
+    *("claim", "kind", "verdict", "predicted", "prediction_held", "measured", "interval", "ratio", "unit", "seeds"),
+    *("limit", "rule"),
+)
+"""What a notebook shows of a row, as far as there is something to show."""
 
 
 class NotebookRun:
@@ -67,10 +74,14 @@ class NotebookRun:
             raise ValueError(f"unknown claim {claim!r}; known: {list(CLAIMS)}")
         if CLAIMS[claim].notebook != self.notebook:
             raise ValueError(f"claim {claim} belongs to notebook {CLAIMS[claim].notebook}, not {self.notebook}")
-        row = CLAIMS[claim].decide(measurement).model_dump(mode="json")
+        decided = CLAIMS[claim].decide(measurement)
+        row = decided.model_dump(mode="json")
         self._add("claims", row)
-        shown = ("claim", "verdict", "predicted", "measured", "interval", "ratio", "unit", "seeds", "limit", "rule")
-        return pd.DataFrame({"": [row[name] for name in shown]}, index=list(shown))
+        shown = [name for name in SHOWN if row[name] is not None]
+        told = pd.DataFrame({"": [row[name] for name in shown]}, index=shown)
+        if why := open_because(decided):
+            told.loc["open"] = why
+        return told
 
     def _add(self, kind: str, entry: dict[str, Any]) -> None:
         key = "claim" if kind == "claims" else "name"

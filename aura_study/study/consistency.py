@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from aura_study.claims import CLAIMS, Measurement
+from aura_study.claims.questions import together
 from aura_study.paths import RunFolders
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import Ledger, Row, read_one
@@ -26,6 +27,7 @@ def contradictions(folders: RunFolders, ledger: Ledger, held: Manifest) -> Itera
         evidence.update(rows)
         if entry.outputs.get(key, digest_file(path)) != digest_file(path):
             yield from ((claim, f"{key} is not the file whose digest the manifest holds") for claim in rows)
+    evidence = {row.claim: row for row in together(list(evidence.values()))}
     for claim in evidence.keys() - ledger.rows.keys():
         yield claim, "the ledger leaves it out, and a notebook decided it"
     for row in ledger.claims:
@@ -34,14 +36,14 @@ def contradictions(folders: RunFolders, ledger: Ledger, held: Manifest) -> Itera
         elif evidence[row.claim] != row:
             names = [name for name in Row.model_fields if getattr(row, name) != getattr(evidence[row.claim], name)]
             yield row.claim, f"claims.json and its notebook's evidence differ in {', '.join(names)}"
-        elif (ruled := _ruled(row)) not in (None, row.verdict):
-            yield row.claim, f"the record says {row.verdict}; for its numbers the rule gives {ruled}"
+        elif (ruled := _ruled(row)) not in (None, row.alone):
+            yield row.claim, f"the record says {row.alone}; for its numbers the rule gives {ruled}"
 
 
 def _ruled(row: Row) -> str | None:
     """The verdict of today's rule for the recorded numbers; ``None`` where the rule is another one by now."""
     claim = CLAIMS.get(row.claim)
-    if claim is None or claim.rule.text() != row.rule:
+    if claim is None or claim.rule_text() != row.rule:
         return None
     try:
         return str(claim.rule.judge(_measurement(row)))
@@ -52,11 +54,13 @@ def _ruled(row: Row) -> str | None:
 def _measurement(row: Row) -> Measurement:
     low, high = row.interval
     return Measurement(
-        measured=math.nan if row.measured is None else row.measured,
+        measured=(math.nan if row.void else math.inf) if row.measured is None else row.measured,
         low=-math.inf if low is None else low,
         high=math.inf if high is None else high,
         unit=row.unit,
         predicted=row.predicted,
         seeds=row.seeds,
         limits={name: math.inf if value is None else value for name, value in row.limits.items()},
+        void=row.void or "",
+        logarithmic=row.logarithmic,
     )

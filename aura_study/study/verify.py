@@ -5,7 +5,7 @@ Tolerances, stated here and printed with the result:
 * a deterministic claim (no seeds): measured and predicted within `EXACT` relative, or `ROUNDING` absolute, for errors
   that are rounding themselves;
 * a seeded claim: the new value lies in the recorded 95 % interval, or within `SEEDED` relative of the recorded value;
-* the verdict is the same, always.
+* the verdict of its own rule is the same, always.
 
 A claim that was not run again is still checked against itself: its row must be the one that its notebook left as
 evidence, and its verdict the one that its rule gives for the recorded numbers.
@@ -239,13 +239,13 @@ def _check(row: Row, found: _Found, skipped: Mapping[str, str], altered: str | N
         "claim": row.claim,
         "notebook": row.notebook,
         "recorded": row.measured,
-        "recorded_verdict": str(row.verdict),
+        "recorded_verdict": str(row.alone),
     }
     again = found.rows.get(row.notebook, {}).get(row.claim)
     if again is not None:
-        known |= {"measured": again.measured, "verdict": str(again.verdict)}
-        if again.verdict != row.verdict:
-            return Check(status=Status.VERDICT_CHANGED, why=f"{row.verdict} before, {again.verdict} now", **known)
+        known |= {"measured": again.measured, "verdict": str(again.alone)}
+        if again.alone != row.alone:
+            return Check(status=Status.VERDICT_CHANGED, why=f"{row.alone} before, {again.alone} now", **known)
     if altered:
         return Check(status=Status.RECORD_ALTERED, why=altered, **known)
     if again is not None:

@@ -55,9 +55,9 @@ def test_a_limit_bounds_a_claim_that_holds():
     assert "reach >= 10" in rule.text()
 
 
-def test_not_a_number_is_inconclusive():
-    """A measurement that failed refutes nothing."""
-    assert AtMost(bound=1.0).judge(Measurement(math.nan, math.nan, math.nan, "units")) == Verdict.INCONCLUSIVE
+def test_not_a_number_is_void():
+    """A measurement that failed says nothing."""
+    assert AtMost(bound=1.0).judge(Measurement(math.nan, math.nan, math.nan, "units")) == Verdict.VOID
 
 
 def test_a_measurement_lies_in_its_own_interval():

@@ -168,8 +168,8 @@ def test_an_effect_on_the_margin_is_never_decided_and_little_data_plan_nothing()
     assert seeds_to_decide(Estimate(0.0, -500.0, 500.0, 5), ALIKE) is None
     assert seeds_to_decide(Estimate(50.0, 49.0, 51.0, 5), ALIKE) == 2
     for estimate, message in (
-        (mean_interval([1.0]), "finite interval of two values"),
-        (Estimate(math.nan, math.nan, math.nan, 5), "finite interval of two values"),
+        (mean_interval([1.0]), "t interval of two values"),
+        (Estimate(math.nan, math.nan, math.nan, 5), "t interval of two values"),
         (mean_interval([1.0, 1.0]), "deviation above 0"),
     ):
         with pytest.raises(ValueError, match=message):

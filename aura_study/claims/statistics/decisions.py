@@ -141,11 +141,26 @@ def seeds_to_decide(estimate: Estimate, margins: Margins, power: float = 0.9, co
     return counts[at] if at < len(counts) else None
 
 
+def is_t_interval(estimate: Estimate) -> bool:
+    """Whether it can be one of `mean_interval`: two values or more, and the mean in the middle of a finite interval."""
+    half = (estimate.high - estimate.low) / 2
+    middle = math.isclose(estimate.high - estimate.mean, half, rel_tol=1e-6, abs_tol=1e-9 * abs(estimate.mean))
+    return estimate.count >= 2 and math.isfinite(half) and middle
+
+
+def at_confidence(estimate: Estimate, confidence: float, known: float = 0.95) -> Estimate:
+    """A t interval at the confidence ``known``, at another one."""
+    half = _deviation(estimate, known) * float(stats.t.ppf(0.5 + confidence / 2, estimate.count - 1))
+    half /= math.sqrt(estimate.count)
+    return Estimate(estimate.mean, estimate.mean - half, estimate.mean + half, estimate.count)
+
+
 def _deviation(estimate: Estimate, confidence: float) -> float:
     """Standard deviation of the values behind a t interval."""
-    if estimate.count < 2 or not math.isfinite(estimate.high - estimate.low):
-        raise ValueError(f"needs a finite interval of two values or more, got {estimate}")
-    half = (estimate.high - estimate.low) / 2
-    if not math.isclose(estimate.high - estimate.mean, half, rel_tol=1e-6, abs_tol=1e-9 * abs(estimate.mean)):
-        raise ValueError(f"needs a t interval, with the mean in its middle (of a ratio, its logarithm), got {estimate}")
-    return half * math.sqrt(estimate.count) / float(stats.t.ppf(0.5 + confidence / 2, estimate.count - 1))
+    if not is_t_interval(estimate):
+        raise ValueError(
+            f"needs a t interval of two values or more, with the mean in its middle (of a ratio, its logarithm), "
+            f"got {estimate}"
+        )
+    quantile = float(stats.t.ppf(0.5 + confidence / 2, estimate.count - 1))
+    return (estimate.high - estimate.low) / 2 * math.sqrt(estimate.count) / quantile
