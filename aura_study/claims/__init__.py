@@ -14,6 +14,7 @@ from aura_study.claims import (
     focal_on_toxicity,
     kendall_weighting,
     phantom_gradient,
+    phase_diagram,
     presence,
     pretraining,
     schedules,
@@ -23,8 +24,8 @@ from aura_study.claims.model import Claim, Limit, Measurement, Row, Rule, Verdic
 from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
 _NOTEBOOKS = (
-    *(focal_loss, kendall_weighting, phantom_gradient, aura_training, presence, aura_log, beyond_the_mask),
-    *(schedules, focal_on_toxicity, after_the_return, pretraining, task_quality, balancers),
+    *(focal_loss, kendall_weighting, phantom_gradient, aura_training, presence, phase_diagram, aura_log),
+    *(beyond_the_mask, schedules, focal_on_toxicity, after_the_return, pretraining, task_quality, balancers),
 )
 _LETTERS = "FKPSBN"
 

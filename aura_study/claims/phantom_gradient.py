@@ -20,8 +20,9 @@ CLAIMS = decided_by(
         "P2",
         "3.1",
         statement="The optimiser drives sigma of the absent task towards zero.",
-        prediction=r"precision grows by $e^{2\Lambda}$ (SGD and Adam on $s$), $e^{\Lambda/2}$ (SGD on $u$), "
-        r"$e^{\Lambda}$ (Adam on $u$); SGD on $\sigma$ reaches 0 at $\Lambda = \sigma_0^2/2$",
+        prediction=r"precision grows by $e^{2\Lambda}$ on $s$ under SGD and under an Adam whose memory is empty, on $u$ "
+        r"by $e^{\Lambda/2}$ under SGD and by $e^{\Lambda}$ under such an Adam; SGD on $\sigma$ reaches 0 at "
+        r"$\Lambda = \sigma_0^2/2$",
         rule=RatioWithin(
             tolerance=0.02,
             limit=Limit(
@@ -30,7 +31,7 @@ CLAIMS = decided_by(
                 text="at AURA's own learning rates the phantom number stays well below 1 and nothing collapses",
             ),
         ),
-        kind=Kind.SIMULATED,
+        kind=Kind.ARITHMETIC,
         figure="sigma_collapse",
         cites=(
             "kiefer1956consistency",

@@ -29,7 +29,7 @@ class Question:
 QUESTIONS = {
     "focal": Question("Does focal loss do what the guide says?", ("01", "11")),
     "kendall": Question("And Kendall's weighting?", ("02",)),
-    "phantom": Question("Is there a phantom gradient?", ("03", "05")),
+    "phantom": Question("Is there a phantom gradient?", ("03", "05", "06")),
     "return": Question("What happens on the return?", ("04", "12")),
     "cost": Question("What does it cost?", ("13", "14")),
     "aura": Question("And in AURA's own run?", ("07",)),
