@@ -20,8 +20,8 @@ CLAIMS = decided_by(
         "P2",
         "3.1",
         statement="The optimiser drives sigma of the absent task towards zero.",
-        prediction=r"precision grows by $e^{2\Lambda}$ on $s$ under SGD and under an Adam whose memory is empty, on $u$ "
-        r"by $e^{\Lambda/2}$ under SGD and by $e^{\Lambda}$ under such an Adam; SGD on $\sigma$ reaches 0 at "
+        prediction=r"precision grows by $e^{2\Lambda}$ on $s$ under SGD and under an Adam whose memory is empty, on "
+        r"$u$ by $e^{\Lambda/2}$ under SGD and by $e^{\Lambda}$ under such an Adam; SGD on $\sigma$ reaches 0 at "
         r"$\Lambda = \sigma_0^2/2$",
         rule=RatioWithin(
             tolerance=0.02,

@@ -1,7 +1,6 @@
 """Builds the site of a run: pages from templates, pictures, styles and MathJax, put in place in one step."""
 
 import json
-import math
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ from markupsafe import Markup
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, by_section
+from aura_study.experiments.phase_diagram import maps
 from aura_study.paths import RunFolders, carried
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
@@ -31,7 +31,9 @@ RECORD = "build.json"
 CARRIED = ("claims.lock", "references.bib")
 """What pages say beside the run."""
 
-PHANTOM_NUMBERS = (0.01, 0.1, 0.3, 1.0, 3.0)
+GROWN_PHANTOMS = (0.01, 0.1, 0.3, 1.0, 3.0)
+GROWN_STEPS = 400
+"""Absences of the table of growth on the first page."""
 VERDICT_CLASSES = {
     "confirmed": "confirmed",
     "confirmed within limits": "limits",
@@ -83,7 +85,7 @@ def _write_site(content: RunContent, site: Path) -> None:
     if not plotting:
         content.problems.append("uPlot is not installed (package uplot-python): the report has no explorer.")
     render = _Renderer(content, pictures, site, has_math=mathjax is not None, has_explorer=plotting is not None)
-    render.page("index.html", "index.html", headline=_headline(content, pictures), growth=_growth())
+    render.page("index.html", "index.html", headline=_headline(content, pictures), **_growth())
     render.page("run.html", "run.html")
     render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
     render.page(
@@ -199,9 +201,12 @@ def _headline(content: RunContent, pictures: Pictures) -> str | None:
     return HEADLINE_FIGURE if HEADLINE_FIGURE in available else available[0] if available else None
 
 
-def _growth() -> list[tuple[float, float]]:
-    """Phantom number and the factor exp(2 Lambda) by which it multiplies an absent task's weight under SGD."""
-    return [(value, math.exp(2 * value)) for value in PHANTOM_NUMBERS]
+def _growth() -> dict[str, Any]:
+    """Rows of the table of growth, as notebook 06 makes them, and the coefficients of variation of its columns."""
+    return {
+        "growth": maps.growth(GROWN_PHANTOMS, [GROWN_STEPS]).to_dict("records"),
+        "variations": maps.VARIATIONS,
+    }
 
 
 def _neighbours(names: list[str], position: int) -> dict[str, str | None]:

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aura_study.claims import CLAIMS
+from aura_study.dynamics import grid, trajectories
+from aura_study.experiments.phase_diagram import figures, own_losses
 from aura_study.experiments.phase_diagram.maps import (
     PHASES,
     agreement,
@@ -16,6 +19,8 @@ from aura_study.experiments.phase_diagram.maps import (
 )
 from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
 from aura_study.experiments.phase_diagram.returns import recovery_curves, whiplash_map
+from aura_study.theory.optimizers import DEFAULT_ADAM
+from aura_study.training.runs import Presence, load_runs, train_jobs
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,15 @@ def test_theory_predicts_the_phases(phases: PhaseDiagramParameters) -> None:
     assert {0, 1, 3, 4, 5} <= set(table["phase"])
     softplus = table[table["parameterization"] == "aura_softplus"]
     assert (softplus["phase"] <= PHASES.index("exploded")).all()
+
+
+def test_the_absence_of_a_task_that_is_always_there_is_predicted() -> None:
+    """Under Adam log sigma falls as far as its memory, at its age, has it: within 3 % from a tenth of Lambda on."""
+    p = PhaseDiagramParameters.for_profile("smoke", repeats=9)
+    cell = "parameterization == 'log_sigma' and optimizer == 'Adam' and presence == 1 and phantom > 0.1"
+    growths = [np.log(table(p).query(cell)["growth"].to_numpy()) for table in (measured, predicted)]
+    assert len(growths[0]) == 7
+    np.testing.assert_allclose(*growths, rtol=0.03)
 
 
 def test_recovery_is_predicted(phases: PhaseDiagramParameters) -> None:
@@ -101,3 +115,56 @@ def test_growth_asks_under_adam_for_the_loss_and_the_length() -> None:
     assert (np.diff(displacement, axis=1) < 0).all()
     assert (displacement["adam_0.05"].groupby(table["phantom"]).diff().dropna() < 0).all()
     np.testing.assert_allclose(displacement["adam_1"] / table["phantom"], 1, atol=0.2)
+
+
+def test_sigma_on_recorded_losses_is_the_models_own(tmp_path) -> None:
+    """Through an absence and beyond: replayed at the rate of the training, sigma is the one that it trained."""
+    p = PhaseDiagramParameters(seed_count=1, before=0, recorded=40, rows=64, dev_rows=16, max_length=32, rate=0.05)
+    (job,) = own_losses.loss_jobs(p)
+    settings = job.settings.model_copy(update={"policy": "unmasked"})
+    away = Presence(schedule="stretch", absent="emotion", start=15, stop=30)
+    job = job.model_copy(update={"presence": away, "settings": settings})
+    run = load_runs(train_jobs([job], tmp_path, workers=1))
+    for task, rows in run.groupby("task"):
+        gone = {"absent_start": 15, "absent_steps": 15} if task == "emotion" else {}
+        cell = grid(optimizer=DEFAULT_ADAM, rate=p.rate, theta0=0.0, **gone)
+        _, (path,) = trajectories(cell, 40, loss_profile=rows["loss"].fillna(0).to_numpy())
+        np.testing.assert_allclose(path[:-1], np.log(rows["sigma"]), atol=1e-5)
+        assert np.ptp(path) > 0.1
+
+
+@pytest.fixture(scope="module")
+def drawn() -> pd.DataFrame:
+    """Absences on losses that are drawn: five seeds of a quiet task, a noisy one, and one whose loss is mostly 0."""
+    tables = []
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        for task, losses in {
+            "emotion": draw.gamma(10, 0.1, 300),
+            "toxicity": draw.gamma(1.5, 1 / 1.5, 300),
+            "reporting": draw.gamma(0.05, 20, 300),
+        }.items():
+            tables.append(own_losses.absences_from(losses).assign(seed=seed, task=task))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_growth_is_predicted_from_what_adam_remembers(drawn: pd.DataFrame) -> None:
+    """From both moments every single growth exactly; from the second in the mean, whatever the noise."""
+    assert drawn["from_state"].max() < 1e-6
+    assert (drawn["single"] > 1e-3).all()
+    assert CLAIMS["P2a"].decide(own_losses.measure_memory(drawn)).verdict == "confirmed"
+    empty = drawn.assign(from_memory=2 * drawn["phantom"])
+    assert CLAIMS["P2a"].decide(own_losses.measure_memory(empty)).verdict == "refuted"
+
+
+def test_the_losses_alone_are_asked_where_they_vary_little(drawn: pd.DataFrame) -> None:
+    """Two of the three tasks; their measured ratio is the one that reaches furthest; none of them makes it void."""
+    moved = own_losses.measure_moved(drawn)
+    assert moved.limits["tasks"] == 2
+    table = own_losses.cells(drawn)
+    assert set(table.dropna()["task"]) == {"emotion", "toxicity"}
+    assert max(table["moved_high"].max(), 1 / table["moved_low"].min()) == max(moved.high, 1 / moved.low)
+    assert moved.measured == pytest.approx(1, abs=0.05)
+    noisy = own_losses.measure_losses(drawn[drawn["task"] == "reporting"])
+    assert CLAIMS["P2c"].decide(noisy).verdict == "void"
+    figures.growth(table, CLAIMS["P2a"].rule.tolerance)

@@ -26,6 +26,10 @@ from aura_study.report.scale import scale
 from aura_study.report.site import number as spoken
 from aura_study.runs.ledger import Row, read_claims
 from aura_study.runs.words import number
+from aura_study.theory.absence import adam_phantom
+from aura_study.theory.fluctuations import adam_memory
+from aura_study.theory.forms import LOG_SIGMA
+from aura_study.theory.schedules import constant
 
 EXPLORER_SCRIPTS = ("uPlot.iife.js", "dynamics.js", "explorer-words.js", "explorer-plots.js", "explorer.js")
 
@@ -55,6 +59,23 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
     claims = {f"claims/{key}.html" for key in CLAIMS}
     notebooks = {f"notebooks/{claim.notebook}.html" for claim in CLAIMS.values()}
     assert found == {"index.html", "guide.html", "methods.html", "run.html", "explorer.html"} | claims | notebooks
+
+
+def test_the_table_of_growth_is_what_theory_makes_of_an_absence(made: RunFolders) -> None:
+    """exp(2 Lambda) under SGD; under Adam the phantom number that its memory of the loss, by its head, makes of it."""
+    page = BeautifulSoup((made.report / "index.html").read_text(encoding="utf-8"), "html.parser")
+    table = page.find("table", class_="growth")
+    steps = int(re.findall(r"in (\d+) steps", table.caption.text)[0])
+    noises = [float(head.text.rpartition("=")[2]) for head in table.find_all("th")[2:]]
+    rows = [[float(cell.text.strip("× ")) for cell in row.find_all("td")] for row in table.tbody.find_all("tr")]
+    assert len(rows) > 3
+    assert len(noises) > 2
+    for phantom, under_sgd, *under_adam in rows:
+        assert under_sgd == pytest.approx(math.exp(2 * phantom), rel=1e-3)
+        for noise, factor in zip(noises, under_adam, strict=True):
+            rates = constant(phantom / steps, steps)
+            memory = float(adam_memory(LOG_SIGMA, 1.0, 1.0, rates[0], noise))
+            assert factor == pytest.approx(math.exp(2 * adam_phantom(rates, memory)[-1]), rel=1e-3)
 
 
 def test_a_claims_page_says_when_its_wording_was_fixed(made: RunFolders) -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import coloured, edge_labels, subplots
+from aura_study.figures.lines import coloured, edge_labels, legend_below, subplots
 from aura_study.figures.rows import colour_key
-from aura_study.figures.style import THEORY_COLOUR, form_label, style
+from aura_study.figures.style import DOTTED, TASK_COLOURS, THEORY_COLOUR, form_label, style
 
 PHASE_COLOURS = ("#f2f2f2", "#9ecae9", "#E69F00", "#D55E00", "#CC79A7", "#3c3c3c")
 
@@ -102,4 +102,43 @@ def whiplash(table: pd.DataFrame, border: pd.DataFrame) -> Plate:
         "above it the task is thrown past it and goes silent.",
         "A map over phantom number and learning rate. Below a curve that falls from upper left to lower right the "
         "weight is too large, above it the weight is orders of magnitude too small.",
+    )
+
+
+@style()
+def growth(cells: pd.DataFrame, tolerance: float) -> Plate:
+    """Growth of the weight over absences under Adam on the model's own losses, and measured over predicted."""
+    lengths = sorted(cells["absent_steps"].unique())
+    figure, panels = subplots(2, len(lengths), sharex=True, sharey="row", figsize=(10, 6.4))
+    for place, steps in enumerate(lengths):
+        above, below = panels[:, place]
+        here = cells[cells["absent_steps"] == steps]
+        phantom = np.sort(here["phantom"].unique())
+        above.plot(phantom, np.exp(2 * phantom), color="#888888", linestyle="--", label=r"SGD: exp(2$\Lambda$)")
+        below.axhspan(1 - tolerance, 1 + tolerance, color="#eeeeee")
+        for number, (task, rows) in enumerate(here.groupby("task", sort=False)):
+            colour, beside = TASK_COLOURS[str(task)], rows["phantom"] * 1.05 ** (number - 1.5)
+            above.plot(rows["phantom"], rows["growth"], "o", color=colour, label=str(task))
+            above.plot(rows["phantom"], rows["from_memory"], **DOTTED)
+            for name, marker, fill in (("memory", "o", colour), ("moved", "D", "white")):
+                reach = [rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name]]
+                look: Any = {"color": colour, "markerfacecolor": fill, "markersize": 4}
+                below.errorbar(beside, rows[name], yerr=np.abs(reach), fmt=marker, **look)
+        above.set(xscale="log", yscale="log", title=f"{steps} absent steps")
+        below.set_ylim(0.75, 1.25)
+        below.set_xticks(phantom, [f"{value:g}" for value in phantom])
+    panels[0, 0].set_ylabel("weight grows by")
+    panels[1, 0].set_ylabel("measured / predicted")
+    for axes in panels[1]:
+        axes.set_xlabel(r"phantom number $\Lambda$")
+    legend_below(figure, panels[0, 0], ncols=5)
+    return Plate(
+        figure,
+        "Above: growth of an absent task's weight under Adam, on the losses that the model itself had of each task "
+        "(marks), and what Adam's second moment and age at the start of the absence predict (dotted); dashed: SGD. "
+        "Below: measured over predicted with 95 % intervals over seeds; discs: the growth, from the second moment; "
+        "diamonds: how far log sigma falls, from the loss's coefficient of variation, where that is at most 1; grey: "
+        f"within {tolerance:.0%}.",
+        "Two rows of panels, one column a length of the absence. Above, marks of four tasks over the phantom number "
+        "with dotted predictions and a dashed line for SGD; below, ratios with error bars about a grey band at one.",
     )

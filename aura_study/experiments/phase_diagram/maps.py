@@ -1,5 +1,6 @@
 """When the phantom gradient matters: measured phases over phantom number and presence, and what theory predicts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,9 +14,9 @@ from aura_study.theory.absence import absent_trajectory, adam_phantom
 from aura_study.theory.adam import AdamState, adam_state_after
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.flow import absent_flow
-from aura_study.theory.fluctuations import adam_memory, gradient_noise
+from aura_study.theory.fluctuations import adam_memory
 from aura_study.theory.forms import FORMS, Form
-from aura_study.theory.optimizers import SGD, Adam, Optimizer
+from aura_study.theory.optimizers import DEFAULT_ADAM, SGD, Adam, Optimizer
 from aura_study.theory.recovery import adam_recovery_steps, recovery_phantom, return_step
 
 PHASES = ("harmless", "inflated", "exploded", "slow recovery", "switched off", "NaN")
@@ -28,6 +29,9 @@ PANELS: tuple[tuple[str, Optimizer], ...] = (
 )
 BAND = 2.0
 """Factor within which a weight counts as back."""
+PHANTOMS = (0.5, 1.0, 2.0, 3.0)
+LENGTHS = (60, 400, 1000)
+"""Phantom numbers and lengths of the absences of `growth`."""
 VARIATIONS = (0.05, 0.3, 0.5, 1.0)
 """Coefficients of variation of the task's loss, from quiet to noisy, in `growth`."""
 
@@ -129,7 +133,8 @@ def _start(p: PhaseDiagramParameters, form: Form, optimizer: Optimizer, presence
     theta = float(fixed_point(form, p.loss, presence))
     longest = int(np.log(max(p.steps * presence, 1)) / -np.log1p(-presence)) if presence < 1 else 0
     steps = int(p.absent_steps[-1]) + longest + int(1 / presence) + 1
-    memory = AdamState(0.0, float(gradient_noise(form, p.loss, presence, p.noise)), 10 * WARM_UP)
+    settled = adam_memory(form, p.loss, presence, p.rate, p.noise) * form.absent_gradient(np.asarray(theta)) ** 2
+    memory = AdamState(0.0, float(settled * (1 - DEFAULT_ADAM.beta2**WARM_UP)), WARM_UP)
     if isinstance(optimizer, Adam):
         path = absent_trajectory(form, theta, np.full(steps, p.rate), optimizer, memory)
     else:
@@ -204,14 +209,14 @@ def rule_of_thumb(
     return PHASES.index("inflated" if np.exp(2 * phantom) / presence >= 2 else "harmless")
 
 
-def growth() -> pd.DataFrame:
+def growth(phantoms: Sequence[float] = PHANTOMS, lengths: Sequence[int] = LENGTHS) -> pd.DataFrame:
     """Growth of the weight over an absence on log sigma: by Lambda, its length and the loss's coefficient of variation.
 
     Closed forms alone, for a task that was always there before. Columns: ``phantom``, ``absent_steps``, ``rate``;
     ``sgd``, exp(2 Lambda); ``adam_0.05`` and so on, for an old Adam and a loss of that coefficient of variation.
     """
     rows = []
-    for phantom, steps in product((0.5, 1.0, 2.0, 3.0), (60, 400, 1000)):
+    for phantom, steps in product(phantoms, lengths):
         rate = phantom / steps
         row = {"phantom": phantom, "absent_steps": steps, "rate": rate, "sgd": np.exp(2 * phantom)}
         under_adam = {f"adam_{c:g}": np.exp(2 * moved(rate, steps, 1.0, c, adam=True)) for c in VARIATIONS}
@@ -240,7 +245,7 @@ def agreement(p: PhaseDiagramParameters, table: pd.DataFrame, theory: pd.DataFra
         }
         if name == "log_sigma":
             rule = [
-                rule_of_thumb(p.rate, phantom / p.rate, presence, p.noise, adam=label == "Adam")
+                rule_of_thumb(p.rate, phantom / p.rate, presence, p.noise, adam=label == "Adam", age=WARM_UP)
                 for phantom, presence in zip(table.loc[here, "phantom"], table.loc[here, "presence"], strict=True)
             ]
             row["rule_of_thumb_agrees"] = (seen == np.array(rule)).mean()

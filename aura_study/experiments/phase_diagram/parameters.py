@@ -4,21 +4,25 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from aura_study.runs.parameters import Parameters
+from aura_study.training.parameters import DevRows, TrainingParameters
 
 Array = NDArray[np.float64]
 WARM_UP = 1000
 """Steps before the absence, in which Adam's memory fills."""
 
 
-class PhaseDiagramParameters(Parameters):
+class PhaseDiagramParameters(TrainingParameters):
     """Parameters of notebook ``06_phase_diagram``."""
 
     notebook = "06_phase_diagram"
     profiles = {
-        "smoke": {"points": 10, "repeats": 3, "horizon": 1000},
-        "full": {"points": 80, "repeats": 9, "horizon": 10_000},
+        "smoke": {"points": 10, "repeats": 3, "horizon": 1000, "seed_count": 1, "before": 2, "recorded": 8}
+        | {"rows": 200, "workers": 1},
+        "full": {"points": 80, "repeats": 9, "horizon": 10_000, "seed_count": 5, "before": 300, "recorded": 1200}
+        | {"batch_size": 16},
     }
+
+    dev_rows: DevRows = 50
 
     points: int = Field(32, ge=4, le=1000, description="cells along each axis of a diagram")
     repeats: int = Field(5, ge=1, le=1000, description="runs of each cell; the median counts")
@@ -28,7 +32,11 @@ class PhaseDiagramParameters(Parameters):
     largest_phantom: float = Field(5.0, gt=0.1, le=50, description="largest phantom number of the absence")
     smallest_presence: float = Field(0.01, gt=0, lt=1, description="smallest presence outside the absence")
     horizon: int = Field(3000, ge=100, le=1_000_000, description="steps that are watched after the return, at least")
-    seed: int = Field(0, ge=0, description="of all presences and losses")
+    seed: int = Field(0, ge=0, description="of all presences and losses that are drawn")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of the training whose losses are recorded")
+    before: int = Field(60, ge=0, description="its steps before they count")
+    recorded: int = Field(240, ge=8, le=100_000, description="its steps that count; a task goes in their second half")
+    lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for its encoder and heads; sigma's is rate")
 
     @property
     def absent_steps(self) -> NDArray[np.int64]:
