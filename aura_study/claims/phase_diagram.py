@@ -1,7 +1,7 @@
 """Claims on how far an absence carries under Adam, which remembers the task's own gradients (theory)."""
 
 from aura_study.claims.model import Claim, Foretells, Kind, decided_by
-from aura_study.claims.rules import RatioWithin
+from aura_study.claims.rules import AtMost, RatioWithin
 
 CLAIMS = decided_by(
     "06_phase_diagram",
@@ -34,12 +34,26 @@ CLAIMS = decided_by(
     Claim(
         "P2c",
         "theory",
-        statement="The same three numbers give the growth of the weight itself within 5 %.",
+        statement="The same three numbers give the growth of the weight over one absence within 5 %.",
         prediction=r"not everywhere: growth is an exponential, and 1 % of $\Lambda_A$ is $2\Lambda_A$ % of it, with "
-        r"$\Lambda_A$ at 5 or more where $\Lambda$ is 3",
-        rule=RatioWithin(tolerance=0.05, min_seeds=3),
+        r"$\Lambda_A$ at 5 or more where $\Lambda$ is 3; and the momentum of the start alone moves its logarithm by some "
+        r"$4\eta$",
+        rule=AtMost(bound=0.05, min_seeds=3),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,
         figure="growth_on_own_losses",
+    ),
+    Claim(
+        "P2d",
+        "theory",
+        statement="Both of Adam's moments and its age at the start give the growth over every single absence.",
+        prediction=r"$r_k = \frac{\hat m_k}{\sqrt{\hat v_k}}$ with $m_k = b_1^k m_0 + 1 - b_1^k$ and "
+        r"$v_k = b_2^k v_0 + 1 - b_2^k$ on $\log\sigma$, each corrected for its age: within a thousandth, also where a "
+        r"task's loss still falls, and P2a, which leaves $m_0$ out, gives too little by $2b_1/(1-b_1)$ times the fall "
+        r"of $\log\sigma$ in a step",
+        rule=RatioWithin(tolerance=0.001),
+        kind=Kind.ARITHMETIC,
+        figure="growth_on_own_losses",
+        cites=("kingma2015adam",),
     ),
 )
