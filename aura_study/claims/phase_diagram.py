@@ -36,8 +36,8 @@ CLAIMS = decided_by(
         "theory",
         statement="The same three numbers give the growth of the weight over one absence within 5 %.",
         prediction=r"not everywhere: growth is an exponential, and 1 % of $\Lambda_A$ is $2\Lambda_A$ % of it, with "
-        r"$\Lambda_A$ at 5 or more where $\Lambda$ is 3; and the momentum of the start alone moves its logarithm by some "
-        r"$4\eta$",
+        r"$\Lambda_A$ at 5 or more where $\Lambda$ is 3; and the momentum of the start alone moves its logarithm by "
+        r"some $4\eta$",
         rule=AtMost(bound=0.05, min_seeds=3),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,

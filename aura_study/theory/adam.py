@@ -75,7 +75,8 @@ def warm_start_factor(steps: int, noise: float = 0.0, optimizer: Adam = DEFAULT_
     losses of coefficient of variation .05 to 1. Heavier tails (an infinite fourth moment) leave v_0 mostly below its
     mean, and take it some 3 % further. One run strays more: m_0 is about .23 sqrt(v_0), up or down, and v_0 varies.
     Where both are known, `adam_directions` is exact. A task that has just reached its fixed point still has the way
-    there in v, and moves less.
+    there in v, and moves less; one whose loss still falls has that in m_0, and moves further by b1/(1-b1) times the
+    mean step that it made.
 
     At rho = 0 (a loss without noise) r_k peaks at 6.57 and the displacement of a short absence is up to six times that
     of a cold start; at rho = 1/4 it is up to 1.7 times; at rho = 1 it is never larger. In every case the surplus over

@@ -16,7 +16,8 @@ PRACTICE = {
     "optimizer": "optimiser",
     "presence": "presence",
     "phantom_number": "phantom number",
-    "weight_factor": "weight grows by",
+    "moved": "log sigma falls by",
+    "weight_factor": "weight over its proper one",
     "phase": "phase",
 }
 

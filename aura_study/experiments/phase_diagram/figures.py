@@ -120,13 +120,16 @@ def growth(cells: pd.DataFrame, tolerance: float) -> Plate:
             colour, beside = TASK_COLOURS[str(task)], rows["phantom"] * 1.05 ** (number - 1.5)
             above.plot(rows["phantom"], rows["growth"], "o", color=colour, label=str(task))
             above.plot(rows["phantom"], rows["from_memory"], **DOTTED)
-            for name, marker, fill in (("memory", "o", colour), ("moved", "D", "white")):
+            for name, marker, fill in (("memory", "o", colour), ("losses", "D", "white")):
                 reach = [rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name]]
                 look: Any = {"color": colour, "markerfacecolor": fill, "markersize": 4}
                 below.errorbar(beside, rows[name], yerr=np.abs(reach), fmt=marker, **look)
         above.set(xscale="log", yscale="log", title=f"{steps} absent steps")
-        below.set_ylim(0.75, 1.25)
         below.set_xticks(phantom, [f"{value:g}" for value in phantom])
+        below.set_xticks([], minor=True)
+    marks = cells[["memory", "losses"]]
+    low, high = 1 - marks.min().min(), marks.max().max() - 1
+    panels[1, 0].set_ylim(1 - max(2 * tolerance, 1.1 * low), 1 + max(2 * tolerance, 1.1 * high))
     panels[0, 0].set_ylabel("weight grows by")
     panels[1, 0].set_ylabel("measured / predicted")
     for axes in panels[1]:

@@ -1,11 +1,11 @@
-"""How far an absence carries under Adam on losses that the model itself had (claims P2a, P2b, P2c).
+"""How far an absence carries under Adam on losses that the model itself had (claims P2a to P2d).
 
 Until a task returns, nothing but its own past losses and its regulariser moves its log sigma, so that one training with
 every task in every batch decides all absences: sigma goes through its recorded losses at the rate of each, from the
 fixed point of their mean, and the task goes at any step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import Estimate, ratio_interval, raw_range, seeds
+from aura_study.claims.statistics.intervals import Estimate, mean_interval, ratio_interval, raw_range, seeds
 from aura_study.dynamics import grid, simulate, trajectories
 from aura_study.experiments.phase_diagram.maps import LENGTHS, PHANTOMS, VARIATIONS
 from aura_study.experiments.phase_diagram.parameters import Array, PhaseDiagramParameters
@@ -30,6 +30,8 @@ from aura_study.training.runs import Prepared, Presence, TrainingJob, load_runs
 
 REMEMBERED = 1000
 """Steps over which the coefficient of variation of a loss is taken: 1 / (1 - b2)."""
+LAG = DEFAULT_ADAM.beta1 / (1 - DEFAULT_ADAM.beta1)
+"""Steps that a first moment carries on."""
 NOISIEST = max(VARIATIONS)
 """Coefficient of variation up to which the losses alone are taken to decide."""
 CELL = ["task", "phantom", "absent_steps"]
@@ -80,9 +82,10 @@ def absences_from(losses: Array) -> pd.DataFrame:
     """A row for each phantom number and length: absences that begin at every step of the second half of ``losses``.
 
     Means over these: ``variation`` of the losses before; log ``growth`` of the weight, ``from_memory``, which the
-    second moment and the age at the start predict, and ``from_losses``, which the variation does. ``single`` is the
-    standard deviation of growth less from_memory, ``from_state`` the largest distance of any growth from what both
-    moments predict.
+    second moment and the age at the start predict, and ``from_losses``, which the variation does; ``momentum``, what a
+    first moment that follows the mean step of log sigma, not 0, adds to it. Of single absences
+    the mean distance of log growth from what the latter predicts, ``off``, and the largest from what both moments do,
+    ``from_state``.
     """
     starts = range(losses.size // 2, losses.size)
     theta0 = float(fixed_point(LOG_SIGMA, losses.mean()))
@@ -91,23 +94,30 @@ def absences_from(losses: Array) -> pd.DataFrame:
     rows = []
     for phantom, steps in product(PHANTOMS, LENGTHS):
         rates = np.full(steps, phantom / steps)
-        states = _states(losses, starts, rates[0], theta0)
+        path = _path(losses, rates[0], theta0)
+        gradients = LOG_SIGMA.gradient(path[:-1], losses)
+        states = [adam_state_after(gradients[:start]) for start in starts]
+        falling = (path[starts[0]] - path[starts[-1]]) / len(starts)
         growth = _growth(losses, starts, rates, theta0)
         known = [_from_state(state, rates) for state in states]
         memory = np.array([2 * adam_phantom(rates, _noise(state), age=state.steps)[-1] for state in states])
-        alone = [2 * _from_losses(c, rates, state.steps) for c, state in zip(variation, states, strict=True)]
+        alone = np.array([2 * _from_losses(c, rates, state.steps) for c, state in zip(variation, states, strict=True)])
         row = {"phantom": phantom, "absent_steps": steps, "rate": rates[0], "variation": variation.mean()}
-        means = {"growth": growth.mean(), "from_memory": memory.mean(), "from_losses": np.mean(alone)}
-        spread = {"single": (growth - memory).std(), "from_state": np.abs(growth - known).max()}
+        means = {
+            "growth": growth.mean(),
+            "from_memory": memory.mean(),
+            "from_losses": alone.mean(),
+            "momentum": 2 * LAG * falling,
+        }
+        spread = {"off": np.abs(growth - alone).mean(), "from_state": np.abs(growth - known).max()}
         rows.append(row | means | spread)
     return pd.DataFrame(rows)
 
 
-def _states(losses: Array, starts: Sequence[int], rate: float, theta0: float) -> list[AdamState]:
-    """Adam's memory before each of the steps ``starts``, every step before having held the task."""
-    path = trajectories(grid(optimizer=DEFAULT_ADAM, rate=rate, theta0=theta0), losses.size, loss_profile=losses)[1][0]
-    gradients = LOG_SIGMA.gradient(path[:-1], losses)
-    return [adam_state_after(gradients[:start]) for start in starts]
+def _path(losses: Array, rate: float, theta0: float) -> Array:
+    """Log sigma before each step that holds the task, and after the last."""
+    cell = grid(optimizer=DEFAULT_ADAM, rate=rate, theta0=theta0)
+    return trajectories(cell, losses.size, loss_profile=losses)[1][0]
 
 
 def _growth(losses: Array, starts: Sequence[int], rates: Array, theta0: float) -> Array:
@@ -137,42 +147,56 @@ def _from_losses(variation: float, rates: Array, age: int) -> float:
 def cells(table: pd.DataFrame) -> pd.DataFrame:
     """Over the seeds of `absences`: one row for each task, phantom number and length.
 
-    Geometric means of growth, and of measured / predicted with its interval: ``memory``, of the growth, from the second
-    moment and the age; from the losses alone ``losses``, of the growth, and ``moved``, of the way of log sigma, where
-    the losses vary no more than `NOISIEST`.
+    Means of rate, variation, ``off`` and ``from_state``; geometric means of the growths, and of measured / predicted
+    with its interval: ``memory``, of growth, from the second moment and the age; ``losses``, of the way of log sigma,
+    from the losses alone, where they vary no more than `NOISIEST`.
     """
     quiet = set(_quiet(table)["task"])
     rows = []
     for cell, found in table.groupby(CELL, sort=False):
-        row = dict(zip(CELL, cell, strict=True)) | found[["rate", "variation", "single", "from_state"]].mean().to_dict()
-        row |= np.exp(found[["growth", "from_memory", "from_losses"]].mean()).to_dict()
-        for name in ("memory", "losses", "moved") if row["task"] in quiet else ("memory",):
-            ratio = _ratio(found, name)
+        row = dict(zip(CELL, cell, strict=True)) | found[["rate", "variation", "off", "from_state"]].mean().to_dict()
+        row |= np.exp(found[["growth", "from_memory", "from_losses", "momentum"]].mean()).to_dict()
+        losses = _by_losses(found) if row["task"] in quiet else Estimate(np.nan, np.nan, np.nan, 0)
+        for name, ratio in {"memory": _by_memory(found), "losses": losses}.items():
             row |= {name: ratio.mean, f"{name}_low": ratio.low, f"{name}_high": ratio.high}
         rows.append(row | {"seeds": len(found)})
     return pd.DataFrame(rows)
 
 
-def _ratio(found: pd.DataFrame, name: str) -> Estimate:
-    """Measured over predicted for one task and absence, as `cells` names it; the rows of ``found`` are seeds."""
-    if name == "moved":
-        return ratio_interval(found["growth"], found["from_losses"])
-    return ratio_interval(np.exp(found["growth"]), np.exp(found[f"from_{name}"]))
+def _by_memory(found: pd.DataFrame) -> Estimate:
+    """Growth, measured over predicted from the second moment and the age; the rows of ``found`` are seeds."""
+    return ratio_interval(np.exp(found["growth"]), np.exp(found["from_memory"]))
+
+
+def _by_losses(found: pd.DataFrame) -> Estimate:
+    """Way of log sigma, measured over predicted from the losses alone; the rows of ``found`` are seeds."""
+    return ratio_interval(found["growth"], found["from_losses"])
 
 
 def measure_memory(table: pd.DataFrame) -> Measurement:
     """P2a: growth measured / predicted from the second moment and the age, where it reaches furthest from 1."""
-    return _furthest(table, "memory", "weight's growth, measured / predicted")
+    unit = "weight's growth, measured / predicted, for the task and absence where its interval reaches furthest from 1"
+    return _furthest(table, _by_memory, unit, logarithmic=True, predicted=1.0)
 
 
-def measure_moved(table: pd.DataFrame) -> Measurement:
-    """P2b: fall of log sigma measured / predicted from the losses alone, where it reaches furthest from 1."""
-    return _furthest(_quiet(table), "moved", "fall of log sigma, measured / predicted")
+def measure_way(table: pd.DataFrame) -> Measurement:
+    """P2b: way of log sigma measured / predicted from the losses alone, where it reaches furthest from 1."""
+    unit = (
+        "fall of log sigma, measured / predicted, for the task and absence where its interval reaches furthest from 1"
+    )
+    return _furthest(_quiet(table), _by_losses, unit, logarithmic=True, predicted=1.0)
 
 
-def measure_losses(table: pd.DataFrame) -> Measurement:
-    """P2c: growth measured / predicted from the losses alone, where it reaches furthest from 1."""
-    return _furthest(_quiet(table), "losses", "weight's growth, measured / predicted")
+def measure_single(table: pd.DataFrame) -> Measurement:
+    """P2c: mean distance of single log growths from what the losses alone predict, where it is largest."""
+    unit = "mean |ln(growth measured / predicted)| of single absences, for the task and absence where it is largest"
+    return _furthest(_quiet(table), lambda found: mean_interval(found["off"]), unit)
+
+
+def measure_state(table: pd.DataFrame) -> Measurement:
+    """P2d: the ratio of any growth measured and predicted from both moments and the age, the larger over the less."""
+    unit = "growth measured over predicted or predicted over measured, largest of a task's absences of one length"
+    return Measurement.over(np.exp(table["from_state"]), unit, predicted=1.0, measured=max)
 
 
 def _quiet(table: pd.DataFrame) -> pd.DataFrame:
@@ -180,13 +204,22 @@ def _quiet(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.groupby("task")["variation"].transform("mean") <= NOISIEST]
 
 
-def _furthest(table: pd.DataFrame, name: str, what: str) -> Measurement:
-    """The ratio ``name`` of the task and absence whose interval reaches furthest from 1."""
-    unit = f"{what}, for the task and absence where its interval reaches furthest from 1"
+def _furthest(
+    table: pd.DataFrame,
+    estimate: Callable[[pd.DataFrame], Estimate],
+    unit: str,
+    *,
+    logarithmic: bool = False,
+    predicted: float | None = None,
+) -> Measurement:
+    """The estimate over seeds of the task and absence where it is worst: a ratio's interval furthest from 1."""
     if table.empty:
         void = f"no task's loss has a coefficient of variation of {NOISIEST:g} or less"
-        return Measurement(np.nan, np.nan, np.nan, unit, predicted=1.0, void=void)
-    ratios = [_ratio(found, name) for _, found in table.groupby(CELL, sort=False)]
-    worst = max(ratios, key=lambda ratio: max(ratio.high, 1 / ratio.low if ratio.low else np.inf))
+        return Measurement(np.nan, np.nan, np.nan, unit, predicted, void=void)
+
+    def far(found: Estimate) -> float:
+        return max(found.high, 1 / found.low if found.low else np.inf) if logarithmic else found.mean
+
+    worst = max((estimate(found) for _, found in table.groupby(CELL, sort=False)), key=far)
     limits = {"tasks": float(table["task"].nunique()), **raw_range(np.exp(table["growth"]))}
-    return Measurement.of(worst, unit, predicted=1.0, limits=limits, logarithmic=True)
+    return Measurement.of(worst, unit, predicted, limits, logarithmic=logarithmic)
