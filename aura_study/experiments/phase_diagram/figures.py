@@ -39,9 +39,9 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
     return Plate(
         figure,
         "What an absence does to a task that is otherwise present with probability p; learning rate of sigma "
-        f"{rate:g}. Colours: simulated; lines: borders that the closed forms predict. Rare tasks are inflated without "
-        "any long absence; beyond Lambda = 1.15 the absence itself adds a factor of ten, under Adam sooner or later "
-        "as its memory has it; SGD then throws the task out.",
+        f"{rate:g}. Colours: simulated; lines: borders that the closed forms predict. By these, rare tasks are inflated "
+        "without any long absence; beyond Lambda = 1.15 the absence itself adds a factor of ten, under Adam sooner or "
+        "later as its memory has it; SGD then throws the task out.",
         "Four maps over phantom number and presence. Harmless cells lie at top left, inflated ones below, exploded and "
         "slowly recovering ones at the right, switched-off ones at the right and bottom under SGD; for SGD on sigma "
         "most of the map is NaN; for AURA's softplus nothing but inflation appears.",
@@ -63,8 +63,8 @@ def recovery(curves: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "The way back of log sigma. Marks: simulated; lines: predicted; dotted: length of the absence. Under SGD with "
-        "small steps it is short whatever the absence, until one step overshoots (whiplash) and it grows as "
-        "exp(2 Lambda); under Adam it comes to exceed the absence itself (hysteresis).",
+        "small steps it should be short whatever the absence, until one step overshoots (whiplash) and it grows as "
+        "exp(2 Lambda); under Adam it exceeds the absence itself where marks lie above their dotted line (hysteresis).",
         "Curves over the phantom number: the two SGD curves are flat, then rise steeply past a threshold that depends "
         "on the rate. The Adam curve rises steadily and crosses the dotted line of the absence.",
     )
