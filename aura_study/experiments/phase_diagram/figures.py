@@ -39,7 +39,7 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
     return Plate(
         figure,
         "What an absence does to a task that is otherwise present with probability p; learning rate of sigma "
-        f"{rate:g}. Colours: simulated; lines: borders that the closed forms predict. By these, rare tasks are inflated "
+        f"{rate:g}. Colours: simulated; lines: borders that the closed forms predict. By them rare tasks are inflated "
         "without any long absence; beyond Lambda = 1.15 the absence itself adds a factor of ten, under Adam sooner or "
         "later as its memory has it; SGD then throws the task out.",
         "Four maps over phantom number and presence. Harmless cells lie at top left, inflated ones below, exploded and "
@@ -64,7 +64,7 @@ def recovery(curves: pd.DataFrame) -> Plate:
         figure,
         "The way back of log sigma. Marks: simulated; lines: predicted; dotted: length of the absence. Under SGD with "
         "small steps it should be short whatever the absence, until one step overshoots (whiplash) and it grows as "
-        "exp(2 Lambda); under Adam it exceeds the absence itself where marks lie above their dotted line (hysteresis).",
+        "exp(2 Lambda); under Adam it exceeds the absence itself where marks lie above the dotted line (hysteresis).",
         "Curves over the phantom number: the two SGD curves are flat, then rise steeply past a threshold that depends "
         "on the rate. The Adam curve rises steadily and crosses the dotted line of the absence.",
     )
