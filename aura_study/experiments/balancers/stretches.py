@@ -10,8 +10,7 @@ from torch import Tensor
 from aura_study.balancing import BALANCERS, Balancer, Effect, PresentOnly, balancer
 from aura_study.balancing.effects import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.balancing.session import Answer, Fill, Session, same_draws
-from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval, seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.runs.jobs import side_by_side
@@ -187,25 +186,3 @@ def _on_layer(
 
 def _layer(tasks: int, seed: int) -> Callable[[], Problem]:
     return lambda: SharedLayer(tasks, seed)
-
-
-def n1_measurement(zero: pd.DataFrame) -> Measurement:
-    """Share of balancers disturbed, during or after, over problems; the limit counts those disturbed in any problem."""
-    chosen = zero[zero["fill"] == Fill.ZERO]
-    disturbed = (chosen["during"] != Effect.UNTOUCHED) | (chosen["after"] != Effect.UNTOUCHED)
-    share = mean_interval(disturbed.groupby(chosen["problem"]).mean())
-    ever = float(disturbed.groupby(chosen["balancer"]).any().mean())
-    limits = {"share of balancers disturbed in any problem": ever}
-    return Measurement(share.mean, share.low, share.high, "share of balancers", None, share.count, limits)
-
-
-def n1a_measurement(zero: pd.DataFrame) -> Measurement:
-    """Share of effects, during and after, that are the predicted ones, over problems."""
-    chosen = zero[zero["fill"] == Fill.ZERO]
-    during = chosen["balancer"].map({entry.name: entry.during for entry in BALANCERS})
-    after = chosen["balancer"].map({entry.name: entry.after for entry in BALANCERS})
-    right = ((chosen["during"] == during).astype(float) + (chosen["after"] == after)) / 2
-    by_problem = right.groupby(chosen["problem"]).mean()
-    share = mean_interval(by_problem)
-    limits = {"share foretold in the worst problem": float(by_problem.min())}
-    return Measurement(share.mean, share.low, share.high, "share of effects", 1.0, share.count, limits)
