@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval
+from aura_study.claims.statistics.intervals import ratio_interval
 from aura_study.experiments.balancers.on_model import ABSENT, STOPPED
 from aura_study.experiments.balancers.tables import interval
 from aura_study.runs.jobs import job_metadata
@@ -16,6 +16,8 @@ from aura_study.runs.jobs import job_metadata
 RUN = ["balancer", "arm", "seed"]
 FAMO_FLOOR = 1e-8
 """What FAMO adds to a loss before its logarithm."""
+NOTHING = 1e-12
+"""Stands for 0 in a logarithm, far below what FAMO leaves."""
 PHASES = ("before", "away", "first step back", "back")
 
 
@@ -125,12 +127,14 @@ def shares(steps: pd.DataFrame) -> pd.DataFrame:
 def n1b_measurement(steps: pd.DataFrame) -> Measurement:
     """What is left of the update with the four balancers that a zero stops or breaks: the most of the four, over seeds.
 
-    A run that broke counts as nothing left; the limits say how many did, and which share that is of all.
+    A geometric mean, in which nothing counts as ``NOTHING``. A run that broke has nothing left; the limits say how many
+    did, of how many.
     """
     table = left(steps)
-    most = mean_interval(table.groupby("seed")["left"].max())
+    most = table.groupby("seed")["left"].max().clip(lower=NOTHING)
     broke = {"runs": float(len(table)), "runs that broke": float(table["broke"].sum())}
-    return Measurement.of(most, "length left over that without the absent task; 0 of a run that broke", 0.0, broke)
+    unit = "length left over that without the absent task; 0 of a run that broke"
+    return Measurement.of(ratio_interval(most, np.ones(len(most))), unit, 0.0, broke, logarithmic=True)
 
 
 def n2b_measurement(twins: Sequence[Path]) -> Measurement:
