@@ -35,6 +35,7 @@ def found():
         ("UW", "NaN, back", "NaN"),
         ("UW", "left out, away", "raises an error"),
         ("DWA", "zero, away", "NaN"),
+        ("DWA", "zero, back", "NaN"),
         ("Geometric mean", "zero, away", "stops everyone"),
         ("FAMO", "zero, away", "stops everyone"),
         ("MGDA", "zero, away", "stops everyone"),

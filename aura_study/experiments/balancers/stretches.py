@@ -16,11 +16,9 @@ from aura_study.experiments.balancers.problems import Problem, RandomGradients, 
 from aura_study.runs.jobs import side_by_side
 
 RETURNED_WITHIN = 0.1
-
-
 LARGE = 16
-
-
+LAYER_EPOCH = 3
+"""Steps of DWA's epoch on the layer: two of them, of nothing but zeros, fit into a stretch of six."""
 CORRELATIONS = (0.3, 0.0, -0.3)
 
 
@@ -177,7 +175,7 @@ def _on_layer(
     tasks, absent = 4, 1
     for seed in seeds(p.problems, p.seed):
         present, long = present_mask(tasks, absent), (p.away,) * 3
-        steps = list(follow(entry, _layer(tasks, seed), present, long, fills, p.balancer_lr, 5, 1000 * seed))
+        steps = list(follow(entry, _layer(tasks, seed), present, long, fills, p.balancer_lr, LAYER_EPOCH, 1000 * seed))
         where = {"problem": f"layer {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
         found += _run(iter(steps), entry, **where)
         paths.append(pd.DataFrame(steps).assign(balancer=entry.name, seed=seed))
