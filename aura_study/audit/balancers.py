@@ -231,8 +231,8 @@ def _gravity(found: Mapping[str, Any]) -> tuple[bool, float]:
 
 
 def _share(answer: Answer) -> float:
-    """Of the returning task in the weights of the losses; NaN for a balancer that forms no total."""
-    return math.nan if answer.total is None else float(answer.weights[-1] / answer.weights.abs().sum())
+    """Of the returning task in the weights of the losses or gradients; NaN for a balancer that has none."""
+    return float(answer.weights[-1].abs() / answer.weights.abs().sum())
 
 
 def _judge(

@@ -80,6 +80,19 @@ class AtLeast(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Each(Rule):
+    """The share is 1: holds of each one that was counted."""
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return "the share is 1; a single exception refutes it"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """Whether there is no exception; a count decides, whatever its interval says of those that were not counted."""
+        return measurement.measured >= 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreDifference(Rule):
     """A difference of scores, decided only between models that have learned their tasks."""
 

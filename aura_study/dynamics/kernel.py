@@ -33,22 +33,11 @@ EPSILON = 1e-8  # of AURA's softplus weight
 CELL = np.dtype(
     [
         ("stream", np.uint64),
-        ("form", np.int64),
-        ("policy", np.int64),
-        ("adam", np.bool_),
-        ("decoupled", np.bool_),
-        ("momentum", np.float64),  # SGD's momentum or Adam's beta1
-        ("beta2", np.float64),
-        ("epsilon", np.float64),
-        ("weight_decay", np.float64),
-        ("presence", np.float64),
-        ("rate", np.float64),
-        ("loss", np.float64),
-        ("noise", np.float64),
-        ("batch", np.int64),
-        ("accumulation", np.int64),
-        ("absent_start", np.int64),
-        ("absent_steps", np.int64),
+        *((name, np.int64) for name in ("form", "policy")),
+        *((name, np.bool_) for name in ("adam", "decoupled")),
+        *((name, np.float64) for name in ("momentum", "beta2", "epsilon")),  # SGD's momentum or Adam's beta1
+        *((name, np.float64) for name in ("weight_decay", "presence", "rate", "loss", "noise")),
+        *((name, np.int64) for name in ("batch", "accumulation", "absent_start", "absent_steps")),
         ("theta0", np.float64),
     ]
 )
@@ -63,19 +52,10 @@ OUTCOME = np.dtype(
 STATE = np.dtype(
     [
         ("key", np.uint64),
-        ("theta", np.float64),
-        ("weight", np.float64),
-        ("slope", np.float64),
-        ("pull", np.float64),
-        ("m", np.float64),
-        ("v", np.float64),
-        ("left1", np.float64),  # beta1^steps, what Adam's first moment still lacks
-        ("left2", np.float64),
-        ("share", np.float64),
-        ("floor", np.float64),  # of the band that counts as settled
-        ("ceiling", np.float64),
-        ("returned", np.int64),
-        ("outside", np.int64),  # last step outside the band
+        *((name, np.float64) for name in ("theta", "weight", "slope", "pull", "m", "v")),
+        *((name, np.float64) for name in ("left1", "left2")),  # beta^steps, what Adam's moments still lack
+        *((name, np.float64) for name in ("share", "floor", "ceiling")),  # the last two: of the band that is settled
+        *((name, np.int64) for name in ("returned", "outside")),  # outside: last step outside the band
     ]
 )
 SIDE_BY_SIDE = 8

@@ -11,7 +11,7 @@ from aura_study.audit import CannotAudit, Verdict, audit
 from aura_study.balancing import BALANCERS, DBMTL, GradNorm, PresentOnly, balancer
 from aura_study.claims import CLAIMS
 from aura_study.cli import app
-from aura_study.experiments.balancers import cure, figures, stress_tests, stretches, tables
+from aura_study.experiments.balancers import counts, cure, figures, stress_tests, stretches, tables
 from aura_study.experiments.balancers.parameters import BalancersParameters
 
 pytest.importorskip("torchjd")
@@ -35,6 +35,7 @@ def found():
         ("UW", "NaN, back", "NaN"),
         ("UW", "left out, away", "raises an error"),
         ("DWA", "zero, away", "NaN"),
+        ("DWA", "zero, back", "NaN"),
         ("Geometric mean", "zero, away", "stops everyone"),
         ("FAMO", "zero, away", "stops everyone"),
         ("MGDA", "zero, away", "stops everyone"),
@@ -60,25 +61,95 @@ def test_the_cure_is_measured_for_every_balancer(found):
 
 
 def test_claims_follow_from_the_tables(found):
-    """The cure's claims hold exactly; N1 counts balancers and N1a predictions, both as shares."""
-    random, layer, _, cured, _ = found
-    zero = tables.joined(random, layer)
+    """The cure's claims hold exactly; nine in ten are not disturbed, most are; some effects are not as foretold."""
+    random, layer, _, cured, table = found
+    disturbed = counts.disturbed_measurement(table, tables.joined(random, layer))
     assert CLAIMS["N2"].decide(cure.n2_measurement(cured)).verdict == "confirmed"
     assert CLAIMS["N2a"].decide(cure.n2a_measurement(cured)).verdict == "confirmed"
-    assert 0.5 < stretches.n1_measurement(zero).measured < 0.9
-    assert 0.8 < stretches.n1a_measurement(zero).measured <= 1.0
+    assert CLAIMS["N1"].decide(disturbed).verdict == "refuted"
+    assert CLAIMS["N1"].decide(disturbed).prediction_held == "held"
+    assert CLAIMS["N1c"].decide(disturbed).verdict in ("confirmed", "confirmed within limits", "inconclusive")
+    assert 0.8 < counts.n1a_measurement(table).measured <= 1.0
 
 
-def test_n1_counts_what_is_disturbed():
-    """Of two balancers, one disturbed in each of three problems: a half, with certainty."""
-    rows = [
-        {"balancer": name, "problem": problem, "fill": "zero", "during": effect, "after": "untouched"}
-        for problem in "abc"
-        for name, effect in (("Sum", "untouched"), ("Mean", "shrunk"))
-    ]
-    measured = stretches.n1_measurement(pd.DataFrame(rows))
-    assert (measured.measured, measured.low, measured.high) == (0.5, 0.5, 0.5)
-    assert stretches.n1a_measurement(pd.DataFrame(rows)).measured == 1.0
+def an_overview(**effects: tuple[str, str]) -> pd.DataFrame:
+    """Every balancer as foretold, but for those named."""
+    rows = [(entry.name, *effects.get(entry.name, (entry.during, entry.after))) for entry in BALANCERS]
+    return pd.DataFrame(
+        [(name, str(a), str(b)) for name, a, b in rows], columns=["balancer", "zero, away", "zero, back"]
+    )
+
+
+def problems_of(table: pd.DataFrame) -> pd.DataFrame:
+    """One zero-filled problem that shows an overview's effects."""
+    names = {"zero, away": "during", "zero, back": "after"}
+    return table.rename(columns=names).assign(problem="one", fill="zero")
+
+
+def test_balancers_are_counted_once_each_with_wilsons_interval():
+    """Of 25 balancers as foretold 18 are disturbed, 13 by more than a factor; one problem more makes it 19 in any."""
+    table = an_overview()
+    sum_disturbed = problems_of(table[table["balancer"] == "Sum"]).assign(problem="two", during="changed")
+    zero = pd.concat([problems_of(table), sum_disturbed])
+    measured = counts.disturbed_measurement(table, zero)
+    assert (measured.measured, measured.predicted, measured.seeds) == (0.72, 0.72, 0)
+    assert (round(measured.low, 2), round(measured.high, 2)) == (0.52, 0.86)
+    assert measured.limits == {
+        "share of balancers disturbed in any problem": 19 / 25,
+        "share of balancers disturbed by more than a factor": 13 / 25,
+    }
+    assert CLAIMS["N1"].decide(measured).verdict == "refuted"
+    assert CLAIMS["N1c"].decide(measured).verdict == "confirmed"
+    told = counts.counts(table, zero).set_index("counted")
+    assert told["balancers"].tolist() == [18, 19, 5, 13, 25, 25]
+    assert told.loc["disturbed by a factor", "which"] == "Mean, Random, UPGrad, DualProj, Aligned-MTL"
+
+
+@pytest.mark.parametrize(("disturbed", "verdict"), [(6, "refuted"), (13, "inconclusive"), (18, "confirmed")])
+def test_n1c_can_be_refuted(disturbed, verdict):
+    """A majority has to be seen in the interval."""
+    effects = {
+        entry.name: ("changed" if place < disturbed else "untouched", "untouched")
+        for place, entry in enumerate(BALANCERS)
+    }
+    table = an_overview(**effects)
+    measured = counts.disturbed_measurement(table, problems_of(table))
+    assert CLAIMS["N1c"].decide(measured).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("during", "after", "grade"),
+    [
+        ("untouched", "untouched", "untouched"),
+        ("shrunk", "untouched", "by a factor"),
+        ("shrunk", "returns too weak", "by more than a factor"),
+        ("untouched", "returns too strong", "by more than a factor"),
+        ("stops everyone", "untouched", "by more than a factor"),
+        ("NaN", "NaN", "by more than a factor"),
+    ],
+)
+def test_a_factor_is_an_update_that_is_only_shorter(during, after, grade):
+    """Whatever is left behind on the return, or points elsewhere, is more than that."""
+    assert counts.grade(during, after) == grade
+
+
+def test_one_exception_refutes_each():
+    """N1a holds of all or not at all, and a miss is named with what was seen in how many problems."""
+    right, wrong = an_overview(), an_overview(Mean=("changed", "untouched"))
+    assert CLAIMS["N1a"].decide(counts.n1a_measurement(right)).verdict == "confirmed"
+    row = CLAIMS["N1a"].decide(counts.n1a_measurement(wrong))
+    assert (row.verdict, row.prediction_held, row.measured) == ("refuted", "failed", 24 / 25)
+    assert row.limits == {"share of effects as foretold": 49 / 50}
+    problems = problems_of(wrong)
+    (miss,) = counts.misses(wrong, problems, problems).to_dict("records")
+    assert miss == {
+        "balancer": "Mean",
+        "stage": "zero, away",
+        "foretold": "shrunk",
+        "measured": "changed",
+        "problems": "changed: 2",
+    }
+    assert counts.misses(right, problems, problems).empty
 
 
 def test_n2_fails_when_a_difference_is_seen(found):
@@ -139,6 +210,15 @@ def test_the_audit_knows_balancers(name, verdict, marks):
     assert {mark: report[mark].verdict for mark in marks} == marks
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["exit_code"] == 1
     assert "PresentOnly" in str(report)
+
+
+@pytest.mark.parametrize("name", ["GradVac", "ExcessMTL"])
+def test_the_audit_names_the_share_of_a_task_that_returns(name):
+    """What combines gradients has weights too, of rows: the task comes back with less of them than it would have."""
+    found = audit(lambda: balancer(name).make(3), tasks=3)["zero"]
+    assert found.after == "returns too weak"
+    assert f"the task's share of the weights is x {found.growth:.3g}" in found.reason
+    assert 0.5 < found.growth < 0.95
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in BALANCERS])

@@ -1,7 +1,5 @@
 """Balancers in the training loop: what they hand the optimiser, by slow twins; the runs, their tables and figures."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,6 +110,12 @@ def test_dwa_stops_with_a_sentence_at_the_step_where_its_total_is_nan():
         train(network, weighing.watched(iter(batches(work))), work.settings, weighting=weighing, observer=Steps())
 
 
+def test_an_absence_too_short_for_dwa_is_refused():
+    """Whether zeros break DWA cannot be seen before two of its epochs held nothing else."""
+    with pytest.raises(ValueError, match=r"three times model_epoch.*got 8 and 3"):
+        BalancersParameters(model_absent=8, model_epoch=3)
+
+
 def test_what_cannot_be_asked_is_refused():
     """A balancer of gradients has no total, and cannot balance a frozen encoder."""
     network = model()
@@ -125,23 +129,46 @@ def test_what_cannot_be_asked_is_refused():
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    changes = {"model_before": 1, "model_absent": 5, "model_back": 1, "mixed_steps": 2}
+    changes = {"model_before": 1, "model_absent": 6, "model_back": 1}
     p = BalancersParameters.for_profile("smoke", **changes)
     return on_model.run_all(p, tmp_path_factory.mktemp("balancers"))
 
 
 def test_runs_are_recorded_whole_and_stops_are_results(ran):
-    """Both arms are one run until the absence; a run that broke keeps its steps, its losses and the reason."""
-    steps, ends = model_tables.read_steps(ran[0]), model_tables.read_ends(ran[0])
-    assert len(ends) == 2 * 2 * len(on_model.ON_MODEL)
+    """Both arms are one run until the absence; a run that broke keeps its steps and the reason."""
+    steps = model_tables.read_steps(ran[0])
+    assert len(ran[0]) == 2 * len(on_model.ON_MODEL)
     before = steps[steps["phase"] == "before"].pivot_table(index=["balancer", "task"], columns="arm", values="update")
     assert (before["zero"] == before["PresentOnly"]).all()
-    broken = ends[ends["stopped"].notna()]
-    assert set(zip(broken["balancer"], broken["arm"], strict=True)) == {("DWA", "zero")}
-    stretch = ends[ends["regime"] == "stretch"].set_index(["balancer", "arm"])
-    assert stretch.loc[("DWA", "zero"), "steps"] == 6
-    assert ends.filter(like="f1 ").notna().all(axis=None)
-    assert "nan" in next(job_metadata(path)["stopped"] for path in ran[0] if "dwa-zero" in path.name)
+    stopped = {path.name: job_metadata(path)["stopped"] for path in ran[0]}
+    (broken,) = (name for name, why in stopped.items() if why)
+    assert "dwa-zero" in broken
+    assert "nan" in stopped[broken]
+    last = steps.groupby(["balancer", "arm"])["step"].max()
+    assert last.pop(("DWA", "zero")) == 5
+    assert set(last) == {7}
+
+
+def test_what_is_left_is_told_with_what_broke(ran):
+    """At the last absent step: exactly 0, next to nothing, or not a number, which is said and counts as nothing."""
+    steps = model_tables.read_steps(ran[0])
+    left = model_tables.left(steps).set_index("balancer")
+    assert set(left.index) == set(on_model.STOPPED)
+    assert left["left"].drop("FAMO").tolist() == [0.0, 0.0, 0.0]
+    assert 0 < left.loc["FAMO", "left"] < 1e-5
+    measured = model_tables.n1b_measurement(steps)
+    assert measured.measured == pytest.approx(left["left"].max())
+    assert measured.limits["runs"] == 4.0
+    updates = model_tables.updates(steps).set_index("balancer")
+    assert updates.loc["UPGrad", "first absent step"] == "0.75"
+    assert updates.loc["Geometric mean", "runs that broke"] == "0 of 1"
+
+
+def test_famo_on_the_model_keeps_what_its_formula_foretells(ran):
+    """The slope of the logarithm at 0 over the others' slopes, with FAMO's own weights, within five percent."""
+    told = model_tables.famo_foretold(model_tables.read_steps(ran[0]))
+    assert told["ratio"].between(0.95, 1.05).all()
+    assert (told["foretold"] < 1e-5).all()
 
 
 def test_twins_end_in_one_place(ran):
@@ -154,36 +181,42 @@ def test_twins_end_in_one_place(ran):
 
 def test_shares_are_of_all_pulls_and_figures_draw(ran):
     """A step's shares sum to 1 or do not exist; tables have a row for each balancer; plates have bytes and words."""
-    steps, ends = model_tables.read_steps(ran[0]), model_tables.read_ends(ran[0])
+    steps = model_tables.read_steps(ran[0])
     sums = steps.groupby([*model_tables.RUN, "step"])["share"].sum(min_count=1).dropna()
     assert np.allclose(sums, 1)
-    assert list(model_tables.updates(steps, ends)["balancer"]) == sorted(on_model.ON_MODEL)
-    assert set(model_tables.shares(steps)["regime"]) == {"stretch", "mixed"}
+    assert list(model_tables.updates(steps)["balancer"]) == sorted(on_model.ON_MODEL)
+    assert set(model_tables.shares(steps)["balancer"]) == set(on_model.ON_MODEL)
     away = model_tables.away_steps(steps)
-    assert away == (1, 6)
-    lost, scores = model_tables.lost(ends), model_tables.scores(ends)
-    for plate in (figures.updates(steps, away), figures.outcome(lost, scores)):
-        assert plate.encode("png")[:4] == b"\x89PNG"
-        assert plate.alt
+    assert away == (1, 7)
+    plate = figures.updates(steps, away)
+    assert plate.encode("png")[:4] == b"\x89PNG"
+    assert plate.alt
 
 
-def ends_of(before: float, zero: float, cured: float) -> pd.DataFrame:
-    """Three seeds of every balancer with the same losses."""
+def steps_of(famo: float, seeds: int = 3, dwa_breaks: bool = True) -> pd.DataFrame:
+    """Two absent steps of the four balancers: what is left of FAMO's update, and DWA's run over or not."""
+    zeros = {"DWA": 1.0, "FAMO": famo, "Geometric mean": 0.0, "MGDA": 0.0, "UPGrad": 0.75}
     return pd.DataFrame(
-        {"regime": "stretch", "balancer": name, "arm": arm, "seed": seed, "before": before, "returned": after}
-        for name in on_model.ON_MODEL
-        for arm, after in (("zero", zero), ("PresentOnly", cured))
-        for seed in range(3)
+        {"balancer": name, "arm": arm, "seed": seed, "step": step, "phase": "away", "update": update}
+        for name, zero in zeros.items()
+        for seed in range(seeds)
+        for step in range(2)
+        for arm, update in (("zero", zero * (1 + 0.1 * seed)), ("PresentOnly", 1.0))
+        if not (dwa_breaks and name == "DWA" and arm == "zero" and step)
     )
 
 
 @pytest.mark.parametrize(
-    ("zero", "lost", "verdict"),
-    [(1.0, 1.0, "confirmed"), (0.9, 0.8, "confirmed"), (0.6, 0.2, "refuted"), (1.5, 2.0, "confirmed")],
+    ("steps", "broke", "verdict"),
+    [
+        (steps_of(1e-7), 3, "confirmed"),
+        (steps_of(0.5), 3, "refuted"),
+        (steps_of(1e-7, dwa_breaks=False), 0, "refuted"),
+        (steps_of(1e-7, seeds=2), 2, "inconclusive"),
+    ],
 )
-def test_n1b_is_the_share_of_progress_lost(zero, lost, verdict):
-    """Of a fall from 1 to 1/2, what the zero-filled run does not follow; the rule can refute."""
-    measured = model_tables.n1b_measurement(ends_of(1.0, zero, 0.5))
-    assert measured.measured == pytest.approx(lost)
+def test_n1b_asks_what_is_left_of_the_update(steps, broke, verdict):
+    """The most that any of the four keeps decides; a run that broke keeps nothing, and is counted."""
+    measured = model_tables.n1b_measurement(steps)
+    assert measured.limits["runs that broke"] == broke
     assert CLAIMS["N1b"].decide(measured).verdict == verdict
-    assert math.isclose(measured.limits["share lost with the least disturbed of the four"], lost)

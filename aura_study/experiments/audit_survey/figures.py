@@ -39,10 +39,8 @@ def matrix(table: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "The audit's verdict on each weighting, for each way of marking a task absent that it accepts; an empty place "
-        "means that it does not. Numbers: the factor by which the absent task's weight moved. The same weighting can "
-        "be safe under one mark and not under another.",
-        "A table of weightings by marks of absence. A loss of zero or nearly zero is phantom for most; keys left out "
-        "and masks are safe where the whole term goes; NaN is unstable for most.",
+        "means that it does not. Numbers: the factor by which the absent task's weight moved.",
+        "A table of coloured tiles, weightings by marks of absence.",
     )
 
 

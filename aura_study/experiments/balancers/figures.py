@@ -58,10 +58,15 @@ def effects(table: pd.DataFrame) -> Plate:
         "What one absent task does to each balancer. While away: the update of the present tasks against the same "
         "balancer on them alone, at the worst step. On return: what the absence left behind. Three ways to fill the "
         "gap, and the cure. Numbers: the factor on the update's length, or on the returning task's share of weights.",
-        "A table of balancers by effects. For a zero the upper rows are untouched; below them updates are shrunk or "
-        "changed, tasks return too strong or too weak, some stop everyone and one is NaN. With NaN most break or "
-        "raise; left out by hand, those with a fixed size raise. The PresentOnly column is untouched throughout.",
+        f"A table of coloured tiles, a row per balancer, the gravest at the bottom. With a zero, while away: "
+        f"{_tally(table['zero, away'])}; on return: {_tally(table['zero, back'])}. With NaN, while away: "
+        f"{_tally(table['NaN, away'])}. Left out by hand, while away: {_tally(table['left out, away'])}. PresentOnly: "
+        f"{_tally(table['PresentOnly'])}.",
     )
+
+
+def _tally(effects: pd.Series) -> str:
+    return ", ".join(f"{effect} {count}" for effect, count in effects.value_counts().items())
 
 
 def _number(row: dict[Any, Any], column: str) -> str:
@@ -95,9 +100,10 @@ def shrinkage(random: pd.DataFrame) -> Plate:
     axes.legend()
     return Plate(
         figure,
-        "How far a zero shrinks the update, on random gradients of many sizes: by the share of tasks present, "
-        "whatever they are; STCH, which divides by the number of tasks twice, by nearly its square. Lines: formulas.",
-        "Marks of four balancers lie on the dotted diagonal, Random scatters around it, STCH is near the dashed line.",
+        "How far a zero shrinks the update, on random gradients of many sizes, against the share of tasks present. "
+        "Lines: the formulas, k/m of a mean over all tasks, and its square for STCH, which divides by their number "
+        "twice.",
+        "Both axes logarithmic; marks of six balancers beside a dotted diagonal and a dashed line twice as steep.",
     )
 
 
@@ -130,8 +136,8 @@ def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
         "zero-filled update over that of the same balancer on the present tasks alone. Orange: the returning task's "
         "share of the weights over what it would have been. At 1 nothing is disturbed; a line that ends is NaN; the "
         "lower edge stands for everything below it.",
-        "Panels, one per balancer: Mean steps down during the absence, UW's orange share jumps at the return, the "
-        "geometric mean, FAMO and MGDA fall to the bottom for the whole absence, DWA's line breaks off.",
+        f"Panels over the steps, one per balancer: {', '.join(names)}; in each a line for the length, dots for the "
+        f"share from the return on, and a dotted line at 1.",
     )
 
 
@@ -157,6 +163,7 @@ def cure(table: pd.DataFrame) -> Plate:
         "Before and after the cure. Squares: the zero-filled balancer's worst difference from the same balancer on the "
         "present tasks alone. Dots: the cured balancer's, against twins that never knew the absent tasks; 0 stands at "
         "the left edge, NaN at the right.",
-        "A row per balancer. Blue dots lie at exactly 0, a few at rounding. Orange squares lie between one percent and "
-        "NaN for most balancers, and at 0 or rounding for those that are untouched.",
+        f"A row per balancer. Blue dots: {int((table['PresentOnly'] == 0).sum())} of {len(table)} at exactly 0, the "
+        f"largest at {table['PresentOnly'].max():.1g}. Orange squares: {int((table['zero-filled'] > 0.01).sum())} "
+        f"beyond one percent.",
     )

@@ -1,6 +1,5 @@
-"""What the runs of the balancers on the AURA model show: updates, shares, losses, scores, and the claims' numbers."""
+"""What the runs of the balancers on the AURA model show: updates, shares, and the claims' numbers."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,101 +8,113 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval
-from aura_study.data.tasks import TASK_NAMES
-from aura_study.experiments.balancers.on_model import ABSENT, PRESENT, STOPPED
+from aura_study.claims.statistics.intervals import ratio_interval
+from aura_study.experiments.balancers.on_model import ABSENT, STOPPED
 from aura_study.experiments.balancers.tables import interval
 from aura_study.runs.jobs import job_metadata
 
-RUN = ["regime", "balancer", "arm", "seed"]
+RUN = ["balancer", "arm", "seed"]
+FAMO_FLOOR = 1e-8
+"""What FAMO adds to a loss before its logarithm."""
+NOTHING = 1e-12
+"""Stands for 0 in a logarithm, far below what FAMO leaves."""
 PHASES = ("before", "away", "first step back", "back")
 
 
 def read_steps(files: Sequence[Path]) -> pd.DataFrame:
-    """Every step of every run: `ModelBalancer.rows` with regime, balancer, arm, seed, phase and share.
+    """Every step of every run: `ModelBalancer.rows` with balancer, arm, seed, phase and share.
 
     ``share`` is the task's pull over the sum of the tasks' pulls, NaN where nothing pulls; ``phase`` is one of
-    ``PHASES`` in a stretch and ``mixed`` else.
+    ``PHASES``. A run that broke ends at the step before.
     """
     frames = []
     for path in files:
         job = job_metadata(path)["job"]
         frame = pd.read_parquet(path)
         total = frame.groupby("step")["pull"].transform("sum")
-        share = frame["pull"] / total.where(total > 0)
-        frames.append(frame.assign(**_run(job), share=share, phase=_phases(frame["step"], job["presence"])))
+        run = {"balancer": job["balancer"], "arm": job["arm"], "seed": job["settings"]["seed"]}
+        phase = _phases(frame["step"], job["presence"])
+        frames.append(frame.assign(**run, share=frame["pull"] / total.where(total > 0), phase=phase))
     return pd.concat(frames, ignore_index=True)
 
 
-def _run(job: dict[str, Any]) -> dict[str, Any]:
-    settings, presence = job["settings"], job["presence"]
-    found = (presence["schedule"], job["balancer"], job["arm"], settings["seed"])
-    return dict(zip(RUN, found, strict=True))
-
-
 def _phases(steps: pd.Series, presence: dict[str, Any]) -> pd.Series:
-    if presence["schedule"] != "stretch":
-        return pd.Series("mixed", index=steps.index)
     start, stop = presence["start"], presence["stop"]
     return pd.Series(
         np.select([steps < start, steps < stop, steps == stop], PHASES[:3], PHASES[3]), index=steps.index, dtype=object
     )
 
 
-def read_ends(files: Sequence[Path]) -> pd.DataFrame:
-    """One row per run: steps made, why it stopped if it did, and losses of the present tasks' development texts.
-
-    ``before`` and ``returned``, of a stretch, are sums over the tasks that stay, when reporting goes away and when it
-    comes back; ``f1 <task>`` are the scores at the end. A run that stopped keeps what it had then.
-    """
-    rows = []
-    for path in files:
-        stored = job_metadata(path)
-        losses = [sum(found[task] for task in PRESENT) for _, found in sorted(_by_step(stored["dev_losses"]).items())]
-        before, returned = losses[:2] if len(losses) > 1 else (math.nan, math.nan)
-        scores = {f"f1 {task}": score for task, score in stored["macro_f1"].items()}
-        made = {"steps": stored["steps"], "stopped": stored["stopped"], "before": before, "returned": returned}
-        rows.append({**_run(stored["job"]), **made, **scores})
-    return pd.DataFrame(rows)
-
-
-def _by_step(losses: dict[str, dict[str, float]]) -> dict[int, dict[str, float]]:
-    return {int(step): found for step, found in losses.items()}
-
-
-def updates(steps: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
-    """One row per balancer, in a stretch: the zero-filled update over the cured one, and where the run stopped.
+def ratios(steps: pd.DataFrame) -> pd.DataFrame:
+    """The zero-filled update's length over the cured one's: balancer, seed, phase, step, ratio; NaN once it broke.
 
     At the first absent step both arms stand at the same parameters; later each on its own.
     """
-    stretch = steps[steps["regime"] == "stretch"].drop_duplicates([*RUN, "step"])
-    wide = stretch.pivot(index=["balancer", "seed", "phase", "step"], columns="arm", values="update").reset_index()
-    wide["ratio"] = wide["zero"] / wide["PresentOnly"]
+    each = steps.drop_duplicates([*RUN, "step"])
+    wide = each.pivot(index=["balancer", "seed", "phase", "step"], columns="arm", values="update").reset_index()
+    return wide.assign(ratio=wide["zero"] / wide["PresentOnly"])
+
+
+def updates(steps: pd.DataFrame) -> pd.DataFrame:
+    """One row per balancer: the zero-filled update over the cured one, over seeds, and where it broke."""
     rows = []
-    for name, part in wide.groupby("balancer", sort=False):
+    for name, part in ratios(steps).groupby("balancer", sort=False):
         away = part[part["phase"] == "away"]
         first = away[away["step"] == away["step"].min()].set_index("seed")["ratio"]
         back = part[part["phase"] == "first step back"].set_index("seed")["ratio"]
-        broken = ends[(ends["balancer"] == name) & (ends["regime"] == "stretch") & ends["stopped"].notna()]
+        broke = part[part["ratio"].isna()].groupby("seed")["step"].min()
         rows.append(
             {
                 "balancer": name,
                 "first absent step": interval(first),
                 "while away": interval(away.groupby("seed")["ratio"].median()),
                 "first step back": interval(back),
-                "stopped at step": ", ".join(str(step) for step in sorted(set(broken["steps"]))) or "-",
+                "runs that broke": f"{len(broke)} of {part['seed'].nunique()}",
+                "not a number from step": ", ".join(str(step) for step in sorted(set(broke))) or "-",
             }
         )
     return pd.DataFrame(rows)
 
 
+def left(steps: pd.DataFrame) -> pd.DataFrame:
+    """What a zero leaves of the update with the balancers that it stops or breaks, at the last absent step.
+
+    One row per balancer and seed: ``left``, the length over the cured one's, and ``broke``, that it is not a number.
+    Of a run that broke nothing is left, so ``left`` is 0 there.
+    """
+    away = ratios(steps).query("phase == 'away'")
+    last = away[(away["step"] == away["step"].max()) & away["balancer"].isin(STOPPED)]
+    return last[["balancer", "seed"]].assign(left=last["ratio"].fillna(0.0), broke=last["ratio"].isna())
+
+
+def famo_foretold(steps: pd.DataFrame) -> pd.DataFrame:
+    r"""FAMO's first absent step, one row per seed: ``foretold``, ``measured``, and their ``ratio``.
+
+    Its weights are z_i / L_i over their sum, with 1e-8 added to each loss. A zero adds z_a 1e8 to that sum, so that
+    :math:`10^{-8} \sum_S z_i / L_i / z_a` of the update is left. The z_i come from the cured arm: of those present at
+    that step, and of the absent task at the step before (FAMO moves them once in between).
+    """
+    mine = steps[(steps["balancer"] == "FAMO") & (steps["arm"] == "PresentOnly")]
+    measured = ratios(steps).query("balancer == 'FAMO' and phase == 'away'").set_index(["seed", "step"])["ratio"]
+    rows = []
+    for seed, run in mine.groupby("seed"):
+        step = run.loc[run["phase"] == "away", "step"].min()
+        now, before = (run[run["step"] == at].set_index("task") for at in (step, step - 1))
+        z, z_before = now["weight"] * now["loss"], before["weight"] * before["loss"]
+        share = z_before[ABSENT] / z_before.drop(ABSENT).sum()  # of the absent, in parts of what the others have
+        told = FAMO_FLOOR * (z / z.sum() / now["loss"]).sum() / share
+        rows.append({"seed": seed, "foretold": told, "measured": measured[seed, step]})
+    table = pd.DataFrame(rows)
+    return table.assign(ratio=table["measured"] / table["foretold"])
+
+
 def shares(steps: pd.DataFrame) -> pd.DataFrame:
-    """Each task's share of the pulls on the encoder, per regime, phase and balancer: zero-filled, cured, difference.
+    """Each task's share of the pulls on the encoder, per phase and balancer: zero-filled, cured, difference.
 
     Means over the phase's steps, then over seeds, with 95 % intervals; a dash where nothing pulls at all.
     """
     chosen = steps[steps["phase"] != "before"]
-    keys = ["regime", "phase", "balancer", "task"]
+    keys = ["phase", "balancer", "task"]
     means = chosen.groupby([*keys, "arm", "seed"], sort=False)["share"].mean().unstack("arm")
     rows = []
     for key, part in means.groupby(level=keys, sort=False):
@@ -113,60 +124,17 @@ def shares(steps: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scores(ends: pd.DataFrame) -> pd.DataFrame:
-    """Development macro-F1 at the end, per regime, balancer and task: both arms, and their paired difference."""
-    rows = []
-    for (regime, name), part in ends.groupby(["regime", "balancer"], sort=False):
-        for task in TASK_NAMES:
-            wide = part.pivot(index="seed", columns="arm", values=f"f1 {task}")
-            found = mean_interval(wide["PresentOnly"] - wide["zero"])
-            rows.append(
-                {
-                    "regime": regime,
-                    "balancer": name,
-                    "task": task,
-                    "zero": wide["zero"].mean(),
-                    "PresentOnly": wide["PresentOnly"].mean(),
-                    "gain": found.mean,
-                    "low": found.low,
-                    "high": found.high,
-                    "seeds": found.count,
-                }
-            )
-    return pd.DataFrame(rows)
+def n1b_measurement(steps: pd.DataFrame) -> Measurement:
+    """What is left of the update with the four balancers that a zero stops or breaks: the most of the four, over seeds.
 
-
-def lost(ends: pd.DataFrame) -> pd.DataFrame:
-    """What a zero takes of the progress during a stretch: per balancer and seed, losses and the share lost.
-
-    Progress is the fall of the summed development loss of the tasks that stay, ``before`` to ``returned``.
+    A geometric mean, in which nothing counts as ``NOTHING``. A run that broke has nothing left; the limits say how many
+    did, of how many.
     """
-    stretch = ends[ends["regime"] == "stretch"]
-    wide = stretch.pivot(index=["balancer", "seed"], columns="arm", values=["before", "returned"])
-    table = pd.DataFrame(
-        {
-            "learnt with PresentOnly": wide["before", "PresentOnly"] - wide["returned", "PresentOnly"],
-            "learnt with zero": wide["before", "zero"] - wide["returned", "zero"],
-        }
-    )
-    gone = table["learnt with PresentOnly"] - table["learnt with zero"]
-    return table.assign(**{"share lost": gone / table["learnt with PresentOnly"]}).reset_index()
-
-
-def n1b_measurement(ends: pd.DataFrame) -> Measurement:
-    """Share of the progress lost with the four balancers that a zero stops or breaks, over seeds.
-
-    Progress is summed over the four before the division; the limit is the smallest share of the four, over all seeds.
-    """
-    table = lost(ends)
-    stopped = table[table["balancer"].isin(STOPPED)]
-    columns = ["learnt with PresentOnly", "learnt with zero"]
-    by_seed = stopped.groupby("seed")[columns].sum()
-    share = mean_interval(1 - by_seed[columns[1]] / by_seed[columns[0]])
-    by_balancer = stopped.groupby("balancer")[columns].sum()
-    least = float((1 - by_balancer[columns[1]] / by_balancer[columns[0]]).min())
-    limits = {"share lost with the least disturbed of the four": least}
-    return Measurement(share.mean, share.low, share.high, "share of the progress", 1.0, share.count, limits)
+    table = left(steps)
+    most = table.groupby("seed")["left"].max().clip(lower=NOTHING)
+    broke = {"runs": float(len(table)), "runs that broke": float(table["broke"].sum())}
+    unit = "length left over that without the absent task; 0 of a run that broke"
+    return Measurement.of(ratio_interval(most, np.ones(len(most))), unit, 0.0, broke, logarithmic=True)
 
 
 def n2b_measurement(twins: Sequence[Path]) -> Measurement:

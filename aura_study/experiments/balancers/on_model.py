@@ -3,7 +3,6 @@
 Both arms of a pair see the same batches with the same seed; in a stretch they are one run until the task goes away.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -15,10 +14,10 @@ from torch import Tensor
 
 from aura_study.balancing import Effect, balancer
 from aura_study.claims.statistics.intervals import seeds
-from aura_study.data.batches import Batch, dev_batches
+from aura_study.data.batches import Batch
 from aura_study.data.registry import load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS
-from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer
+from aura_study.data.tokenization import corpus_tokenizer
 from aura_study.experiments.balancers.model_balancer import ModelBalancer
 from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.runs.jobs import keep_table, run_jobs
@@ -26,7 +25,6 @@ from aura_study.runs.parameters import Data
 from aura_study.training.loop import NonFiniteError, TrainingSettings, task_loss, train
 from aura_study.training.model import AuraModel
 from aura_study.training.runs import Prepared, Presence, TrainingJob, build_model, job_batches
-from aura_study.training.scores import macro_f1
 
 ON_MODEL = ("UW", "DWA", "Geometric mean", "FAMO", "MGDA", "UPGrad")
 """A zero lets the first return too strong, makes the second NaN, stops the next three and shrinks the last."""
@@ -47,8 +45,6 @@ class BalancedJob(TrainingJob):
     arm: Literal["zero", "PresentOnly"]
     reporting_rows: int = Field(101, ge=1)
     epoch: int = Field(10, ge=1, description="steps of DWA's epoch")
-    checkpoints: tuple[int, ...] = ()
-    """Numbers of steps made after which the development loss is taken; the end is scored in any case."""
 
 
 class TwinJob(BalancedJob):
@@ -56,36 +52,33 @@ class TwinJob(BalancedJob):
 
 
 @lru_cache(maxsize=2)
-def _texts(data: Data, rows: int | None, reporting_rows: int, dev_rows: int | None, max_length: int) -> Prepared:
+def _texts(data: Data, rows: int | None, reporting_rows: int, max_length: int) -> Prepared:
     limits = {task: rows for task in PRESENT if rows is not None}
-    corpus = load_corpus(data, rows={**limits, ABSENT: reporting_rows}, dev_rows=dev_rows)
+    corpus = load_corpus(data, rows={**limits, ABSENT: reporting_rows}, dev_rows=1)  # nothing is scored
     return Prepared(corpus, corpus_tokenizer(corpus), max_length)
 
 
 def prepared_for(job: BalancedJob) -> Prepared:
     """The job's data, tokenised, with few rows of the task that goes away."""
-    return _texts(job.data, job.rows, job.reporting_rows, job.dev_rows, job.max_length)
+    return _texts(job.data, job.rows, job.reporting_rows, job.max_length)
 
 
 class _Observer:
-    """Ends a balancer's steps and takes development losses on the way."""
+    """Ends a balancer's steps."""
 
-    def __init__(self, job: BalancedJob, weighing: ModelBalancer, dev: Mapping[str, TokenizedSplit]) -> None:
-        self.job, self.weighing, self.dev = job, weighing, dev
-        self.dev_losses: dict[int, dict[str, float]] = {}
+    def __init__(self, weighing: ModelBalancer, settings: TrainingSettings) -> None:
+        self.weighing, self.settings = weighing, settings
 
     def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Nothing to do."""
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """FAMO's losses after the step, DWA's epoch, and a checkpoint's development losses."""
-        with torch.no_grad():
-            after = {}
-            if self.weighing.session.needs_losses_after and self.weighing.batch is not None:
-                after = _losses(model, self.weighing.batch, self.job.settings)
-            self.weighing.moved(after)
-        if step + 1 in self.job.checkpoints:
-            self.dev_losses[step + 1] = dev_losses(model, self.dev, self.job.settings)
+        """FAMO's losses after the step, DWA's epoch."""
+        after = {}
+        if self.weighing.session.needs_losses_after and self.weighing.batch is not None:
+            with torch.no_grad():
+                after = _losses(model, self.weighing.batch, self.settings)
+        self.weighing.moved(after)
 
 
 def _losses(model: AuraModel, batch: Batch, settings: TrainingSettings) -> dict[str, Tensor]:
@@ -95,44 +88,24 @@ def _losses(model: AuraModel, batch: Batch, settings: TrainingSettings) -> dict[
     }
 
 
-@torch.no_grad()
-def dev_losses(model: AuraModel, dev: Mapping[str, TokenizedSplit], settings: TrainingSettings) -> dict[str, float]:
-    """Mean training loss on each task's development rows, dropout off."""
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    found = {}
-    for task, split in dev.items():
-        parts = [(len(batch), _losses(model, batch.to(device), settings)[task]) for batch in dev_batches(task, split)]
-        found[task] = sum(rows * loss.item() for rows, loss in parts) / sum(rows for rows, _ in parts)
-    model.train(was_training)
-    return found
-
-
 def run_balanced(job: BalancedJob, folder: Path) -> Path:
-    """Train one job, or twins; a run that stops being finite is recorded as stopped, with the model as it was then."""
+    """Train one job, or twins; a run that stops being finite is recorded as stopped."""
     prepared = prepared_for(job)
     if isinstance(job, TwinJob):
         return keep_table(job, pd.DataFrame([_twins(job, prepared)]), folder)
     model = build_model(job, prepared)
     weighing = ModelBalancer(balancer(job.balancer), TASK_NAMES, model, job.arm == "PresentOnly", job.epoch)
-    observer = _Observer(job, weighing, prepared.dev)
     stopped = None
     try:
-        batches = weighing.watched(job_batches(job, prepared))
-        train(model, batches, job.settings, weighting=weighing, observer=observer)
+        _train(job, prepared, model, weighing)
     except NonFiniteError as error:
         stopped = str(error)
-    last = dev_losses(model, prepared.dev, job.settings)
-    for checkpoint in (*job.checkpoints, job.settings.steps):
-        observer.dev_losses.setdefault(checkpoint, last)
-    results = {
-        "stopped": stopped,
-        "steps": weighing.steps,
-        "dev_losses": {str(step): losses for step, losses in sorted(observer.dev_losses.items())},
-        "macro_f1": macro_f1(model, prepared.dev),
-    }
-    return keep_table(job, pd.DataFrame(weighing.rows), folder, **results)
+    return keep_table(job, pd.DataFrame(weighing.rows), folder, stopped=stopped)
+
+
+def _train(job: BalancedJob, prepared: Prepared, model: AuraModel, weighing: ModelBalancer) -> None:
+    batches = weighing.watched(job_batches(job, prepared))
+    train(model, batches, job.settings, weighting=weighing, observer=_Observer(weighing, job.settings))
 
 
 def _twins(job: BalancedJob, prepared: Prepared) -> dict[str, object]:
@@ -142,9 +115,7 @@ def _twins(job: BalancedJob, prepared: Prepared) -> dict[str, object]:
         model = build_model(job, prepared)
         start = _encoder(model)
         weighing = ModelBalancer(balancer(job.balancer), tasks, model, cured, job.epoch)
-        observer = _Observer(job, weighing, {})
-        batches = weighing.watched(job_batches(job, prepared))
-        train(model, batches, job.settings, weighting=weighing, observer=observer)
+        _train(job, prepared, model, weighing)
         ends.append(_encoder(model))
     way = float((ends[1] - start).norm())
     return {"balancer": job.balancer, "way": way, "apart": float((ends[0] - ends[1]).norm()) / way}
@@ -155,17 +126,11 @@ def _encoder(model: AuraModel) -> Tensor:
 
 
 def model_jobs(p: BalancersParameters) -> list[BalancedJob]:
-    """Both arms of every balancer and seed through a stretch, and under mixing where ``mixed_steps`` is not 0."""
+    """Both arms of every balancer and seed through a stretch."""
     back = p.model_before + p.model_absent
     stretch = Presence(schedule="stretch", absent=ABSENT, start=p.model_before, stop=back)
-    regimes: list[tuple[str, Presence, int, tuple[int, ...]]] = [
-        ("stretch", stretch, back + p.model_back, (p.model_before, back))
-    ]
-    if p.mixed_steps:
-        regimes.append(("mixed", Presence(schedule="mixed"), p.mixed_steps, ()))
     return [
-        _job(p, f"{regime}-{_slug(name)}-{arm}-seed{seed}", name, arm, seed, presence, steps, checkpoints)
-        for regime, presence, steps, checkpoints in regimes
+        _job(p, f"{_slug(name)}-{arm}-seed{seed}", name, arm, seed, stretch, back + p.model_back, p.model_epoch)
         for name in ON_MODEL
         for arm in ARMS
         for seed in seeds(p.model_seeds, p.seed)
@@ -176,7 +141,7 @@ def twin_jobs(p: BalancersParameters) -> list[TwinJob]:
     """One pair of twins for every balancer."""
     away = Presence(schedule="stretch", absent=ABSENT, start=0, stop=TWIN_STEPS)
     jobs = [
-        _job(p, f"twins-{_slug(name)}", name, "PresentOnly", p.seed, away, TWIN_STEPS, (), epoch=2) for name in ON_MODEL
+        _job(p, f"twins-{_slug(name)}", name, "PresentOnly", p.seed, away, TWIN_STEPS, epoch=2) for name in ON_MODEL
     ]
     return [TwinJob(**job.model_dump()) for job in jobs]
 
@@ -193,8 +158,7 @@ def _job(
     seed: int,
     presence: Presence,
     steps: int,
-    checkpoints: tuple[int, ...],
-    epoch: int | None = None,
+    epoch: int,
 ) -> BalancedJob:
     settings = TrainingSettings(
         seed=seed,
@@ -211,13 +175,12 @@ def _job(
             "name": f"balancer-{name}",
             "balancer": balancer_name,
             "arm": arm,
-            "epoch": p.model_epoch if epoch is None else epoch,
-            "checkpoints": checkpoints,
+            "epoch": epoch,
             "presence": presence,
             "settings": settings,
             "batch_size": p.batch_size,
             "max_length": p.max_length,
-            **p.model_dump(include={"data", "rows", "reporting_rows", "dev_rows"}),
+            **p.model_dump(include={"data", "rows", "reporting_rows"}),
         }
     )
 

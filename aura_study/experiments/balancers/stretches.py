@@ -10,18 +10,15 @@ from torch import Tensor
 from aura_study.balancing import BALANCERS, Balancer, Effect, PresentOnly, balancer
 from aura_study.balancing.effects import STOPPED_BELOW, distance, in_words, return_in_words
 from aura_study.balancing.session import Answer, Fill, Session, same_draws
-from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval, seeds
+from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.balancers.parameters import BalancersParameters
 from aura_study.experiments.balancers.problems import Problem, RandomGradients, SharedLayer, present_mask, sizes
 from aura_study.runs.jobs import side_by_side
 
 RETURNED_WITHIN = 0.1
-
-
 LARGE = 16
-
-
+LAYER_EPOCH = 3
+"""Steps of DWA's epoch on the layer: two of them, of nothing but zeros, fit into a stretch of six."""
 CORRELATIONS = (0.3, 0.0, -0.3)
 
 
@@ -178,7 +175,7 @@ def _on_layer(
     tasks, absent = 4, 1
     for seed in seeds(p.problems, p.seed):
         present, long = present_mask(tasks, absent), (p.away,) * 3
-        steps = list(follow(entry, _layer(tasks, seed), present, long, fills, p.balancer_lr, 5, 1000 * seed))
+        steps = list(follow(entry, _layer(tasks, seed), present, long, fills, p.balancer_lr, LAYER_EPOCH, 1000 * seed))
         where = {"problem": f"layer {tasks}/{absent} #{seed}", "tasks": tasks, "absent": absent}
         found += _run(iter(steps), entry, **where)
         paths.append(pd.DataFrame(steps).assign(balancer=entry.name, seed=seed))
@@ -187,25 +184,3 @@ def _on_layer(
 
 def _layer(tasks: int, seed: int) -> Callable[[], Problem]:
     return lambda: SharedLayer(tasks, seed)
-
-
-def n1_measurement(zero: pd.DataFrame) -> Measurement:
-    """Share of balancers disturbed, during or after, over problems; the limit counts those disturbed in any problem."""
-    chosen = zero[zero["fill"] == Fill.ZERO]
-    disturbed = (chosen["during"] != Effect.UNTOUCHED) | (chosen["after"] != Effect.UNTOUCHED)
-    share = mean_interval(disturbed.groupby(chosen["problem"]).mean())
-    ever = float(disturbed.groupby(chosen["balancer"]).any().mean())
-    limits = {"share of balancers disturbed in any problem": ever}
-    return Measurement(share.mean, share.low, share.high, "share of balancers", None, share.count, limits)
-
-
-def n1a_measurement(zero: pd.DataFrame) -> Measurement:
-    """Share of effects, during and after, that are the predicted ones, over problems."""
-    chosen = zero[zero["fill"] == Fill.ZERO]
-    during = chosen["balancer"].map({entry.name: entry.during for entry in BALANCERS})
-    after = chosen["balancer"].map({entry.name: entry.after for entry in BALANCERS})
-    right = ((chosen["during"] == during).astype(float) + (chosen["after"] == after)) / 2
-    by_problem = right.groupby(chosen["problem"]).mean()
-    share = mean_interval(by_problem)
-    limits = {"share foretold in the worst problem": float(by_problem.min())}
-    return Measurement(share.mean, share.low, share.high, "share of effects", 1.0, share.count, limits)

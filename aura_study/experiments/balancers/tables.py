@@ -42,20 +42,24 @@ def commonest(effects: Sequence[str]) -> str:
     return max(counts.index, key=lambda effect: (counts[effect], SEVERITY.index(Effect(effect))))
 
 
+def shown(name: str, column: str, random: pd.DataFrame, layer: pd.DataFrame) -> pd.Series:
+    """Effects of one of ``COLUMNS`` on a balancer, one per problem that the column is read off."""
+    fill, stage = COLUMNS[column]
+    source = pd.concat([random, layer], ignore_index=True) if column == "zero, away" else layer
+    return source.loc[(source["balancer"] == name) & (source["fill"] == fill), stage]
+
+
 def overview(random: pd.DataFrame, layer: pd.DataFrame, cured: pd.DataFrame) -> pd.DataFrame:
     """One row per balancer, gravest last: its effect in each column of ``COLUMNS``, and the numbers beside a zero.
 
     What a zero does while the task is away is read off all problems; the return, NaN and left out off the trained
     layer, whose stretch is long enough to leave something behind; `PresentOnly` off its trials against twins.
     """
-    everything = pd.concat([random, layer], ignore_index=True)
     rows = []
     for entry in BALANCERS:
         row: dict[str, object] = {"balancer": entry.name, "takes": str(entry.kind)}
-        for column, (fill, stage) in COLUMNS.items():
-            source = everything if column == "zero, away" else layer
-            chosen = source[(source["balancer"] == entry.name) & (source["fill"] == fill)]
-            row[column] = commonest(chosen[stage].tolist())
+        for column in COLUMNS:
+            row[column] = commonest(shown(entry.name, column, random, layer).tolist())
         row["PresentOnly"] = _of_the_cure(cured[cured["balancer"] == entry.name])
         zero = layer[(layer["balancer"] == entry.name) & (layer["fill"] == Fill.ZERO)]
         row["length"], row["growth"] = zero["ratio"].astype(float).mean(), zero["share_growth"].astype(float).mean()

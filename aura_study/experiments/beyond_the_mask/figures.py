@@ -31,10 +31,10 @@ def residue(paths: pd.DataFrame, decays: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "A masked task after its gradient has become exactly 0. Left: Adam's momentum carries the parameter on; every "
-        "path, measured, falls on one curve once divided by its own step, and ends at r/(1-r). Right: weight decay; "
-        "AdamW's is slow, Adam's L2 decay moves at the full learning rate. Dotted black: theory. Frozen stays put.",
-        "Left, a saturating curve from zero to about nine, with marks on it and a dashed line at the limit. Right, "
-        "three curves from one: L2 decay falls steeply to zero, AdamW hardly falls, frozen is flat.",
+        "path, measured, is divided by its own step; predicted is one curve that ends at r/(1-r). Right: weight decay, "
+        "AdamW's and Adam's L2, and the frozen policy. Dotted black: theory.",
+        "Left, measured paths on the predicted curves and a dashed line at each limit. Right, three curves from one: "
+        "L2 decay, AdamW, frozen.",
     )
 
 
@@ -106,11 +106,9 @@ def nan_gradients(table: pd.DataFrame) -> Plate:
         axes.tick_params(length=0)
     return Plate(
         figure,
-        "What one absent task's NaN does to the step, for two ways in which the NaN arises. A mask applied after the "
-        "term cleans the total but not the gradient; a loss of 0 divided by a count of 0 reaches the encoder as soon "
-        "as it is stacked with the others.",
-        "Two tables of ways to mask by what stays finite. Multiplication, where, nan_to_num and selection after the "
-        "term leave sigma's gradient NaN; the rest are finite, but for the encoder in the second table.",
+        "What one absent task's NaN does to the step, for two ways in which the NaN arises: which of the total, the "
+        "gradient on sigma and that on the encoder stay finite, for each way to mask.",
+        "Two tables, one per source of NaN: rows of ways to mask, columns of what stays finite, coloured tiles.",
     )
 
 
@@ -138,7 +136,7 @@ def shards(*tables: pd.DataFrame) -> Plate:
         figure,
         "A task that only some shards of a step hold: where sigma^2 settles, and the weight with which the task's "
         "loss reaches the encoder. Dots measured, black bars theory; micro-batches of one accumulated step, and two "
-        "real processes. A mask shared by all shards, with losses of 0 where the task is not, is no mask.",
-        "Two rows of dots on black bars in six columns of cases. In sigma squared, unmasked and global presence lie "
-        "together, below local mask; global count equals local mask unless the shards hold unequal numbers.",
+        "real processes.",
+        "Two rows of panels, sigma squared above and the encoder's share below, in columns of cases; a dot and a black "
+        "bar for each way.",
     )
