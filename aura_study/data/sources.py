@@ -1,14 +1,19 @@
 """AURA's public data files: where each comes from, its digest, and how it is found or fetched."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pooch
 
 from aura_study import paths
+
+LaterVersion = Literal["V11.3", "V11.4", "V11.5", "V11.6"]
+"""AURA's versions after V10.2 whose history is public."""
 
 SILENCE_SECONDS = 30.0
 """How long a server may say nothing before a download is given up."""
@@ -49,6 +54,7 @@ class DataFile:
 _AURA = "dbee907bfd70b1d07e9fe920b5b47ce6eb9cd113"
 UNIFIED = Source("GiuseppeSPk/AURA", _AURA, "data/kaggle_upload/aura-deberta-data", "MIT; OLID: Zampieri et al., 2019")
 EXAMPLES = Source("GiuseppeSPk/AURA", _AURA, "data/aura_v9_clean", "MIT")
+HISTORIES = Source("GiuseppeSPk/AURA", _AURA, "results", "MIT")
 GOEMOTIONS = Source(
     "monologg/GoEmotions-pytorch", "b75f9d3a8b76bc1060687925b04ca98a1b8ea66b", "data/ekman", "Apache-2.0"
 )
@@ -67,6 +73,14 @@ _TABLE = (
      "a487409f0bee50522d1c503c444b54614b55b6e2fddab080359470ac2c349ab7"),
     ("aura/reporting_examples.csv", EXAMPLES, "reporting_examples.csv",
      "40d6d87c78d08c344f14cc25954dce4ce58c237eaa2bda5f7d999747538a12c7"),
+    ("aura/aura_v11.3_history.json", HISTORIES, "aura_v11.3_history.json",
+     "57406d8faa42f30b836ef69dba0c2cf20cd64c33dbcd3c5f42a292864b51e31f"),
+    ("aura/aura_v11.4_history.json", HISTORIES, "aura_v11.4_history.json",
+     "fe3420d6834a1232b2ef2435c8edde03cabe6a0f8f79a3aa8b2a4cd0df90e8a0"),
+    ("aura/aura_v11.5_history.json", HISTORIES, "aura_v11.5_history.json",
+     "2eb1eaac32bf1e6ecb64c5943ce5d2ade3b33bc4e82b3b815d1a622352709ec5"),
+    ("aura/aura_v11.6_history.json", HISTORIES, "aura_v11.6_history.json",
+     "1db29c2d834a639bdaa6bc29f3ae2e1ec955036aaf7a8dcc58580ec51e55f5f5"),
     ("goemotions/ekman_train.tsv", GOEMOTIONS, "train.tsv",
      "bb74d10aec0975674c665205741ba9fe644cd70f682214624997f3770fd9e53f"),
     ("goemotions/ekman_dev.tsv", GOEMOTIONS, "dev.tsv",
@@ -174,3 +188,20 @@ def training_log() -> pd.DataFrame:
     """
     with resources.files("aura_study.data").joinpath("v10_2_training_log.csv").open("rb") as stream:
         return pd.read_csv(stream)
+
+
+def later_log(version: LaterVersion) -> pd.DataFrame:
+    """One of AURA's later runs, one row per epoch, as its repository's history file has it.
+
+    Columns: ``epoch``; the epoch mean ``train_loss``; macro F1 on held-out rows ``toxicity_f1``, ``emotion_f1``,
+    ``sentiment_f1``; ``weight_<task>``: GradNorm's weight after the epoch (V11.3, V11.4), or the mean scale over the
+    epoch's batches, 1 where the task was absent (V11.5, V11.6). The files ship with the package.
+    """
+    text = resources.files("aura_study.data").joinpath(f"aura_{version.lower()}_history.json").read_bytes()
+    history = json.loads(text)
+    scores = {"toxicity_f1": "val_f1", "emotion_f1": "val_emo_f1", "sentiment_f1": "val_sent_f1"}
+    table = pd.DataFrame({"train_loss": history["train_loss"], **{name: history[key] for name, key in scores.items()}})
+    table.insert(0, "epoch", range(1, len(table) + 1))
+    tasks = ("toxicity", "emotion", "sentiment", "reporting")  # in the order of AURA's code
+    weights = pd.DataFrame(history["task_weights"], columns=[f"weight_{task}" for task in tasks])
+    return pd.concat([table, weights], axis=1)

@@ -18,6 +18,8 @@ from aura_study.data.sources import (
     MissingDataError,
     fetch,
     fetch_all,
+    later_log,
+    sha256,
     status,
     training_log,
 )
@@ -223,3 +225,16 @@ def test_a_row_without_label_is_refused(tmp_path):
     path.write_text("a\t1\nb\n")
     with pytest.raises(DataError, match=r"row 2: label must be one of"):
         class_labels(read_tsv(path, ("text", "label")), path)
+
+
+@pytest.mark.parametrize(("version", "epochs"), [("V11.3", 8), ("V11.4", 9), ("V11.5", 10), ("V11.6", 9)])
+def test_the_later_logs_ship_with_the_package_and_are_the_public_files(version, epochs):
+    """The packaged bytes have the registered digest; every run starts at equal weights."""
+    name = f"aura_{version.lower()}_history.json"
+    assert sha256(Path(sources_module.__file__).with_name(name)) == REGISTRY[f"aura/{name}"].sha256
+    log = later_log(version)
+    assert log["epoch"].tolist() == list(range(1, epochs + 1))
+    weights = log.filter(like="weight_")
+    assert list(weights) == [f"weight_{task}" for task in ("toxicity", "emotion", "sentiment", "reporting")]
+    assert (weights.iloc[0] == 1).all()
+    assert log.notna().all().all()
