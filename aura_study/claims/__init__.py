@@ -1,11 +1,12 @@
 """The claims of AURA's guide and of the theory, their rules, and the ledger.
 
 One module a notebook, of its name; `CLAIMS` holds them all in the ledger's order: focal loss (F), Kendall's
-weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), balancers (N).
+weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), balancers (N), AURA's later logs (A).
 """
 
 from aura_study.claims import (
     after_the_return,
+    aura_later_logs,
     aura_log,
     aura_training,
     balancers,
@@ -26,8 +27,9 @@ from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 _NOTEBOOKS = (
     *(focal_loss, kendall_weighting, phantom_gradient, aura_training, presence, phase_diagram, aura_log),
     *(beyond_the_mask, schedules, focal_on_toxicity, after_the_return, pretraining, task_quality, balancers),
+    aura_later_logs,
 )
-_LETTERS = "FKPSBN"
+_LETTERS = "FKPSBNA"
 
 
 def _place(claim: Claim) -> tuple[int, int, str]:

@@ -32,7 +32,7 @@ QUESTIONS = {
     "phantom": Question("Is there a phantom gradient?", ("03", "05", "06")),
     "return": Question("What happens on the return?", ("04", "12")),
     "cost": Question("What does it cost?", ("13", "14")),
-    "aura": Question("And in AURA's own run?", ("07",)),
+    "aura": Question("And in AURA's own run?", ("07", "16")),
     "schedule": Question("Is the schedule as described?", ("10",)),
     "residue": Question("What does the mask leave behind?", ("08",)),
     "family": Question("Are other balancers hit?", ("15",)),

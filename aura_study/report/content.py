@@ -25,6 +25,7 @@ FAMILIES = {
     "S": "Schedule",
     "B": "Beyond the mask",
     "N": "Balancers",
+    "A": "AURA's later logs",
 }
 
 
