@@ -13,5 +13,6 @@
 `fluctuations`   jitter of the weight about its fixed point, the rate that keeps it small, Adam's memory there
 `shards`         fixed points under gradient accumulation and data parallelism
 `recovery`       overshoot of the returning task and the way back
+`solved`         a present task's loss on its way to a clamp's floor, and Kendall's sigma beside it
 ===============  ========================================================================================
 """
