@@ -13,6 +13,8 @@ SCALE = "least of the seeds' largest mean scales of reporting"
 SCALE_OF_BATCH = "scale of the solved term"
 CAPPED = "least rows, were emotion and sentiment capped at 20,000"
 HELD_BACK = "the scale never exploded, so that there was nothing to take away"
+DECADES = "least decades by which the loss of reporting fell"
+UNSOLVED = "the task was never solved, and the claim is about a solved one"
 
 CLAIMS = decided_by(
     "16_aura_later_logs",
@@ -68,7 +70,7 @@ CLAIMS = decided_by(
         "explosion did.",
         prediction="more than as much: the running norm of a task that is mostly without gradient decays to 0 and "
         "its scale stands at the clamp, in the batches in which it has a gradient too, where V11.5's scale was about 1",
-        rule=AtLeast(bound=1.0, min_seeds=3),
+        rule=AtLeast(bound=1.0, min_seeds=3, gate=Gate(SCALE, 1e9, UNSOLVED)),
         kind=Kind.SIMULATED,
         figure="later_scale",
     ),
@@ -94,7 +96,7 @@ CLAIMS = decided_by(
         statement="Which way each task's weight ran under GradNorm in V11.3 and V11.4 follows from alpha and the "
         "clamp: a small model with one solved task, at the same settings, shows the same eight directions.",
         prediction="reporting down and the others up at alpha 1.5, reporting up and the others down at alpha 1",
-        rule=Each(),
+        rule=Each(gate=Gate(DECADES, 2.0, UNSOLVED)),
         kind=Kind.SIMULATED,
         figure="later_gradnorm",
         cites=("aura", "chen2018gradnorm"),
@@ -106,7 +108,7 @@ CLAIMS = decided_by(
         prediction="its gradient is proportional to its loss L, its target to L to the power alpha: above alpha = 1 "
         "the target falls faster and the weight with it, at 1 neither does, and the weight goes where the others' "
         "norms and the common sum send it",
-        rule=AtLeast(bound=1.0, min_seeds=3),
+        rule=AtLeast(bound=1.0, min_seeds=3, gate=Gate(DECADES, 2.0, UNSOLVED)),
         kind=Kind.SIMULATED,
         figure="later_gradnorm",
         cites=("chen2018gradnorm",),
