@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aura_study.claims import Measurement
-from aura_study.claims.aura_later_logs import SCALE
+from aura_study.claims.aura_later_logs import DECADES, SCALE
 from aura_study.claims.statistics.intervals import mean_interval, ratio_interval, seeds, share_interval
 from aura_study.experiments.aura_later_logs.balancers import (
     AuraGradNorm,
@@ -25,6 +25,7 @@ from aura_study.experiments.aura_later_logs.small_model import ROWS, Batch, Smal
 
 EPOCHS, ACCUMULATION = 10, 4
 SOLVED = "reporting"
+NO_PULL = "in some seed no batch had a gradient of reporting"
 ALPHAS = {"V11.3": 1.5, "V11.4": 1.0}
 """GradNorm's alpha, by version."""
 Total = Callable[[dict[str, Tensor], Tensor], Tensor]
@@ -126,21 +127,20 @@ def scaled_trainings(p: AuraLaterLogsParameters) -> tuple[pd.DataFrame, pd.DataF
     """V11.5's training with and without the explosion, for every seed.
 
     Returns:
-        One row per seed: ``seed``, the largest absolute ``difference`` of a parameter at the end, and the largest mean
-        ``scale`` of an epoch; and the epochs of the exploding trainings, see `Scaled`.
+        One row per seed: ``seed`` and the largest absolute ``difference`` of a parameter at the end; and the epochs of
+        the exploding trainings, see `Scaled`.
     """
     ends, epochs = [], []
     for seed in seeds(p.seeds):
         exploded, tame = (scaled_training(p, seed, exploding=exploding) for exploding in (True, False))
-        largest = exploded.epochs.query("version == 'V11.5'")["scale"].max()
-        ends.append({"seed": seed, "difference": float((exploded.end - tame.end).abs().max()), "scale": largest})
+        ends.append({"seed": seed, "difference": float((exploded.end - tame.end).abs().max())})
         epochs.append(exploded.epochs)
     return pd.DataFrame(ends), pd.concat(epochs, ignore_index=True)
 
 
-def measure_end(ends: pd.DataFrame) -> Measurement:
+def measure_end(ends: pd.DataFrame, epochs: pd.DataFrame) -> Measurement:
     """A3: largest difference of a parameter, over seeds."""
-    limits = {SCALE: float(ends["scale"].min())}
+    limits = {SCALE: _least_peak(epochs)}
     return Measurement.of(mean_interval(ends["difference"]), "largest difference of a parameter", limits=limits)
 
 
@@ -148,35 +148,45 @@ def measure_pull(epochs: pd.DataFrame) -> Measurement:
     """A3a: reporting's mean pull on the shared representation, V11.6's over V11.5's at the same states, over seeds."""
     pulls = epochs.pivot_table(index="seed", columns="version", values="pull", aggfunc="mean")
     unit = "pull of reporting, V11.6 over V11.5"
+    limits = {SCALE: _least_peak(epochs)}
     if not (pulls > 0).all().all():
-        return Measurement(np.nan, np.nan, np.nan, unit, void="reporting had no gradient in any batch of some seed")
-    return Measurement.of(ratio_interval(pulls["V11.6"], pulls["V11.5"]), unit, logarithmic=True)
+        return Measurement(np.nan, np.nan, np.nan, unit, limits=limits, void=NO_PULL)
+    return Measurement.of(ratio_interval(pulls["V11.6"], pulls["V11.5"]), unit, limits=limits, logarithmic=True)
+
+
+def _least_peak(epochs: pd.DataFrame) -> float:
+    """Least of the seeds' largest mean scales of an epoch under V11.5."""
+    return float(epochs.query("version == 'V11.5'").groupby("seed")["scale"].max().min())
 
 
 def gradnorm_training(p: AuraLaterLogsParameters, seed: int, alpha: float) -> pd.DataFrame:
-    """GradNorm's weights after every epoch of one training, as AURA steps them: epoch, task, weight."""
+    """GradNorm's weights after every epoch of one training, as AURA steps them, and the epoch's mean losses.
+
+    Columns: epoch, task, weight, loss.
+    """
     training = Training(p, seed)
-    firsts: dict[str, list[float]] = defaultdict(list)
     balancer: AuraGradNorm | None = None
     rows = []
     for epoch, drawn in training.epochs():
+        seen: dict[str, list[float]] = defaultdict(list)
         for index, batch in enumerate(drawn):
             shared, losses = training.model(batch)
+            for task, loss in losses.items():
+                seen[task].append(loss.item())
             if balancer is None:
-                for task, loss in losses.items():
-                    firsts[task].append(loss.item())
                 training.descend(index, torch.stack(list(losses.values())).sum())
                 continue
             if (index + 1) % ACCUMULATION == 0:
                 balancer.step(losses, shared)
             training.descend(index, balancer.total(losses))
-        balancer = balancer or AuraGradNorm({task: float(np.mean(firsts[task])) for task in ROWS}, alpha)
-        rows += [{"epoch": epoch, "task": task, "weight": balancer.weights[task]} for task in ROWS]
+        means = {task: float(np.mean(seen[task])) for task in ROWS}
+        balancer = balancer or AuraGradNorm(means, alpha)
+        rows += [{"epoch": epoch, "task": task, "weight": balancer.weights[task], "loss": means[task]} for task in ROWS]
     return pd.DataFrame(rows)
 
 
 def gradnorm_trainings(p: AuraLaterLogsParameters) -> pd.DataFrame:
-    """`gradnorm_training` at V11.3's and V11.4's alpha for every seed: version, seed, epoch, task, weight."""
+    """`gradnorm_training` at V11.3's and V11.4's alpha for every seed, with the columns version and seed."""
     return pd.concat(
         [
             gradnorm_training(p, seed, alpha).assign(version=version, seed=seed)
@@ -204,16 +214,22 @@ def directions(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measure_directions(table: pd.DataFrame) -> Measurement:
+def measure_directions(table: pd.DataFrame, runs: pd.DataFrame) -> Measurement:
     """A5: of the eight directions, how many the simulation shows."""
-    return Measurement.of(share_interval(int(table["same"].sum()), len(table)), "share of directions as logged")
+    share = share_interval(int(table["same"].sum()), len(table))
+    return Measurement.of(share, "share of directions as logged", limits=_decades(runs))
 
 
 def measure_alpha(runs: pd.DataFrame) -> Measurement:
     """A5a: the solved task's last weight at alpha 1 over that at 1.5, over seeds."""
     ends = _last(runs).query("task == @SOLVED").pivot_table(index="seed", columns="version", values="weight")
     unit = "last weight of reporting, alpha 1 over alpha 1.5"
-    return Measurement.of(ratio_interval(ends["V11.4"], ends["V11.3"]), unit, logarithmic=True)
+    return Measurement.of(ratio_interval(ends["V11.4"], ends["V11.3"]), unit, limits=_decades(runs), logarithmic=True)
+
+
+def _decades(runs: pd.DataFrame) -> dict[str, float]:
+    """How far the solved task's mean loss of the last epoch lies below that of an undecided row, least over all."""
+    return {DECADES: float(np.log10(np.log(2) / _last(runs).query("task == @SOLVED")["loss"]).min())}
 
 
 def _last(runs: pd.DataFrame) -> pd.DataFrame:
