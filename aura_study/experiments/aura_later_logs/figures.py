@@ -59,8 +59,8 @@ def scales(epochs: pd.DataFrame) -> Plate:
             rows = epochs[epochs["version"] == version].groupby("epoch")[column].agg(["mean", "min", "max"])
             rows = rows.rename(columns={"min": "low", "max": "high"}).reset_index()
             band(axes, rows, "epoch", 0.2, color=colour, label=version)
-        axes.set_yscale("log")
         axes.set_xlabel("epoch")
+    panels[0].set_yscale("log")
     panels[0].set_ylabel("mean scale of reporting")
     panels[1].set_ylabel("mean norm of its scaled gradient")
     panels[0].legend()
@@ -68,7 +68,7 @@ def scales(epochs: pd.DataFrame) -> Plate:
         figure,
         "Small model with a solved task, scaled as V11.5 does; V11.6's scales at the same states. Left: the weight as "
         "AURA logs it. Right: what reaches the shared representation. Lines: means over seeds; bands: their range.",
-        "Two panels on log axes over the epochs. Left: scales of two versions. Right: norms of the scaled gradients.",
+        "Two panels over the epochs. Left: scales of two versions, on a log axis. Right: norms of scaled gradients.",
     )
 
 
@@ -137,7 +137,7 @@ def solved(paths: pd.DataFrame) -> Plate:
     right.legend(title="rates of s and of the logit")
     return Plate(
         figure,
-        "Kendall's term on the cross-entropy of one row that is being solved. Left: s, with the gradient flow (dotted) "
-        "and an absent, unmasked task's s (grey). Right: the loss over the variance, which is twice the weighted loss.",
+        "Kendall's term on the cross-entropy of a row that is being solved. Left: s, with the flow for a loss exp(-z) "
+        "(dotted), and an absent, unmasked task's (grey). Right: the loss over the variance.",
         "Two panels over the dose. Left: falling lines, the grey one steepest. Right: lines that level off.",
     )
