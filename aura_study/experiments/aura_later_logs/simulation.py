@@ -228,8 +228,9 @@ def measure_alpha(runs: pd.DataFrame) -> Measurement:
 
 
 def _decades(runs: pd.DataFrame) -> dict[str, float]:
-    """How far the solved task's mean loss of the last epoch lies below that of an undecided row, least over all."""
-    return {DECADES: float(np.log10(np.log(2) / _last(runs).query("task == @SOLVED")["loss"]).min())}
+    """How far the solved task's loss, after the frozen epoch, lies below that of an undecided row, least over all."""
+    losses = runs.query("task == @SOLVED and epoch > 1").groupby(["version", "seed"])["loss"].mean()
+    return {DECADES: float(np.log10(np.log(2) / losses).min())}
 
 
 def _last(runs: pd.DataFrame) -> pd.DataFrame:
