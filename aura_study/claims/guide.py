@@ -88,7 +88,7 @@ GUIDE = (
         remark="Motives, not measurements: no experiment here decides them. AURA's V10 code used a linear warm-up "
         "over 10 % of the steps and no OneCycleLR.",
     ),
-    Passage("4", "The end refines the uncertainties.", ("S2",)),
+    Passage("4", "The end refines the uncertainties.", ("S2", "S2b", "S2a")),
     Passage("Q1", "The training signal would become unstable.", ("K4",)),
     Passage("Q1", "Sigma would go to infinity, L / sigma^2 to zero.", ("K3",)),
     Passage("Q1", "The model would evade the task.", ("K3a",)),
