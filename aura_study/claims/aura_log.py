@@ -1,6 +1,6 @@
 """Claims on AURA's own run (section 3.2 and question 2 of the guide)."""
 
-from aura_study.claims.model import Claim, Kind, Limit, decided_by
+from aura_study.claims.model import Claim, Gate, Kind, Limit, decided_by
 from aura_study.claims.rules import AtMost
 
 CLAIMS = decided_by(
@@ -14,10 +14,17 @@ CLAIMS = decided_by(
         rule=AtMost(
             bound=0.02,
             min_seeds=8,
-            limit=Limit(
+            gate=Gate(
                 quantity="unmasked miss over masked miss, least over all assumptions",
                 at_least=3.0,
                 text="under some assumption on the losses the two predictions lie too close to tell them apart",
+            ),
+            limit=Limit(
+                quantity="2 % over the masked miss, least over all assumptions",
+                at_least=1.0,
+                text="the 2 % need a loss that varies from sample to sample, which the log does not tell: where it "
+                "hardly does, masked dynamics miss by more; the row's numbers name the least noise tried that is "
+                "enough under every other assumption, and the greatest miss without any",
             ),
         ),
         kind=Kind.LOGGED,
