@@ -70,7 +70,10 @@ GUIDE = (
     Passage(
         "3",
         "In version 10.1 the model learned absurd uncertainties for tasks absent from the batch.",
-        ("P2", "P5", "P11"),
+        ("P11b", "P11c"),
+        "No run of V10.1 left a log: what its code does at its settings is simulated. AURA's own project analysis says "
+        "“uncertainty collapse” and “exploding weights” of this. The pull itself is P1's, and P2 and P5 say where it leads "
+        "at other rates.",
     ),
     Passage("3.1", "With a loss of 0, the gradient on sigma is 1 / sigma: not zero.", ("P1", "P3")),
     Passage("3.1", "The optimiser lowers sigma of the absent task towards zero.", ("P2", "P5", "S3")),
@@ -93,7 +96,7 @@ GUIDE = (
     Passage("Q1", "Sigma would go to infinity, L / sigma^2 to zero.", ("K3",)),
     Passage("Q1", "The model would evade the task.", ("K3a",)),
     Passage("Q2", "It distorts the balance between the tasks.", ("P5", "P9", "P9a", "P9b", "P9c", "P9d")),
-    Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11")),
+    Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11", "P11a")),
     Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7")),
     Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c")),
     Passage("Q3", "On noisy labels focal loss obsesses over wrong labels.", ("F4b",)),
