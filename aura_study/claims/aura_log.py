@@ -1,4 +1,4 @@
-"""Claims on AURA's own run (sections 3 and 3.2 and question 2 of the guide)."""
+"""Claims on AURA's own run (sections 3, 3.2 and 4 and question 2 of the guide)."""
 
 from aura_study.claims.model import Claim, Foretells, Gate, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
@@ -85,6 +85,28 @@ CLAIMS = decided_by(
         kind=Kind.SIMULATED,
         foretells=Foretells.FAILS,
         figure="aura_absurd",
+        cites=("aura",),
+    ),
+    Claim(
+        "S1a",
+        "4",
+        statement="AURA uses a OneCycleLR: the weights that its V10.2 run printed move from epoch to epoch as masked "
+        "dynamics do under PyTorch's OneCycleLR, and not as under a linear warm-up.",
+        prediction="on the way from the linear warm-up's prediction (0) to OneCycleLR's (1) the log stands at 0: the "
+        "run's public code calls get_linear_schedule_with_warmup; the epochs' shares of the rates' sum differ by 0.36 "
+        "between the two",
+        rule=AtLeast(
+            bound=0.5,
+            min_seeds=8,
+            gate=Gate(
+                quantity="distance of the two predictions over the closer one's miss, least over all assumptions",
+                at_least=3.0,
+                text="under some assumption on the losses the two predictions lie too close to tell them apart",
+            ),
+        ),
+        kind=Kind.LOGGED,
+        foretells=Foretells.FAILS,
+        figure="aura_schedule",
         cites=("aura",),
     ),
 )

@@ -84,6 +84,13 @@ GUIDE = (
         ("B1", "B2", "B3"),
         "Not said, but suggested. What still moves sigma at a gradient of zero, and what a mask does not keep out.",
     ),
+    Passage(
+        "4",
+        "AURA uses a OneCycleLR.",
+        ("S1a",),
+        "V10.2's is the one run whose weights were printed. In AURA's public code versions 2 to 5, 9, 12 and 14 call "
+        "OneCycleLR with its peak at 10 % of the steps and version 8 with PyTorch's 30 %; 10 and 11 warm up linearly.",
+    ),
     Passage("4", "OneCycleLR starts low, rises until the middle of training and falls at the end.", ("S1",)),
     Passage(
         "4",
