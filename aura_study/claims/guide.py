@@ -72,8 +72,8 @@ GUIDE = (
         "In version 10.1 the model learned absurd uncertainties for tasks absent from the batch.",
         ("P11b", "P11c"),
         "No run of V10.1 left a log: what its code does at its settings is simulated. AURA's own project analysis says "
-        "“uncertainty collapse” and “exploding weights” of this. The pull itself is P1's, and P2 and P5 say where other "
-        "rates take it.",
+        "“uncertainty collapse” and “exploding weights” of this. The pull itself is P1's, and P2 and P5 say where "
+        "other rates take it.",
     ),
     Passage("3.1", "With a loss of 0, the gradient on sigma is 1 / sigma: not zero.", ("P1", "P3")),
     Passage("3.1", "The optimiser lowers sigma of the absent task towards zero.", ("P2", "P5", "S3")),
