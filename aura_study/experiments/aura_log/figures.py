@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import band, subplots
+from aura_study.figures.lines import band, legend_below, subplots
 from aura_study.figures.style import (
     COLOURS,
     DOTTED,
@@ -116,7 +116,7 @@ def schedules(shares: pd.DataFrame) -> Plate:
             band(axes, path, "epoch", 0.2, color=colour, label=str(name))
         axes.plot(path["epoch"], path["logged"], "o", color=THEORY_COLOUR, markersize=4.5, label="AURA's log", zorder=3)
         axes.set(xlabel="epoch", ylabel="share of the way of the log weight", title=task)
-    panels[1].legend(fontsize=8)
+    legend_below(figure, panels[1], ncols=3)
     return Plate(
         figure,
         "How much of the way that a weight goes in the run falls into each epoch: as AURA's V10.2 printed it (dots), "

@@ -131,12 +131,13 @@ def distances(table: pd.DataFrame) -> pd.DataFrame:
     return np.sqrt(squares.assign(distance=squares.sum(axis=1))).reset_index()
 
 
-def measure_refinement(table: pd.DataFrame, budget: float) -> Measurement:
+def measure_refinement(table: pd.DataFrame, budget: float, predicted: float | None = None) -> Measurement:
     """S2 and S2b: distance from the fixed point at the end, OneCycleLR over a constant rate of the same sum.
 
     Args:
         table: `distances`.
         budget: that sum.
+        predicted: ratio; 1 for a parameter that is under way in both.
     """
     rows = table[table["budget"] == budget]
     wide = rows.pivot(index="seed", columns="schedule", values="distance")
@@ -144,7 +145,7 @@ def measure_refinement(table: pd.DataFrame, budget: float) -> Measurement:
     return Measurement.of(
         ratio_interval(wide["onecycle"], wide["constant"]),
         "distance of log sigma from its fixed point at the end, OneCycleLR / constant rate",
-        predicted=1.0,
+        predicted=predicted,
         limits={f"{part}, {name}": float(means.loc[name, part]) for part in means for name in means.index},
         logarithmic=True,
     )
