@@ -128,7 +128,7 @@ def distances(table: pd.DataFrame) -> pd.DataFrame:
     cells = late.assign(off=late["s"] - late["target"]).groupby(["schedule", "budget", "seed", "task"])["off"]
     parts = pd.DataFrame({"lag": cells.mean() ** 2, "jitter": cells.var(ddof=0)})
     squares = parts.groupby(["schedule", "budget", "seed"]).mean()
-    return np.sqrt(squares.assign(distance=squares.sum(axis=1))).reset_index()
+    return (squares.assign(distance=squares.sum(axis=1)) ** 0.5).reset_index()
 
 
 def measure_refinement(table: pd.DataFrame, budget: float, predicted: float | None = None) -> Measurement:
@@ -146,7 +146,7 @@ def measure_refinement(table: pd.DataFrame, budget: float, predicted: float | No
         ratio_interval(wide["onecycle"], wide["constant"]),
         "distance of log sigma from its fixed point at the end, OneCycleLR / constant rate",
         predicted=predicted,
-        limits={f"{part}, {name}": float(means.loc[name, part]) for part in means for name in means.index},
+        limits={f"{part}, {name}": float(mean) for part in means for name, mean in means[part].items()},
         logarithmic=True,
     )
 
