@@ -70,7 +70,10 @@ GUIDE = (
     Passage(
         "3",
         "In version 10.1 the model learned absurd uncertainties for tasks absent from the batch.",
-        ("P2", "P5", "P11"),
+        ("P11b", "P11c"),
+        "No run of V10.1 left a log: what its code does at its settings is simulated. AURA's own project analysis says "
+        "“uncertainty collapse” and “exploding weights” of this. The pull itself is P1's, and P2 and P5 say where "
+        "other rates take it.",
     ),
     Passage("3.1", "With a loss of 0, the gradient on sigma is 1 / sigma: not zero.", ("P1", "P3")),
     Passage("3.1", "The optimiser lowers sigma of the absent task towards zero.", ("P2", "P5", "S3")),
@@ -81,6 +84,13 @@ GUIDE = (
         ("B1", "B2", "B3"),
         "Not said, but suggested. What still moves sigma at a gradient of zero, and what a mask does not keep out.",
     ),
+    Passage(
+        "4",
+        "AURA uses a OneCycleLR.",
+        ("S1a",),
+        "V10.2's is the one run whose weights were printed. In AURA's public code versions 2 to 5, 9, 12 and 14 call "
+        "OneCycleLR with its peak at 10 % of the steps and version 8 with PyTorch's 30 %; 10 and 11 warm up linearly.",
+    ),
     Passage("4", "OneCycleLR starts low, rises until the middle of training and falls at the end.", ("S1",)),
     Passage(
         "4",
@@ -88,12 +98,12 @@ GUIDE = (
         remark="Motives, not measurements: no experiment here decides them. AURA's V10 code used a linear warm-up "
         "over 10 % of the steps and no OneCycleLR.",
     ),
-    Passage("4", "The end refines the uncertainties.", ("S2",)),
+    Passage("4", "The end refines the uncertainties.", ("S2", "S2b", "S2a")),
     Passage("Q1", "The training signal would become unstable.", ("K4",)),
     Passage("Q1", "Sigma would go to infinity, L / sigma^2 to zero.", ("K3",)),
     Passage("Q1", "The model would evade the task.", ("K3a",)),
     Passage("Q2", "It distorts the balance between the tasks.", ("P5", "P9", "P9a", "P9b", "P9c", "P9d")),
-    Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11")),
+    Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11", "P11a")),
     Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7")),
     Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c")),
     Passage("Q3", "On noisy labels focal loss obsesses over wrong labels.", ("F4b",)),

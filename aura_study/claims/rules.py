@@ -42,6 +42,33 @@ class RatioWithin(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictedAtMost(Rule):
+    """The whole interval of measured / predicted lies at or below 1 + tolerance; refuted if all of it lies above.
+
+    For a prediction that is an upper bound.
+    """
+
+    tolerance: float
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return f"the interval of measured / predicted lies at or below 1 + {self.tolerance:g}; refuted if it lies above"
+
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The prediction and the tolerance."""
+        return Margins(self._bound(measurement), self._bound(measurement))
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles the bound."""
+        return AtMost(bound=self._bound(measurement)).holds(measurement)
+
+    def _bound(self, measurement: Measurement) -> float:
+        if measurement.predicted is None or measurement.predicted <= 0:
+            raise ValueError(f"PredictedAtMost needs a prediction above 0, got {measurement.predicted}")
+        return measurement.predicted * (1 + self.tolerance)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AtMost(Rule):
     """The whole interval lies at or below ``bound``; refuted if all of it lies above."""
 
