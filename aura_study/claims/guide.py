@@ -89,7 +89,7 @@ GUIDE = (
         "over 10 % of the steps and no OneCycleLR.",
     ),
     Passage("4", "The end refines the uncertainties.", ("S2",)),
-    Passage("Q1", "The training signal would become unstable.", ("K4",)),
+    Passage("Q1", "The training signal would become unstable.", ("K4", "K4a")),
     Passage("Q1", "Sigma would go to infinity, L / sigma^2 to zero.", ("K3",)),
     Passage("Q1", "The model would evade the task.", ("K3a", "K3b", "K3c")),
     Passage("Q2", "It distorts the balance between the tasks.", ("P5", "P9", "P9a", "P9b", "P9c", "P9d")),
