@@ -1,7 +1,7 @@
 """Claims on what the phantom gradient costs in task quality (question 2 of the guide, and theory)."""
 
 from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
-from aura_study.claims.rules import INTEREST, Alike, Gains
+from aura_study.claims.rules import INTEREST, Alike, AtLeast, Gains, RatioWithin
 
 CLAIMS = decided_by(
     "14_task_quality",
@@ -115,5 +115,17 @@ CLAIMS = decided_by(
         foretells=Foretells.NOTHING,
         figure="quality_differences",
         cites=("kurin2022defense", "xin2022current", "royer2023scalarization"),
+    ),
+    Claim(
+        "P9h",
+        "Q2",
+        statement="The phantom gradient distorts the balance of the tasks: under AURA's mixing, with reporting at 101 "
+        "rows, reporting's share of the weighted loss is larger without the mask, by a quarter or more.",
+        prediction=r"the weighted losses settle at equal shares unmasked, $1/4$, and at $p_i / \sum_j p_j$ masked: the "
+        r"share is larger by $\sum_j p_j / (4 p)$, $p$ the presence of reporting",
+        rule=AtLeast(bound=1.25, min_seeds=3),
+        kind=Kind.TRAINED,
+        foretells=RatioWithin(tolerance=0.1, min_seeds=3),
+        figure="quality_shares",
     ),
 )
