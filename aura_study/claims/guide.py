@@ -65,6 +65,12 @@ GUIDE = (
         "The formula of Kendall et al. (2018). AURA's code has a regulariser that is linear in softplus, not a "
         "logarithm, and so settles elsewhere; both are studied.",
     ),
+    Passage(
+        "2.1",
+        "The factor 1 / (2 sigma^2) is also called precision.",
+        ("K1a",),
+        "The factor 2 is common to all tasks, so that their balance does not depend on the word.",
+    ),
     Passage("2.1", "An uncertain task has a large sigma, and its weight falls.", ("K1", "K2")),
     Passage("2.1", "log sigma keeps the model from setting sigma to infinity.", ("K3",)),
     Passage(

@@ -1,7 +1,7 @@
 """Claims on Kendall's weighting (section 2 of the guide, and its question 1)."""
 
 from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
-from aura_study.claims.rules import LEARNED, AtLeast, AtMost, Gains, RatioWithin
+from aura_study.claims.rules import LEARNED, AtLeast, AtMost, Gains, RatioWithin, Within
 
 CLAIMS = decided_by(
     "02_kendall_weighting",
@@ -15,6 +15,17 @@ CLAIMS = decided_by(
         kind=Kind.ARITHMETIC,
         figure="kendall_fixed_points",
         cites=("kendall2018multi", "liebel2018auxiliary", "kirchdorfer2024analytical", "rybkin2021simple"),
+    ),
+    Claim(
+        "K1a",
+        "2.1",
+        statement="The factor 1/(2 sigma^2) of a task's loss is the precision of its Gaussian noise.",
+        prediction=r"no, half of it: the precision is $1/\sigma^2$, the curvature of $-\log N(y; \mu, \sigma^2)$ in "
+        r"$\mu$, and the factor is half of that for every $\sigma$, hence factor / precision - 1 = -1/2",
+        rule=Within(reach=0.02),
+        kind=Kind.ARITHMETIC,
+        foretells=RatioWithin(tolerance=1e-6),
+        cites=("kendall2018multi",),
     ),
     Claim(
         "K2",
