@@ -120,7 +120,7 @@ def load(files: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = pd.DataFrame(scores).query("measure != 'samples_f1'")
     mean = table.groupby(["arm", "seed", "measure"], sort=False)["score"].mean().reset_index().assign(task=MEAN)
     trajectories = pd.concat(paths, ignore_index=True).astype({"task": str})
-    columns = ["arm", "seed", "step", "task", "sigma", "weight", "loss", "norm"]
+    columns = ["arm", "seed", "step", "task", "sigma", "weight", "loss", "gradient_norm", "norm"]
     return trajectories[columns], pd.concat([table, mean], ignore_index=True)
 
 
@@ -202,6 +202,7 @@ def signal(paths: pd.DataFrame) -> pd.DataFrame:
 
     ``volatility``: standard deviation over the steps of the change of the log norm of the encoder's gradient from one
     step to the next; ``leap``: largest norm over the median norm of the `RECENT` steps before (of five at least);
+    ``leap_of`` and ``weight_then``: the task that sent most into the encoder at that step, and its weight;
     ``loss_volatility``: as the first, of the training loss, mean over the tasks and not weighted; ``kept``: mean norm
     of the last tenth of the steps over that of the first.
     """
@@ -210,13 +211,16 @@ def signal(paths: pd.DataFrame) -> pd.DataFrame:
         steps = run.groupby("step")[["norm", "loss"]].mean()
         norm, tenth = steps["norm"], max(1, len(steps) // 10)
         recent = norm.rolling(RECENT, min_periods=5).median().shift(1)
-        changes = steps.apply(np.log).diff().std()
+        leaps, changes = norm / recent, steps.apply(np.log).diff().std()
+        then = run[run["step"] == leaps.idxmax()].nlargest(1, "gradient_norm").iloc[0]
         rows.append(
             {
                 "arm": arm,
                 "seed": seed,
                 "volatility": changes["norm"],
-                "leap": (norm / recent).max(),
+                "leap": leaps.max(),
+                "leap_of": then["task"],
+                "weight_then": then["weight"],
                 "loss_volatility": changes["loss"],
                 "kept": norm.iloc[-tenth:].mean() / norm.iloc[:tenth].mean(),
             }
