@@ -115,7 +115,8 @@ def load(files: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
         stored = job_metadata(path)
         run = {"arm": stored["job"]["arm"], "seed": stored["job"]["settings"]["seed"]}
         paths.append(pd.read_parquet(path).assign(**run))
-        for task, found in stored["scores"].items():
+        for task in TASK_NAMES:
+            found = stored["scores"][task]
             scores += [{**run, "task": task, "measure": name, "score": score} for name, score in found.items()]
     table = pd.DataFrame(scores).query("measure != 'samples_f1'")
     mean = table.groupby(["arm", "seed", "measure"], sort=False)["score"].mean().reset_index().assign(task=MEAN)
