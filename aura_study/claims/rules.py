@@ -16,7 +16,6 @@ LEARNED = Gate(
     "more than 0.05 below TF-IDF with logistic regression on the same rows",
 )
 """Without it a difference of scores says nothing."""
-MARGIN = "least margin over the majority baseline"
 
 
 @dataclass(frozen=True, kw_only=True)
