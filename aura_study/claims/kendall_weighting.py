@@ -70,9 +70,10 @@ CLAIMS = decided_by(
         "Q1",
         statement='Without log sigma the model "evades the task": by the end of training its mean development area '
         "under the ROC curve over the tasks has risen above chance at most half as far as with it.",
-        prediction=r"no share foretold: the ratio of the weights stays near Kendall's, their common scale dies. Adam "
-        r"divides a scale out that falls more slowly than its $v$ forgets, by $(1-b_2)/2$ a step; what falls faster, "
-        r"from the first $1/\eta$ steps on, acts like a learning rate that decays like $1/t$",
+        prediction=r"no share foretold. Adam divides each task's loss out of the rise of its $s$, so that the weights "
+        r"stay as alike as they start and die on a common scale; from about $1/\eta$ steps on, and for as long as $v$ "
+        r"forgets little, $1/(1-b_2)$ steps, they fall like $t^{-3/2}$ and Adam's updates like $1/t$: losses simply "
+        "added, at a learning rate that decays by itself",
         rule=AtMost(bound=0.5, min_seeds=3, gate=LEARNED),
         kind=Kind.TRAINED,
         foretells=Foretells.NOTHING,
@@ -96,7 +97,7 @@ CLAIMS = decided_by(
         "theory",
         statement="Without log sigma some task is left behind: in at least one of the four the development area under "
         "the ROC curve ends lower by a point or more, intervals of the four together.",
-        prediction="not foretold which: the weights' ratio, and with it the balance, stays near Kendall's",
+        prediction="not foretold which: see K3a; a task whose loss is small beside the others' has the smallest part",
         rule=Gains(),
         kind=Kind.TRAINED,
         foretells=Foretells.NOTHING,

@@ -106,6 +106,22 @@ def test_without_log_sgd_ends_at_kendalls_ratio_of_weights():
     assert weights.max() < 1e-4
 
 
+def test_without_log_adam_keeps_the_ratio_of_weights_of_the_start():
+    """A loss a thousand times larger gives the same path of s, so that the weights stay alike, unlike Kendall's."""
+    quiet, loud = (adam_twin(0.02, 300, 0.9, 0.999, loss) for loss in (0.01, 10.0))
+    np.testing.assert_allclose(quiet, loud, rtol=1e-9)
+
+
+def test_without_log_adams_updates_fade_like_one_over_the_steps():
+    """Between 1/eta and 1/(1-b2) steps the weight falls like t^-3/2, and so does the update over sqrt(v) like 1/t."""
+    weights = np.exp(-2 * np.array(adam_twin(0.02, 500, 0.9, 0.9999)))
+    memory = np.sqrt(np.cumsum(weights**2) / np.arange(1, len(weights) + 1))
+    spans = np.log([500, 250])
+    assert np.diff(np.log(weights[[500, 250]]))[0] / np.diff(spans)[0] == pytest.approx(-1.5, abs=0.15)
+    update = (weights / memory)[[500, 250]]
+    assert np.diff(np.log(update))[0] / np.diff(spans)[0] == pytest.approx(-1, abs=0.15)
+
+
 @pytest.mark.parametrize("rate", [1e-4, 1e-3, 1e-1])
 def test_adams_speed_is_where_its_twin_settles(rate):
     """The closed form meets the slope of a written-out Adam at b2 = 0.99 after 4,000 steps, within 1 %."""
