@@ -65,6 +65,12 @@ GUIDE = (
         "The formula of Kendall et al. (2018). AURA's code has a regulariser that is linear in softplus, not a "
         "logarithm, and so settles elsewhere; both are studied.",
     ),
+    Passage(
+        "2.1",
+        "The factor 1 / (2 sigma^2) is also called precision.",
+        ("K1a",),
+        "The factor 2 is common to all tasks, so that their balance does not depend on the word.",
+    ),
     Passage("2.1", "An uncertain task has a large sigma, and its weight falls.", ("K1", "K2")),
     Passage("2.1", "log sigma keeps the model from setting sigma to infinity.", ("K3",)),
     Passage(
@@ -99,10 +105,10 @@ GUIDE = (
         "over 10 % of the steps and no OneCycleLR.",
     ),
     Passage("4", "The end refines the uncertainties.", ("S2", "S2b", "S2a")),
-    Passage("Q1", "The training signal would become unstable.", ("K4",)),
+    Passage("Q1", "The training signal would become unstable.", ("K4", "K4a")),
     Passage("Q1", "Sigma would go to infinity, L / sigma^2 to zero.", ("K3",)),
-    Passage("Q1", "The model would evade the task.", ("K3a",)),
-    Passage("Q2", "It distorts the balance between the tasks.", ("P5", "P9", "P9a", "P9b", "P9c", "P9d")),
+    Passage("Q1", "The model would evade the task.", ("K3a", "K3b", "K3c")),
+    Passage("Q2", "It distorts the balance between the tasks.", ("P9h", "P5", "P9", "P9a", "P9b", "P9c", "P9d")),
     Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11", "P11a")),
     Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7")),
     Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c")),
