@@ -1,5 +1,6 @@
 """Claims on what follows the return of an absent task (question Q2 of the guide, and theory)."""
 
+from aura_study.claims.aura_training import JUMP
 from aura_study.claims.model import Claim, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
@@ -8,10 +9,11 @@ CLAIMS = decided_by(
     Claim(
         "P6a",
         "Q2",
-        statement="The jump on return does not depend on the optimiser or on clipping: SGD and AdamW, with and "
-        "without clipping, send a gradient into the encoder that is larger by the same law.",
-        prediction="in each of the four arms by the precision ratio that its own absence built up",
-        rule=RatioWithin(tolerance=0.02, min_seeds=3),
+        statement="The jump on return follows the same law whatever the optimiser, with clipping and without: SGD and "
+        "AdamW send a gradient into the encoder that is larger by the ratio of the weights.",
+        prediction=r"in each of the four arms by the precision ratio that its own absence built up: $e^{2\Lambda}$ under "
+        "SGD, under AdamW what its memory makes of it",
+        rule=RatioWithin(tolerance=0.02, min_seeds=3, gate=JUMP),
         kind=Kind.TRAINED,
         figure="return_in_four_arms",
     ),
