@@ -1,5 +1,11 @@
 """Where the study departs from AURA, and what could be wrong with it: the words of the report's page on methods."""
 
+KINDS = (
+    "A claim on arithmetic can fail only by a bug; a simulated one is measured without a network, a trained one on the "
+    "model, a logged one on somebody else's run or data."
+)
+"""What the kinds of claims mean."""
+
 DEVIATIONS = (
     (
         "roberta-base, 12 layers × 768, pre-trained",
