@@ -167,7 +167,8 @@ def which_is_sooner(ways: pd.DataFrame, horizon: int) -> Plate:
         figure,
         "Sigma alone, log sigma after an absence: steps until the weight is within a factor 2 of its fixed point "
         "again, SGD and Adam, by rate and by the loss's coefficient of variation c. Dots: median of the runs, on the "
-        "line where most were watched in vain. Dotted: theory. Shaded: above the whiplash threshold.",
+        "line where most were watched in vain, at the lower end where the weight was never out. Dotted: theory. "
+        "Shaded: above the whiplash threshold.",
         "A panel for each rate and noise. Steps back on a log axis over the phantom number, for SGD and Adam, with "
         "dotted theory and the range above the whiplash threshold shaded.",
     )
