@@ -79,9 +79,11 @@ class RunContent:
         return locked.changed(claims_lock.digests(row.model_dump())) if locked else []
 
     @property
-    def looks(self) -> dict[str, int]:
-        """Number of locked claims whose wording was fixed at a first look, and at a later one."""
-        return {str(look): sum(locked.look == look for locked in self.locked.values()) for look in claims_lock.Look}
+    def looks(self) -> dict[str, list[str]]:
+        """Locked claims whose wording was fixed at a first look, and at a later one."""
+        return {
+            str(look): [key for key, locked in self.locked.items() if locked.look == look] for look in claims_lock.Look
+        }
 
     @property
     def tally(self) -> dict[Kind, dict[Verdict, int]]:

@@ -69,9 +69,8 @@ THREATS = (
     ),
     (
         "Rules with hindsight",
-        "Some rules were written when first numbers were known: those of P1 to P6, K, S, B, P10, P11, F1 and F5; and "
-        "P7c's prediction and N1b's statement were reworded. Each claim's page says so, with the commit (claims.lock). "
-        "No bound was moved after a result.",
+        "Some rules were written, or written anew, when first numbers were known: those listed above as fixed at a "
+        "later look. Each claim's page says why, with the commit (claims.lock).",
     ),
     (
         "One log",
