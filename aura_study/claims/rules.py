@@ -111,6 +111,24 @@ class AtLeast(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SameSide(Rule):
+    """The whole interval lies on that side of ``bound`` on which the prediction lies; refuted if on the other."""
+
+    bound: float
+
+    def condition(self) -> str:
+        """When the prediction held, in words."""
+        return f"the interval lies on the prediction's side of {self.bound:g}; refuted if it lies on the other"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles the bound or nothing was predicted."""
+        above = AtLeast(bound=self.bound).holds(measurement)
+        if measurement.predicted is None or above is None:
+            return None
+        return above == (measurement.predicted >= self.bound)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Each(Rule):
     """The share is 1: holds of each one that was counted."""
 

@@ -148,12 +148,15 @@ def test_a_notebook_ends_with_what_to_change(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_finds_what_it_claims_at_the_smallest_profile(name: str, tmp_path: Path) -> None:
-    """Run through papermill, each claim of the notebook is decided by its rule; exact claims are confirmed already."""
+    """Run through papermill, each claim of the notebook is decided by its rule; exact claims are confirmed already.
+
+    What has no number, such as a median that most runs were not watched for, has no verdict that needs one.
+    """
     folders = run_smoke(name, tmp_path / "smoke")
     rows = read_claims(folders).claims
     assert [row.claim for row in rows] == [key for key, claim in CLAIMS.items() if claim.notebook == name]
     for row in rows:
-        assert row.measured is not None, row.claim
+        assert row.measured is not None or row.verdict in ("inconclusive", "void"), row.claim
         assert row.rule == CLAIMS[row.claim].rule_text()
         assert row.claim not in EXACT or row.verdict in ("confirmed", "confirmed within limits"), row
     assert_figures_have_words(folders, name)
