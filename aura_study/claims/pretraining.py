@@ -60,8 +60,8 @@ CLAIMS = decided_by(
         "Q2",
         statement="At AURA's own learning rate for sigma the same absence changes what the fine-tuning costs the "
         "pre-training by no more than 10 %, against the mask.",
-        prediction=r"$\Lambda$ is so small that the weight grows by some percent at most, and clipping takes the length "
-        "of that: both cost the same",
+        prediction=r"$\Lambda$ is so small that the weight grows by some percent at most, and clipping takes the "
+        "length of that: both cost the same",
         rule=RatioWithin(tolerance=0.1, min_seeds=3, gate=_WORTH_RUINING),
         kind=Kind.TRAINED,
         figure="forgetting",
@@ -107,10 +107,10 @@ CLAIMS = decided_by(
     Claim(
         "P8g",
         "theory",
-        statement="Under clipping the spike's harm is that of training on the returning task alone: it comes to within "
-        "a half of what the same steps cost if no other task has a weight.",
-        prediction=r"clipping binds in every step, so only the direction of the gradient counts. At $e^{2\Lambda}$ times "
-        r"its weight the returning task sets that direction alone, and its $\sigma$ needs most of the steps that are "
+        statement="Under clipping the spike's harm is that of training on the returning task alone: it comes to "
+        "within a half of what the same steps cost if no other task has a weight.",
+        prediction=r"clipping binds in every step, so only the direction of the gradient counts. At $e^{2\Lambda}$ "
+        r"times its weight the returning task sets that direction alone, and its $\sigma$ needs most of the steps that are "
         "left to come back: measured / that of the task alone near 1",
         rule=RatioWithin(tolerance=0.5, min_seeds=3, gate=_WORTH_RUINING),
         kind=Kind.TRAINED,
