@@ -110,8 +110,8 @@ CLAIMS = decided_by(
         statement="Under clipping the spike's harm is that of training on the returning task alone: it comes to "
         "within a half of what the same steps cost if no other task has a weight.",
         prediction=r"clipping binds in every step, so only the direction of the gradient counts. At $e^{2\Lambda}$ "
-        r"times its weight the returning task sets that direction alone, and its $\sigma$ needs most of the steps that are "
-        "left to come back: measured / that of the task alone near 1",
+        r"times its weight the returning task sets that direction alone, and its $\sigma$ needs most of the steps that "
+        "are left to come back: measured / that of the task alone near 1",
         rule=RatioWithin(tolerance=0.5, min_seeds=3, gate=_WORTH_RUINING),
         kind=Kind.TRAINED,
         figure="forgetting",
