@@ -6,6 +6,7 @@ judged at the end of training, in two units: parts of what the pre-training had 
 fine-tuning costs it anyway.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,19 +18,25 @@ from aura_study.experiments.pretraining.parameters import WARM_UPS, PretrainingP
 
 END = "at the end"
 SOON = "after the return"
+LEARNED = "nats that the pre-training had learned"
 
 
 def adequacy(curve: pd.DataFrame) -> dict[str, float]:
     """What the pre-training is worth, in nats on hidden tokens, by the last row of a learning curve.
 
-    Keys: "nats that the pre-training had learned", below the unigram, which knows no context; "nats of the pre-training
-    below the bigram", which knows one neighbour.
+    Keys: `LEARNED`, below the unigram, which knows no context; and how far below the bigram, which knows one neighbour.
     """
     last = curve.iloc[-1]
     return {
-        "nats that the pre-training had learned": float(last["unigram"] - last["mlm_loss"]),
+        LEARNED: float(last["unigram"] - last["mlm_loss"]),
         "nats of the pre-training below the bigram": float(last["bigram"] - last["mlm_loss"]),
     }
+
+
+def _per_learned(curve: pd.DataFrame) -> float:
+    """By what nats are multiplied to be parts of what had been learned; NaN where that is nothing."""
+    learned = adequacy(curve)[LEARNED]
+    return 1 / learned if learned > 0 else math.nan
 
 
 def costs(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
@@ -51,7 +58,7 @@ def cost_table(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
     what they cost beyond the masked one, with its 95 % interval (Fieller's): in parts of the masked one's cost as
     ``spike``, low, high, and in parts of what had been learned as ``of what was learned``.
     """
-    learned = adequacy(curve)["nats that the pre-training had learned"]
+    part = _per_learned(curve)
     rows = []
     for regime, moment, policy in table[["regime", "moment", "policy"]].drop_duplicates().itertuples(index=False):
         arm, masked = (by_seed(table, regime, name, moment) for name in (policy, "masked"))
@@ -61,7 +68,7 @@ def cost_table(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
         if policy != "masked":
             spike = ratio_of_means(arm - masked, masked)
             row |= {"spike": spike.mean, "low": spike.low, "high": spike.high}
-            row["of what was learned"] = (arm - masked).mean() / learned
+            row["of what was learned"] = part * (arm - masked).mean()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -85,14 +92,13 @@ def bands(runs: pd.DataFrame) -> pd.DataFrame:
 
 def measure_ruin(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) -> Measurement:
     """P8, P8a, P8b: what the spike takes, in parts of what the pre-training had learned."""
-    worth = adequacy(curve)
-    part = 1 / worth["nats that the pre-training had learned"]
+    part = _per_learned(curve)
     drifts = {policy: by_seed(table, regime, policy, what="drift").mean() for policy in ("masked", "unmasked")}
     return Measurement.of(
         part * mean_interval(spikes_cost(table, regime)),
         "masked-language loss that the spike adds / that the pre-training had taken away",
         limits={
-            **worth,
+            **adequacy(curve),
             "the same ten steps after the return": float(part * spikes_cost(table, regime, moment=SOON).mean()),
             "what the masked fine-tuning takes": float(part * by_seed(table, regime, "masked").mean()),
             **{f"1 - CKA, {policy}": float(drift) for policy, drift in drifts.items()},
