@@ -177,7 +177,7 @@ def test_an_arm_is_what_its_policy_alone_would_have_trained(folder, tmp_path, mo
         return model
 
     monkeypatch.setattr(ForgettingJob, "model", sure)
-    work = job(folder, **changes)
+    work = job(folder, (policy,), **changes)
     prepared = prepare(work)
     model = work.model(prepared)
     before = flat(model)
