@@ -264,13 +264,6 @@ def test_a_language_model_that_only_counts_is_not_worth_ruining():
         assert CLAIMS[key].decide(measurement).verdict == Verdict.VOID
 
 
-def test_there_are_no_parts_of_what_was_not_learned():
-    """Above the unigram nothing was: the ruin has no number."""
-    measurement = forgetting.measure_ruin(made(0.2), CURVE.assign(unigram=3.9, bigram=3.8), "clipped")
-    assert math.isnan(measurement.measured)
-    assert CLAIMS["P8"].rule.judge(measurement) == Verdict.VOID
-
-
 @pytest.mark.parametrize(
     ("spike", "verdict", "held"),
     [(0.3, Verdict.CONFIRMED, Held.FAILED), (0.02, Verdict.REFUTED, Held.HELD)],

@@ -6,7 +6,6 @@ judged at the end of training, in two units: parts of what the pre-training had 
 fine-tuning costs it anyway.
 """
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,12 +32,6 @@ def adequacy(curve: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _per_learned(curve: pd.DataFrame) -> float:
-    """By what nats are multiplied to be parts of what had been learned; NaN where that is nothing."""
-    learned = adequacy(curve)[LEARNED]
-    return 1 / learned if learned > 0 else math.nan
-
-
 def costs(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
     """What every arm has lost of the pre-training by every moment: regime, policy, seed, moment, cost, drift.
 
@@ -58,7 +51,7 @@ def cost_table(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
     what they cost beyond the masked one, with its 95 % interval (Fieller's): in parts of the masked one's cost as
     ``spike``, low, high, and in parts of what had been learned as ``of what was learned``.
     """
-    part = _per_learned(curve)
+    part = 1 / adequacy(curve)[LEARNED]
     rows = []
     for regime, moment, policy in table[["regime", "moment", "policy"]].drop_duplicates().itertuples(index=False):
         arm, masked = (by_seed(table, regime, name, moment) for name in (policy, "masked"))
@@ -92,7 +85,7 @@ def bands(runs: pd.DataFrame) -> pd.DataFrame:
 
 def measure_ruin(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) -> Measurement:
     """P8, P8a, P8b: what the spike takes, in parts of what the pre-training had learned."""
-    part = _per_learned(curve)
+    part = 1 / adequacy(curve)[LEARNED]
     drifts = {policy: by_seed(table, regime, policy, what="drift").mean() for policy in ("masked", "unmasked")}
     return Measurement.of(
         part * mean_interval(spikes_cost(table, regime)),
