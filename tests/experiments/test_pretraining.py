@@ -315,7 +315,7 @@ def test_a_warm_up_has_to_save_a_quarter(saved, verdict):
     """P8d, and AURA's shorter one beside it."""
     measurement = forgetting.measure_warm_up(made_warm_ups(saved), CURVE)
     assert measurement.measured == pytest.approx(saved)
-    assert measurement.limits["saved by AURA's own 10%"] == pytest.approx(saved / 2)
+    assert measurement.limits["saved by AURA's own 10 %"] == pytest.approx(saved / 2)
     assert CLAIMS["P8d"].rule.judge(measurement) == verdict
 
 

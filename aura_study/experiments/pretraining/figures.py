@@ -92,7 +92,7 @@ def warm_up(bands: pd.DataFrame) -> Plate:
                 "step",
                 0.12,
                 color=colour,
-                label=f"{float(share):.0%} warm-up" if float(share) else "no warm-up",
+                label=f"{100 * float(share):g} % warm-up" if float(share) else "no warm-up",
             )
         axes.set(xlabel="optimiser step", ylabel=label)
     legend_below(figure, panels[0], ncols=3)

@@ -141,7 +141,7 @@ def warm_up_table(table: pd.DataFrame) -> pd.DataFrame:
 def measure_warm_up(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     """P8d: what OneCycleLR's warm-up saves of what fine-tuning without one costs."""
     *_, aura, one_cycle = WARM_UPS
-    worth = {**adequacy(curve), f"saved by AURA's own {aura:.0%}": _saved(table, aura).mean}
+    worth = {**adequacy(curve), f"saved by AURA's own {100 * aura:g} %": _saved(table, aura).mean}
     unit = "masked-language loss that the warm-up saves / that fine-tuning adds without one"
     return _in_parts(_saved(table, one_cycle), by_seed(table, "0", "masked"), unit, worth)
 
