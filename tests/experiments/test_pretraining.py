@@ -288,6 +288,7 @@ def test_the_harm_is_compared_with_that_of_the_task_alone():
     """P8g: the two arms beyond the mask; without a harm of the task alone there is nothing to compare."""
     measurement = forgetting.measure_alone(made(0.3, alone=0.4), CURVE)
     assert measurement.measured == pytest.approx(0.75)
+    assert measurement.limits["the same ten steps after the return"] == pytest.approx(0.75)
     assert CLAIMS["P8g"].rule.judge(measurement) == Verdict.CONFIRMED
     assert CLAIMS["P8g"].rule.judge(forgetting.measure_alone(made(0.3, alone=-0.1), CURVE)) == Verdict.VOID
 

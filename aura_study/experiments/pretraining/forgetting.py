@@ -116,8 +116,10 @@ def measure_own_rate(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
 def measure_alone(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     """P8g: what the spike takes, in parts of what the same steps on the returning task alone take."""
     alone = spikes_cost(table, "clipped", "alone")
+    soon = [spikes_cost(table, "clipped", policy, SOON).mean() for policy in ("unmasked", "alone")]
     unit = "masked-language loss that the spike adds / that the returning task alone adds, both beyond the mask"
-    return _in_parts(ratio_of_means(spikes_cost(table, "clipped"), alone), alone, unit, adequacy(curve), predicted=1.0)
+    limits = {**adequacy(curve), "the same ten steps after the return": float(soon[0] / soon[1])}
+    return _in_parts(ratio_of_means(spikes_cost(table, "clipped"), alone), alone, unit, limits, predicted=1.0)
 
 
 def warm_ups(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:

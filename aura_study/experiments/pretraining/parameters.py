@@ -45,8 +45,8 @@ class PretrainingParameters(CorpusParameters):
             "workers": 1,
         },
         "full": {
-            "seed_count": 6,
-            "mlm_steps": 4000,
+            "seed_count": 8,
+            "mlm_steps": 6000,
             "before": 60,
             "absent_steps": 150,
             "after": 100,
