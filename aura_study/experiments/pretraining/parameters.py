@@ -46,7 +46,7 @@ class PretrainingParameters(CorpusParameters):
         },
         "full": {
             "seed_count": 8,
-            "mlm_steps": 6000,
+            "mlm_steps": 5000,
             "before": 60,
             "absent_steps": 150,
             "after": 100,
