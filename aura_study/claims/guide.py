@@ -101,8 +101,9 @@ GUIDE = (
     Passage(
         "4",
         "It starts low so as not to upset RoBERTa; in the middle it explores configurations of the heads.",
-        remark="Motives, not measurements: no experiment here decides them. AURA's V10 code used a linear warm-up "
-        "over 10 % of the steps and no OneCycleLR.",
+        ("P8d",),
+        "The second half is a motive, and no experiment here decides it. AURA's V10 code used a linear warm-up over "
+        "10 % of the steps and no OneCycleLR.",
     ),
     Passage("4", "The end refines the uncertainties.", ("S2", "S2b", "S2a")),
     Passage("Q1", "The training signal would become unstable.", ("K4", "K4a")),
@@ -111,7 +112,7 @@ GUIDE = (
     Passage("Q2", "It distorts the balance between the tasks.", ("P9h", "P5", "P9", "P9a", "P9b", "P9c", "P9d")),
     Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11", "P11a")),
     Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7")),
-    Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c")),
+    Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c", "P8e", "P8f", "P8g")),
     Passage("Q3", "On noisy labels focal loss obsesses over wrong labels.", ("F4b",)),
     Passage("Q3", "It overfits the noise.", ("F4",)),
     Passage("Q3", "It does harm there.", ("F4a",)),
