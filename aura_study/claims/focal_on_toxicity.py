@@ -128,18 +128,18 @@ CLAIMS = decided_by(
         "1.1",
         statement="Alpha balances the importance of the toxic and the other class.",
         prediction=r"for a given model the odds of the toxic class's share are multiplied by exactly "
-        r"$\alpha/(1-\alpha)$; training gives it back, since at rest each class carries one half whatever $\alpha$",
+        r"$\alpha/(1-\alpha)$",
         rule=RatioWithin(
             tolerance=0.02,
             min_seeds=3,
             limit=Limit(
                 quantity="share of the change that is left after training with alpha",
                 at_least=0.5,
-                text="for a given model, as at the start of training; a model trained with alpha shifts until most of "
-                "the change is gone",
+                text="for a given model, as at the start of training; over the second half of a training with alpha, "
+                "less than half of the change is left",
             ),
         ),
-        kind=Kind.TRAINED,
+        kind=Kind.ARITHMETIC,
         figure="focal_alpha_gamma",
         cites=("lin2017focal",),
     ),
@@ -153,6 +153,7 @@ CLAIMS = decided_by(
         rule=AtLeast(
             bound=0.05,
             min_seeds=3,
+            gate=LEARNED,
             limit=Limit(
                 quantity="gain from gamma in models trained with it",
                 at_least=0.05,
@@ -161,6 +162,18 @@ CLAIMS = decided_by(
             ),
         ),
         kind=Kind.TRAINED,
+        figure="focal_alpha_gamma",
+    ),
+    Claim(
+        "F3b",
+        "1.1",
+        statement="What alpha does to the balance of the classes outlasts training: of the change of the log odds of "
+        "the toxic class's share of the gradient, half or more is left over the second half of a training with alpha.",
+        prediction="no: wherever the output bias is at rest each class carries one half of the gradient on the logits, "
+        r"alpha included, so that nothing is left of the change",
+        rule=AtLeast(bound=0.5, min_seeds=3, gate=LEARNED),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
         figure="focal_alpha_gamma",
     ),
     Claim(

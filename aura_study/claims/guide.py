@@ -56,7 +56,7 @@ GUIDE = (
         "1.1", "At gamma = 2 a sure sample (p_t = 0.9) loses a factor of 100, a wrong one (0.1) hardly any.", ("F1",)
     ),
     Passage("1.1", "Gamma is usually set to 2.", ("F1a",)),
-    Passage("1.1", "Alpha balances the toxic against the other class.", ("F3", "F3a")),
+    Passage("1.1", "Alpha balances the toxic against the other class.", ("F3", "F3b", "F3a")),
     Passage("1.1", "AURA spends 90 % of its effort on the difficult 5 % of the comments.", ("F2", "F2b", "F2d")),
     Passage("2", "With four tasks the losses cannot simply be added.", ("P9g", "P9f")),
     Passage(
