@@ -36,8 +36,9 @@ reference: $(VENV)/.study ## make the committed reference run again and fill the
 	$(BIN)/aura-study thin reference --every 20
 	$(BIN)/python -m aura_study.report.readme
 
+# Two workers of one thread each: with more, torch's threads wait for each other longer than they compute.
 test: $(VENV)/.test ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -12,7 +12,8 @@ def reference() -> "pandas.DataFrame":
     """The ledger of the reference run, one row per claim, to set your own numbers beside.
 
     Indexed by ``claim``; columns as in ``claims.json``: section, statement, prediction, predicted, measured, interval
-    (low, high), ratio, unit, seeds (0: exact), verdict, limit, limits, rule, notebook, figure.
+    (low, high), ratio, unit, seeds (0: exact), logarithmic, kind, verdict, alone, p, p_holm, prediction_held, price,
+    void, limit, limits, rule, notebook, figure; see `aura_study.claims.Row`.
     """
     import json
 

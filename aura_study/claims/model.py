@@ -282,6 +282,11 @@ class Row(BaseModel):
     notebook: Name
     figure: Name | None
 
+    @property
+    def by_itself(self) -> Verdict:
+        """The verdict before it was held against those of its question."""
+        return self.alone if self.p_holm is not None and self.verdict == Verdict.INCONCLUSIVE else self.verdict
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -26,12 +26,14 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
     from rich.console import Console
 
     from aura_study.runs import ledger
+    from aura_study.runs.manifest import seconds_taken
 
-    content = ledger.read_claims(folders_of(run))
+    folders = folders_of(run)
+    content = ledger.read_claims(folders)
     if as_json:
         typer.echo(json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False))
     else:
-        Console().print(ledger.table(content))
+        Console().print(ledger.table(content, seconds_taken(folders)))
 
 
 def report(run: RunToRead = DEFAULT_RUN) -> None:

@@ -33,12 +33,13 @@ def run(
     from rich.console import Console
 
     from aura_study.runs import ledger
+    from aura_study.runs.manifest import seconds_taken
 
     end_like_an_interrupt()
     request = _request(notebooks or [], profile, data, out, parameter or [], parameter_file)
     outcome, report = run_and_report(request, Console(stderr=True), replace=replace, at_once=at_once)
     console = Console()
-    console.print(ledger.table(ledger.read_claims(request.folders)))
+    console.print(ledger.table(ledger.read_claims(request.folders), seconds_taken(request.folders)))
     if not outcome.executed:
         console.print("Nothing had changed, so nothing was run again.", highlight=False)
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 import nbformat
 
-from aura_study.claims import CLAIMS, Claim
+from aura_study.claims import CLAIMS, Claim, Verdict
 from aura_study.claims import lock as claims_lock
+from aura_study.claims.model import Kind
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
 from aura_study.runs import ledger
@@ -78,17 +79,26 @@ class RunContent:
         return locked.changed(claims_lock.digests(row.model_dump())) if locked else []
 
     @property
-    def looks(self) -> dict[str, int]:
-        """Number of locked claims whose wording was fixed at a first look, and at a later one."""
-        return {str(look): sum(locked.look == look for locked in self.locked.values()) for look in claims_lock.Look}
+    def looks(self) -> dict[str, list[str]]:
+        """Locked claims whose wording was fixed at a first look, and at a later one."""
+        return {
+            str(look): [key for key, locked in self.locked.items() if locked.look == look] for look in claims_lock.Look
+        }
 
     @property
-    def verdicts(self) -> dict[str, int]:
-        """Number of claims per verdict, in the order of `Verdict`."""
-        counts = {str(verdict): 0 for verdict in ledger.Verdict}
-        for row in self.ledger.claims:
-            counts[row.verdict] += 1
-        return {verdict: count for verdict, count in counts.items() if count}
+    def tally(self) -> dict[Kind, dict[Verdict, int]]:
+        """Number of claims by kind and verdict."""
+        return ledger.tally(self.ledger.claims)
+
+    @property
+    def failed_predictions(self) -> list[Row]:
+        """Rows whose prediction failed."""
+        return ledger.failed_predictions(self.ledger.claims)
+
+    def open_because(self, row: Row) -> str | None:
+        """Why a claim is open and what would decide it, with what that costs where the manifest knows; see `ledger`."""
+        entry = self.manifest.notebooks.get(row.notebook) if self.manifest else None
+        return ledger.open_because(row, entry.seconds if entry else None)
 
 
 def gather(folders: RunFolders) -> RunContent:

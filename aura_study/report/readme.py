@@ -7,19 +7,19 @@ blocks from the reference run, with ``--check`` to fail if they are stale.
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from aura_study.claims.model import Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
 from aura_study.runs import ledger
 from aura_study.runs.manifest import read_manifest
-from aura_study.runs.words import number
+from aura_study.runs.words import NONE, number
 
 HEADLINE_FIGURE = "sigma_trajectories"
 BALANCERS_TABLE = "balancer_advice"
@@ -64,24 +64,31 @@ def found(folders: RunFolders, root: Path) -> str:
         numbers = f"{ledger.number(row.measured)}, {ledger.interval(row)}"
         notebook = f"[{row.claim}](notebooks/{row.notebook}.ipynb)"
         lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {row.unit}: {numbers}. {notebook}")
-    counts = Counter(row.verdict for row in rows.values())
-    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ledger.Verdict if counts[verdict])
-    return "\n".join([*lines, "", f"Of {len(rows)} claims: {verdicts}."])
+    kinds = [
+        f"{kind}: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}"
+        for kind, verdicts in ledger.tally(list(rows.values())).items()
+    ]
+    failed = [row.claim for row in ledger.failed_predictions(list(rows.values()))]
+    told = f"Predictions that failed: {', '.join(failed) or 'none'}."
+    return "\n".join([*lines, "", f"Of {len(rows)} claims: {'; '.join(kinds)}. {told}"])
 
 
 def claims_table(folders: RunFolders, root: Path) -> str:
     """The ledger as a Markdown table."""
     lines = [
-        "| claim | statement | predicted | measured | 95 % interval | seeds | verdict |",
-        "|---|---|---|---|---|---|---|",
+        "| claim | kind | statement | predicted | held | measured | 95 % interval | seeds | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ledger.read_claims(folders).claims:
-        verdict = f"**{row.verdict}**" + (f": {row.limit}" if row.limit else "")
+        told = row.limit or ledger.open_because(row)
+        verdict = f"**{row.verdict}**" + (f": {told}" if told else "")
         measured = f"{number(row.measured)} ({row.unit})"
         cells = (
             row.claim,
+            row.kind,
             row.statement,
             number(row.predicted),
+            row.prediction_held if row.prediction_held != Held.NONE else NONE,
             measured,
             ledger.interval(row),
             ledger.seeds(row),
@@ -92,12 +99,16 @@ def claims_table(folders: RunFolders, root: Path) -> str:
 
 
 def provenance(folders: RunFolders, root: Path) -> str:
-    """Where the numbers come from, in one sentence."""
+    """Where the numbers come from: profile, data, versions, and the commits if there are several."""
     kept = ledger.read_claims(folders)
     held = read_manifest(folders)
     versions = held.versions if held else {}
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers") if name in versions)
-    return f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names})."
+    told = [f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names})."]
+    if held and len(held.commits) > 1:
+        ages = "; ".join(f"`{hash_[:10]}` {', '.join(notebooks)}" for hash_, notebooks in held.commits.items())
+        told.append(f"Its notebooks ran at different commits, and rows are worded as they were then: {ages}.")
+    return " ".join(told)
 
 
 def balancers(folders: RunFolders, root: Path) -> str:

@@ -18,7 +18,7 @@ from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
-from aura_study.report.methods import DEVIATIONS, THREATS
+from aura_study.report.methods import DEVIATIONS, KINDS, THREATS
 from aura_study.report.references import works
 from aura_study.report.scale import scale
 from aura_study.runs import ledger, words
@@ -37,6 +37,7 @@ VERDICT_CLASSES = {
     "confirmed within limits": "limits",
     "refuted": "refuted",
     "inconclusive": "inconclusive",
+    "void": "void",
 }
 
 
@@ -131,6 +132,8 @@ class _Renderer:
             has_math=has_math,
             has_explorer=has_explorer,
             seeds=ledger.seeds,
+            open_because=content.open_because,
+            kind_words=KINDS,
             verdict_class=VERDICT_CLASSES,
             titles={entry.name: entry.title for entry in content.notebooks},
         )

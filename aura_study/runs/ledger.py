@@ -1,7 +1,7 @@
 """The ledger of claims: what the notebooks decided, merged, checked on reading, and printed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,8 @@ def failed_predictions(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.prediction_held == Held.FAILED]
 
 
-def table(ledger: Ledger) -> Any:
-    """The ledger as a rich table that can be read at 80 columns."""
+def table(ledger: Ledger, seconds: Mapping[str, float] | None = None) -> Any:
+    """The ledger as a rich table that can be read at 80 columns; ``seconds`` by notebook say what more would cost."""
     from rich.table import Table
     from rich.text import Text
 
@@ -172,7 +172,7 @@ def table(ledger: Ledger) -> Any:
         statement = Text(row.statement)
         if row.limit:
             statement.append(f"\nLimit: {row.limit}.", style="dim")
-        if why := open_because(row):
+        if why := open_because(row, (seconds or {}).get(row.notebook)):
             statement.append(f"\n{why}", style="dim")
         measured = Text(number(row.measured), style="bold")
         spread = f" {interval(row)}" if interval(row) != NONE else ""

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -13,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders, project_root
+from aura_study.paths import RunFolders
+from aura_study.runs.checkout import Commit, commit
 from aura_study.runs.records import read_record, write_json
 from aura_study.runs.stamps import Stamp
 
@@ -30,13 +30,6 @@ class Identity(BaseModel):
     def __str__(self) -> str:
         changed = ", ".join(f"{name}={value}" for name, value in self.overrides.items())
         return f"profile {self.profile} on {self.data} data" + (f" and {changed}" if changed else "")
-
-
-class Commit(BaseModel):
-    """Commit of the checkout; ``dirty`` if tracked files outside ``results`` and ``figures`` differ from it."""
-
-    hash: str | None
-    dirty: bool | None
 
 
 class Device(BaseModel):
@@ -57,8 +50,9 @@ class DataRecord(BaseModel):
 
 
 class NotebookRecord(BaseModel):
-    """One finished notebook: what it was made from, what it wrote, how long it took."""
+    """One finished notebook: what it was made from, at which commit, what it wrote, how long it took."""
 
+    commit: Commit | None = None
     parameters: dict[str, Any]
     seeds: dict[str, Any]
     seconds: float = Field(ge=0, allow_inf_nan=False)
@@ -81,6 +75,15 @@ class Manifest(BaseModel):
     unfinished: list[str]
     notebooks: dict[str, NotebookRecord]
 
+    @property
+    def commits(self) -> dict[str, list[str]]:
+        """Notebooks by the commit that they ran at, in reading order."""
+        found: dict[str, list[str]] = {}
+        for name, entry in self.notebooks.items():
+            hash_ = (entry.commit or self.commit).hash
+            found.setdefault(hash_ or "unknown", []).append(name)
+        return found
+
 
 def versions() -> dict[str, str]:
     """Installed versions of Python, of this project and of everything that it requires."""
@@ -96,17 +99,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def commit() -> Commit:
-    """Where the checkout stands; unknown where there is no git or no checkout."""
-    try:
-        root = project_root()
-        hash_ = _git(root, "rev-parse", "HEAD")
-        status = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!figures")
-    except (OSError, subprocess.SubprocessError):
-        return Commit(hash=None, dirty=None)
-    return Commit(hash=hash_, dirty=bool(status))
 
 
 def device() -> Device:
@@ -161,6 +153,7 @@ def bring_up_to_date(
     """
     finished = {
         name: NotebookRecord(
+            commit=stamp.commit,
             parameters=stamp.parameters,
             seeds=seeds_of(stamp.parameters),
             seconds=stamp.seconds,
@@ -193,6 +186,15 @@ def _told_already(folders: RunFolders, identity: Identity, finished: dict[str, N
     return held is not None and held.request == identity and held.notebooks == finished
 
 
+def seconds_taken(folders: RunFolders) -> dict[str, float]:
+    """How long each notebook took, as far as the manifest can be read."""
+    try:
+        held = read_manifest(folders)
+    except StudyError:
+        held = None
+    return {name: entry.seconds for name, entry in held.notebooks.items()} if held else {}
+
+
 def write_manifest(folders: RunFolders, content: Manifest) -> Path:
     """Save ``manifest.json``."""
     return write_json(folders.manifest, content.model_dump(mode="json"))
@@ -205,8 +207,3 @@ def read_manifest(folders: RunFolders) -> Manifest | None:
         StudyError: it is damaged; the text names the place.
     """
     return read_record(folders.manifest, Manifest) if folders.manifest.is_file() else None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30)
-    return done.stdout.strip()

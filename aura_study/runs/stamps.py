@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
+from aura_study.runs.checkout import Commit
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import Evidence
 from aura_study.runs.records import read_record, write_json
@@ -24,12 +25,14 @@ class Stamp(BaseModel):
         outputs: digest per file it wrote; keys are relative to the results folder, those of figures start with
             ``figures/`` wherever the figures lie.
         seconds: how long it took, its jobs included, for the next run's estimate.
+        commit: that it ran at.
     """
 
     fingerprint: dict[str, str]
     parameters: dict[str, Any]
     outputs: dict[str, str]
     seconds: float = Field(ge=0, allow_inf_nan=False)
+    commit: Commit | None = None
 
 
 def stamp_path(folders: RunFolders, notebook: str) -> Path:

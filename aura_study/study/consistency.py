@@ -36,8 +36,8 @@ def contradictions(folders: RunFolders, ledger: Ledger, held: Manifest) -> Itera
         elif evidence[row.claim] != row:
             names = [name for name in Row.model_fields if getattr(row, name) != getattr(evidence[row.claim], name)]
             yield row.claim, f"claims.json and its notebook's evidence differ in {', '.join(names)}"
-        elif (ruled := _ruled(row)) not in (None, row.alone):
-            yield row.claim, f"the record says {row.alone}; for its numbers the rule gives {ruled}"
+        elif (ruled := _ruled(row)) not in (None, row.by_itself):
+            yield row.claim, f"the record says {row.by_itself}; for its numbers the rule gives {ruled}"
 
 
 def _ruled(row: Row) -> str | None:

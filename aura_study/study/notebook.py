@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, project_root, without_folders
+from aura_study.runs.checkout import commit
 from aura_study.runs.records import write_atomically
 from aura_study.runs.stamps import (
     Stamp,
@@ -102,6 +103,7 @@ def execute(order: Order, sockets: Path, on_progress: Callable[[Progress], None]
             parameters=without_folders({key: value for key, value in order.parameters.items() if key != "out"}),
             outputs=outputs,
             seconds=round(seconds_of_the_whole(time.monotonic() - started, outputs, before), 1),
+            commit=commit(),
         )
         write_stamp(order.folders, order.name, stamp)
     except OSError as error:

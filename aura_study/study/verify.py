@@ -239,13 +239,13 @@ def _check(row: Row, found: _Found, skipped: Mapping[str, str], altered: str | N
         "claim": row.claim,
         "notebook": row.notebook,
         "recorded": row.measured,
-        "recorded_verdict": str(row.alone),
+        "recorded_verdict": str(row.by_itself),
     }
     again = found.rows.get(row.notebook, {}).get(row.claim)
     if again is not None:
-        known |= {"measured": again.measured, "verdict": str(again.alone)}
-        if again.alone != row.alone:
-            return Check(status=Status.VERDICT_CHANGED, why=f"{row.alone} before, {again.alone} now", **known)
+        known |= {"measured": again.measured, "verdict": str(again.by_itself)}
+        if again.by_itself != row.by_itself:
+            return Check(status=Status.VERDICT_CHANGED, why=f"{row.by_itself} before, {again.by_itself} now", **known)
     if altered:
         return Check(status=Status.RECORD_ALTERED, why=altered, **known)
     if again is not None:
@@ -285,8 +285,9 @@ def _notes(held: manifest.Manifest) -> list[str]:
     """What is not as it was when the run was made."""
     notes = []
     here = manifest.commit()
-    if held.commit.hash and here.hash and held.commit.hash != here.hash:
-        notes.append(f"the run was made at commit {held.commit.hash[:10]}, this is {here.hash[:10]}")
+    made = [name[:10] for name in held.commits if name != here.hash]
+    if made and here.hash:
+        notes.append(f"the run was made at commit {', '.join(made)}, this is {here.hash[:10]}")
     now = manifest.versions()
     other = [
         f"{name} {then} then, {now.get(name)} now" for name, then in held.versions.items() if now.get(name) != then

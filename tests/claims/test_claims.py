@@ -7,7 +7,9 @@ import pytest
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
 from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
-from aura_study.claims.statistics.intervals import mean_interval
+from aura_study.claims.model import Claim, Foretells, Gate, Held, Kind, Row
+from aura_study.claims.questions import together
+from aura_study.claims.statistics.intervals import mean_interval, ratio_interval
 
 
 def measured(low: float, high: float, **more) -> Measurement:
@@ -94,3 +96,99 @@ def test_every_statement_of_the_guide_is_answered_and_every_claim_about_it_answe
     assert all(by_section().values())
     with pytest.raises(ValueError, match="nothing answers"):
         Passage("1", "A statement that nobody answers.")
+
+
+GATE = Gate("margin", 0.0, "its model has not learned")
+
+
+def claim(**more) -> Claim:
+    kept = {"rule": AtLeast(bound=1.0), "kind": Kind.TRAINED, "notebook": "n", **more}
+    return Claim("X1", "theory", "It holds.", "It is so.", **kept)
+
+
+@pytest.mark.parametrize("kind", [None, "guessed", ""])
+def test_a_claim_needs_a_kind(kind):
+    """One clear error names the claim, what it got and the kinds that there are."""
+    with pytest.raises(ValueError, match=f"X1 needs a kind, one of arithmetic, .*, logged; got {kind!r}"):
+        claim(kind=kind)
+
+
+def test_a_measurement_that_says_nothing_is_void_and_not_inconclusive():
+    """By its own word, by the rule's gate, or as no number at all; however clear the interval."""
+    rule = AtLeast(bound=1.0, gate=GATE)
+    learned, not_learned = {"margin": 0.1}, {"margin": -0.1}
+    assert rule.judge(measured(2, 3, limits=learned)) == Verdict.CONFIRMED
+    assert rule.judge(measured(2, 3, limits=not_learned)) == Verdict.VOID
+    assert rule.judge(measured(2, 3, limits=learned, void="every value is 1")) == Verdict.VOID
+    assert "void unless margin >= 0" in rule.text()
+    row = claim(rule=rule).decide(measured(2, 3, limits=not_learned, seeds=3))
+    assert (row.void, row.prediction_held, row.price, row.p) == ("its model has not learned", Held.NONE, None, None)
+    assert claim().decide(measured(2, 3)).void is None
+
+
+@pytest.mark.parametrize(
+    ("foretells", "holds", "refuted"),
+    [
+        (Foretells.HOLDS, Held.HELD, Held.FAILED),
+        (Foretells.FAILS, Held.FAILED, Held.HELD),
+        (Foretells.NOTHING, Held.NONE, Held.NONE),
+        (RatioWithin(tolerance=0.2), Held.HELD, Held.FAILED),
+    ],
+)
+def test_a_prediction_is_scored(foretells, holds, refuted):
+    """Held, failed, or none where nothing was foretold or nothing is decided; by a rule of its own if it has one."""
+    made = claim(foretells=foretells)
+    assert made.decide(measured(1.9, 2.1, predicted=2.0)).prediction_held == holds
+    assert made.decide(measured(0.4, 0.6, predicted=2.0)).prediction_held == refuted
+    assert made.decide(measured(0.5, 3.0, predicted=2.0)).prediction_held == Held.NONE
+
+
+def test_a_prediction_with_a_rule_of_its_own_may_fail_where_the_sentence_is_confirmed():
+    """The two are judged apart, and both are part of the locked words."""
+    made = claim(foretells=RatioWithin(tolerance=0.1))
+    row = made.decide(measured(4.9, 5.1, predicted=2.0))
+    assert (row.verdict, row.prediction_held) == (Verdict.CONFIRMED, Held.FAILED)
+    assert made.wording["rule"] == row.rule
+    assert "the prediction held if the interval of measured / predicted lies within 1 ± 0.1" in row.rule
+    assert claim(foretells=Foretells.FAILS).wording["rule"] != claim().wording["rule"]
+
+
+def test_an_inconclusive_claim_says_how_many_seeds_would_decide_it():
+    """More for a smaller effect, in units of the work that there is; none where the truth is the border."""
+    near, far = (mean_interval(np.array([-1.0, 0.0, 1.0]) + shift) for shift in (1.5, 2.0))
+    prices = [claim().decide(Measurement.of(estimate, "units")).price for estimate in (near, far)]
+    assert prices[0].seeds > prices[1].seeds > 3
+    assert prices[0].times == pytest.approx(prices[0].seeds / 3, abs=0.01)
+    assert prices[0].power == 0.9
+    border = claim().decide(Measurement.of(mean_interval([0.0, 1.0, 2.0]), "units"))
+    assert (border.verdict, border.price.seeds) == (Verdict.INCONCLUSIVE, None)
+    few = claim(rule=AtLeast(bound=1.0, min_seeds=5)).decide(Measurement.of(mean_interval([9.0, 9.0, 9.1]), "units"))
+    assert (few.verdict, few.price.seeds) == (Verdict.INCONCLUSIVE, 5)
+
+
+def test_the_interval_of_a_ratio_is_priced_and_tested_on_logarithms():
+    """As the same numbers are after taking logarithms."""
+    ratios = np.array([1.3, 0.9, 1.4, 1.1])
+    ratio = Measurement.of(ratio_interval(ratios, np.ones(4)), "ratio", logarithmic=True)
+    plain = Measurement.of(mean_interval(np.log(ratios)), "log ratio")
+    found, same = claim().decide(ratio), claim(rule=AtLeast(bound=0.0)).decide(plain)
+    assert (found.p, found.price.seeds) == (pytest.approx(same.p), same.price.seeds)
+
+
+def ledger_of(p_values: dict[str, float], kind: Kind = Kind.TRAINED) -> list[Row]:
+    """Confirmed rows with these p-values."""
+    row = claim(kind=kind).decide(measured(2, 3))
+    return [row.model_copy(update={"claim": key, "p": p}) for key, p in p_values.items()]
+
+
+def test_trained_claims_of_a_question_are_judged_together():
+    """Holm: .03 decides alone, not beside another .03; simulated claims and other questions do not count."""
+    alone = together(ledger_of({"P9a": 0.03}))
+    assert (alone[0].verdict, alone[0].p_holm) == (Verdict.CONFIRMED, 0.03)
+    both = together(ledger_of({"P9a": 0.03, "P9b": 0.03}))
+    assert [row.verdict for row in both] == [Verdict.INCONCLUSIVE] * 2
+    assert [row.by_itself for row in both] == [Verdict.CONFIRMED] * 2
+    assert [row.p_holm for row in both] == [0.06] * 2
+    apart = together(ledger_of({"P9a": 0.03}) + ledger_of({"F2": 0.03}) + ledger_of({"P9b": 0.03}, Kind.SIMULATED))
+    assert [row.verdict for row in apart] == [Verdict.CONFIRMED] * 3
+    assert together(both) == both

@@ -146,7 +146,8 @@ def row(measured: float | None, seeds: int = 0, interval: tuple[float | None, fl
     blank = dict.fromkeys(("section", "statement", "prediction", "unit", "rule"), "")
     return Row.model_validate(
         {**blank, "claim": "X1", "predicted": 1.0, "measured": measured, "interval": interval, "ratio": None}
-        | {"seeds": seeds, "verdict": "confirmed", "limit": None, "limits": {}, "notebook": "n", "figure": None}
+        | {"seeds": seeds, "verdict": "confirmed", "alone": "confirmed", "kind": "simulated", "prediction_held": "none"}
+        | {"limit": None, "limits": {}, "notebook": "n", "figure": None}
     )
 
 

@@ -13,6 +13,7 @@ LOOKS = {
     "confirmed within limits": ("#9ad9c3", "#1a1a1a"),
     "refuted": ("#D55E00", "white"),
     "inconclusive": ("#d9d9d9", "#1a1a1a"),
+    "void": ("#f5f5f5", "#4d4d4d"),
 }
 BLANK = ("white", "#767676")
 

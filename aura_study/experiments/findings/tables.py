@@ -7,6 +7,7 @@ from aura_study.claims.guide import GUIDE
 from aura_study.claims.questions import QUESTIONS
 from aura_study.experiments.findings.parameters import FindingsParameters
 from aura_study.paths import RunFolders
+from aura_study.runs import ledger
 from aura_study.runs.ledger import Row, interval, merge, number, read_evidence
 
 UNDECIDED = "not decided in this run"
@@ -43,6 +44,27 @@ def tally(table: pd.DataFrame) -> pd.DataFrame:
     )
     counts.loc["all"] = counts.sum()
     return counts.astype(int).rename_axis(columns=None).reset_index(names="question")
+
+
+def kinds(rows: dict[str, Row]) -> pd.DataFrame:
+    """Number of decided claims by kind and verdict; a claim on arithmetic could have failed only by a bug."""
+    counts = ledger.tally(list(rows.values()))
+    used = [verdict for verdict in Verdict if any(verdict in found for found in counts.values())]
+    return pd.DataFrame(
+        [{"kind": str(kind)} | {str(name): found.get(name, 0) for name in used} for kind, found in counts.items()],
+        columns=["kind", *map(str, used)],
+    )
+
+
+def failed_predictions(rows: dict[str, Row]) -> pd.DataFrame:
+    """What theory said and the measurement did not: claim, prediction, verdict on the sentence, what was measured."""
+    return pd.DataFrame(
+        [
+            {"claim": row.claim, "prediction": row.prediction, "finding": _finding(row)}
+            for row in ledger.failed_predictions(list(rows.values()))
+        ],
+        columns=["claim", "prediction", "finding"],
+    )
 
 
 def answers(rows: dict[str, Row], question: str) -> pd.DataFrame:
@@ -87,4 +109,6 @@ def _finding(row: Row | None) -> str:
         return UNDECIDED
     limit = f": {row.limit}" if row.limit else ""
     count = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else "exact"
-    return f"{row.verdict}{limit}. Measured {number(row.measured)}, {interval(row)}; {count}"
+    why = ledger.open_because(row)
+    told = f" {why}" if why else ""
+    return f"{row.verdict}{limit}. Measured {number(row.measured)}, {interval(row)}; {count}.{told}"

@@ -76,7 +76,7 @@ const dynamics = (() => {
     return { met, present };
   }
 
-  // --- The five forms: [weight, its slope, the regulariser's slope] at theta.
+  // --- The forms: [weight, its slope, the regulariser's slope] at theta.
   const EPSILON = 1e-8; // of AURA's softplus weight
 
   function ofSquare(theta, pull) {
@@ -193,9 +193,23 @@ const dynamics = (() => {
     return inflation * growth >= 2 ? 1 : 0;
   }
 
-  // The mental arithmetic for log sigma, as phase_diagram.rule_of_thumb.
-  function ruleOfThumb(setting, adam) {
-    const phantom = setting.lr * setting.absent * (adam ? Math.sqrt(setting.p) : 1);
+  // How far log sigma falls over an absence, as phase_diagram.maps.moved: Lambda, or what an old Adam's memory makes of it.
+  function moved({ lr, absent, p, noise }, { adam, beta1, beta2 }) {
+    if (!adam) return lr * absent;
+    const square = (1 + noise * noise) / p;
+    const memory = square * (1 + lr * Math.sqrt(square - 1)) - 1; // theory.fluctuations.adam_memory
+    let steps = 0;
+    for (let k = 1; k <= absent; k++) {
+      const left = beta2 ** k;
+      steps += (1 - beta1 ** k) / Math.sqrt(memory * left + 1 - left);
+    }
+    return lr * steps;
+  }
+
+  // The mental arithmetic for log sigma, as phase_diagram.maps.rule_of_thumb.
+  function ruleOfThumb(setting, optimizer) {
+    const { adam } = optimizer;
+    const phantom = moved(setting, optimizer);
     if (!adam && (setting.lr * Math.exp(2 * (phantom + setting.lr / setting.p))) / setting.p > 5) return 4;
     if (phantom > Math.log(10) / 2) return adam ? 3 : 2;
     return Math.exp(2 * phantom) / setting.p >= 2 ? 1 : 0;
@@ -253,7 +267,7 @@ const dynamics = (() => {
       phantom: setting.lr * setting.absent,
       foretold: foretold(setting, optimizer, warmUp),
       regime: classify(outcomes.unmasked),
-      ruleOfThumb: setting.form === "log_sigma" ? ruleOfThumb(setting, optimizer.adam) : null,
+      ruleOfThumb: setting.form === "log_sigma" ? ruleOfThumb(setting, optimizer) : null,
       sensitive: sensitive(paths, setting, task, optimizer),
     };
   }
