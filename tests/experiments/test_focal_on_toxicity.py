@@ -286,6 +286,15 @@ def test_f2_is_limited_where_a_gradient_or_the_held_out_comments_fall_short(othe
     assert verdict("F2", found) == "confirmed within limits"
 
 
+@pytest.mark.parametrize(("gamma", "toxic"), [(0.0, 0.05), (2.0, 0.05), (2.0, 0.02), (0.0, 0.3)])
+def test_the_share_from_rarity_alone_is_that_of_equal_margins(gamma, toxic):
+    """The twin: 10,000 comments, each class at one margin, in which the hardest 5 % are looked for."""
+    rest = theory.rest(toxic, gamma)
+    margins = np.repeat([rest, -rest], [round(10_000 * toxic), round(10_000 * (1 - toxic))])
+    slow = theory.share_of(theory.loss(margins, gamma), hardest(margins))
+    assert focal_effort.from_rarity_alone(gamma, toxic) == pytest.approx(slow, rel=1e-9)
+
+
 def test_a_model_that_has_not_learned_says_nothing():
     """Below TF-IDF by more than 0.05 of AUC every claim on trained models is void; the cap is told."""
     table, poor = crafted_shares(g0=0.2, g2=0.95), LEARNT.assign(margin=-0.06)

@@ -148,6 +148,24 @@ def _of(
     return chosen[chosen["held_out"] == held_out]
 
 
+def from_rarity_alone(gamma: float, toxic: float) -> float:
+    """Share of the loss in the hardest 5 % if a model knows no more than what share of the comments is ``toxic``.
+
+    Of a bias at rest (`theory.rest`): the toxic comments are then the hardest, all alike.
+    """
+    rest = theory.rest(toxic, gamma)
+    parts = {"toxic": toxic * theory.loss(rest, gamma), "other": (1 - toxic) * theory.loss(-rest, gamma)}
+    hard = min(0.05 / toxic, 1.0) * parts["toxic"] + max(0.05 - toxic, 0.0) / (1 - toxic) * parts["other"]
+    return float(hard / sum(parts.values()))
+
+
+def rarity_table(p: FocalOnToxicityParameters) -> pd.DataFrame:
+    """`from_rarity_alone` on the guide's set, for each gamma."""
+    gammas = sorted({*p.gammas, *p.losses})
+    name = "share of the loss in the hardest 5 %"
+    return pd.DataFrame({"gamma": gammas, name: [from_rarity_alone(gamma, p.toxic_share) for gamma in gammas]})
+
+
 def measure_hard_share(
     table: pd.DataFrame, ends: pd.DataFrame, learned: pd.DataFrame, p: FocalOnToxicityParameters, condition: str
 ) -> Measurement:
@@ -161,6 +179,8 @@ def measure_hard_share(
     curve = _of(table, HARD, "loss", p.gamma, condition, held_out=False)
     whole = curve[curve["step"].between(1, curve["end"])].groupby("seed")["share"].mean()
     runs = ends[(ends["condition"] == condition) & (ends["gamma"] == p.gamma) & (ends["alpha"] == 0.5)]
+    names = {p.gamma: "of a model that knows only how rare toxic is", 0.0: "the same under cross-entropy"}
+    rarity = {name: from_rarity_alone(gamma, p.toxic_share) for gamma, name in names.items() if condition == p.rare}
     return Measurement.of(
         mean_interval(at_end(table, HARD, "loss", p.gamma, condition)),
         "share of the loss in the hardest 5 % at the end of training",
@@ -171,6 +191,7 @@ def measure_hard_share(
             **means,
             "of the loss, mean over training": float(whole.mean()),
             "of the loss under cross-entropy": float(at_end(table, HARD, "loss", 0.0, condition).mean()),
+            **rarity,
             "share of the comments that the model gets right": float(runs["right"].mean()),
             "runs whose held-out loss was not seen to stop falling": float((~runs["seen_to_end"]).sum()),
             LEARNED.quantity: margin_of(learned, condition),
