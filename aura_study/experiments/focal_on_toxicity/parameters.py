@@ -39,8 +39,8 @@ class FocalOnToxicityParameters(TrainingParameters):
             "probe_rows": 800,
             "encoder_rows": 100,
             "noise_rates": [0.2, 0.4],
-            "noise_comments": 1000,
-            "noise_epochs": 12,
+            "noise_comments": 1500,
+            "noise_epochs": 8,
         },
     }
 
