@@ -154,7 +154,7 @@ def test_a_notebook_finds_what_it_claims_at_the_smallest_profile(name: str, tmp_
     assert [row.claim for row in rows] == [key for key, claim in CLAIMS.items() if claim.notebook == name]
     for row in rows:
         assert row.measured is not None, row.claim
-        assert row.rule == CLAIMS[row.claim].rule.text()
+        assert row.rule == CLAIMS[row.claim].rule_text()
         assert row.claim not in EXACT or row.verdict in ("confirmed", "confirmed within limits"), row
     assert_figures_have_words(folders, name)
     assert_no_noise(folders.notebooks / f"{name}.ipynb")

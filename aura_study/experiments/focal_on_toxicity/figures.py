@@ -46,7 +46,7 @@ def effort(table: pd.DataFrame, losses: Sequence[float]) -> Plate:
         panels[0].set_ylabel(f"share of the whole\n({condition})")
     for axes in grid[-1]:
         axes.set_xlabel(EPOCHS, fontsize=9)
-    for axes, words in ((grid[0, 0], "the guide: 90 %"), (grid[0, 2], "output bias at rest")):
+    for axes, words in ((grid[0, 0], "the guide's 90 %"), (grid[0, 2], "output bias at rest")):
         axes.text(0.98, 0.93, f"dotted: {words}", fontsize=8, ha="right", transform=axes.transAxes)
     legend_below(figure, grid[0, 0], ncols=2)
     return Plate(
