@@ -60,10 +60,9 @@ def found(folders: RunFolders, root: Path) -> str:
     lines = []
     for key, question in QUESTIONS.items():
         row = rows[TOLD[key]]
-        verdict = f"**{row.verdict}**" + (f" ({row.limit})" if row.limit else "")
         numbers = f"{ledger.number(row.measured)}, {ledger.interval(row)}"
         notebook = f"[{row.claim}](notebooks/{row.notebook}.ipynb)"
-        lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {row.unit}: {numbers}. {notebook}")
+        lines.append(f"- *{question.asks}* “{row.statement}” **{row.verdict}**; {row.unit}: {numbers}. {notebook}")
     kinds = [
         f"{kind}: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}"
         for kind, verdicts in ledger.tally(list(rows.values())).items()
