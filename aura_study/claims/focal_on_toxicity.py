@@ -3,7 +3,7 @@
 from aura_study.claims.model import Claim, Foretells, Gate, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, RatioWithin
 
-LEARNED = Gate(
+LEARNED_TOXICITY = Gate(
     quantity="held-out AUC under cross-entropy less that of TF-IDF with logistic regression on the same comments",
     at_least=-0.05,
     text="trained with cross-entropy, the model separates held-out comments worse (AUC, by more than 0.05) than TF-IDF "
@@ -14,7 +14,7 @@ LEARNED = Gate(
 _NINETY_PERCENT = AtLeast(
     bound=0.9,
     min_seeds=3,
-    gate=LEARNED,
+    gate=LEARNED_TOXICITY,
     limit=Limit(
         quantity="least share at the end: gradients on logits and encoder, and the loss of held-out comments",
         at_least=0.9,
@@ -24,7 +24,7 @@ _NINETY_PERCENT = AtLeast(
 _GAINS_SHARE = AtLeast(
     bound=0.05,
     min_seeds=3,
-    gate=LEARNED,
+    gate=LEARNED_TOXICITY,
     limit=Limit(
         quantity="gain in the encoder's gradient",
         at_least=0.05,
@@ -87,7 +87,7 @@ CLAIMS = decided_by(
         statement="Focal loss answers class imbalance: where 5 % of the comments are toxic, these carry a larger share "
         "of the gradient over the second half of training (by 0.05 or more) than trained with cross-entropy.",
         prediction=_HALF_EACH,
-        rule=AtLeast(bound=0.05, min_seeds=3, gate=LEARNED),
+        rule=AtLeast(bound=0.05, min_seeds=3, gate=LEARNED_TOXICITY),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,
         figure="focal_effort",
@@ -109,7 +109,7 @@ CLAIMS = decided_by(
         statement="On comments as AURA has them, focal loss gives the toxic ones a larger share of the gradient over "
         "the second half of training (by 0.05 or more) than cross-entropy.",
         prediction=_HALF_EACH,
-        rule=AtLeast(bound=0.05, min_seeds=3, gate=LEARNED),
+        rule=AtLeast(bound=0.05, min_seeds=3, gate=LEARNED_TOXICITY),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,
         figure="focal_effort",
@@ -153,7 +153,7 @@ CLAIMS = decided_by(
         rule=AtLeast(
             bound=0.05,
             min_seeds=3,
-            gate=LEARNED,
+            gate=LEARNED_TOXICITY,
             limit=Limit(
                 quantity="gain from gamma in models trained with it",
                 at_least=0.05,
@@ -171,7 +171,7 @@ CLAIMS = decided_by(
         "the toxic class's share of the gradient, half or more is left over the second half of a training with alpha.",
         prediction="no: wherever the output bias is at rest each class carries one half of the gradient on the logits, "
         r"alpha included, so that nothing is left of the change",
-        rule=AtLeast(bound=0.5, min_seeds=3, gate=LEARNED),
+        rule=AtLeast(bound=0.5, min_seeds=3, gate=LEARNED_TOXICITY),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,
         figure="focal_alpha_gamma",
@@ -187,7 +187,7 @@ CLAIMS = decided_by(
         rule=AtLeast(
             bound=0.02,
             min_seeds=3,
-            gate=LEARNED,
+            gate=LEARNED_TOXICITY,
             limit=Limit(
                 quantity="clean held-out AUC lost against cross-entropy in the end",
                 at_least=0.01,
@@ -204,7 +204,7 @@ CLAIMS = decided_by(
         statement="Where many labels are wrong, focal loss is harmful: in the end it separates clean held-out comments "
         "worse (AUC lower by 0.01 or more) than cross-entropy.",
         prediction="none",
-        rule=AtLeast(bound=0.01, min_seeds=3, gate=LEARNED),
+        rule=AtLeast(bound=0.01, min_seeds=3, gate=LEARNED_TOXICITY),
         kind=Kind.TRAINED,
         foretells=Foretells.NOTHING,
         figure="focal_noise",
@@ -216,7 +216,7 @@ CLAIMS = decided_by(
         "gradient are larger by a tenth or more than under cross-entropy.",
         prediction="they are as much larger as focal loss would make them in the models that cross-entropy has "
         "trained, where wrong labels have the smaller $p_t$",
-        rule=AtLeast(bound=1.1, min_seeds=3, gate=LEARNED),
+        rule=AtLeast(bound=1.1, min_seeds=3, gate=LEARNED_TOXICITY),
         kind=Kind.TRAINED,
         foretells=RatioWithin(tolerance=0.1),
         figure="focal_noise",

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
 
+from aura_study.data.corpus import TaskSplit
 from aura_study.experiments.focal_on_toxicity.trainings import (
     TASK,
     ToxicityJob,
@@ -16,6 +14,7 @@ from aura_study.experiments.focal_on_toxicity.trainings import (
     prepare,
     training_comments,
 )
+from aura_study.training.adequacy import bag_of_words
 
 
 def auc(look: pd.DataFrame) -> float:
@@ -25,12 +24,11 @@ def auc(look: pd.DataFrame) -> float:
 
 
 def baseline(job: ToxicityJob) -> float:
-    """The same of TF-IDF (words and pairs) with logistic regression, trained and held out on the job's comments."""
+    """The same of `bag_of_words`, trained and held out on the job's comments."""
     corpus, chosen, held_out = prepare(job).corpus, training_comments(job), held_out_comments(job)
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=1000))
-    model.fit([corpus.train[TASK].texts[row] for row in chosen.rows], chosen.split.labels)
-    scores = model.decision_function([corpus.dev[TASK].texts[row] for row in held_out.rows])
-    return float(roc_auc_score(held_out.split.labels, scores))
+    train = TaskSplit(corpus.train[TASK].take(chosen.rows).texts, chosen.split.labels)
+    dev = TaskSplit(corpus.dev[TASK].take(held_out.rows).texts, held_out.split.labels)
+    return float(roc_auc_score(dev.labels, bag_of_words(TASK, train, dev)[:, 1]))
 
 
 def adequacy(jobs: Sequence[ToxicityJob], looks: pd.DataFrame) -> pd.DataFrame:
