@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.focal_on_toxicity import LEARNED
+from aura_study.claims.focal_on_toxicity import LEARNED_TOXICITY
 from aura_study.data import schedules
 from aura_study.data.batches import Batches
 from aura_study.experiments.focal_on_toxicity import adequacy, figures
@@ -458,7 +458,7 @@ def test_the_baseline_learns_and_the_control_alone_is_compared():
     table = adequacy.adequacy(jobs, told(margins, gamma=0.0))
     assert table["model"].item() == pytest.approx(0.75)
     assert adequacy.margin_of(table, AS_THEY_ARE) == pytest.approx(0.75 - table["baseline"].item())
-    assert LEARNED.at_least == -0.05
+    assert LEARNED_TOXICITY.at_least == -0.05
 
 
 def test_every_job_has_a_name_of_its_own_in_every_profile():

@@ -10,7 +10,7 @@ import torch
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.claims.focal_on_toxicity import LEARNED
+from aura_study.claims.focal_on_toxicity import LEARNED_TOXICITY
 from aura_study.claims.statistics.intervals import Estimate, intervals, mean_interval, paired_interval
 from aura_study.experiments.focal_on_toxicity.adequacy import margin_of
 from aura_study.experiments.focal_on_toxicity.parameters import AS_THEY_ARE, FocalOnToxicityParameters
@@ -194,7 +194,7 @@ def measure_hard_share(
             **rarity,
             "share of the comments that the model gets right": float(runs["right"].mean()),
             "runs whose held-out loss was not seen to stop falling": float((~runs["seen_to_end"]).sum()),
-            LEARNED.quantity: margin_of(learned, condition),
+            LEARNED_TOXICITY.quantity: margin_of(learned, condition),
         },
     )
 
@@ -212,7 +212,7 @@ def measure_gain(
     limits = {
         "gain in the encoder's gradient": gain("encoder").mean,
         "gain on held-out comments": gain("loss", held_out=True).mean,
-        LEARNED.quantity: margin_of(learned, condition),
+        LEARNED_TOXICITY.quantity: margin_of(learned, condition),
     }
     return Measurement.of(gain("loss"), unit, limits=limits)
 
@@ -226,7 +226,7 @@ def measure_minority(
     limits = {
         "share under focal loss": float(focal.mean()),
         "share under cross-entropy": float(plain.mean()),
-        LEARNED.quantity: margin_of(learned, condition),
+        LEARNED_TOXICITY.quantity: margin_of(learned, condition),
     }
     return Measurement.of(paired_interval(focal, plain), unit, predicted=0.0, limits=limits)
 
@@ -321,7 +321,7 @@ def measure_alpha(given: pd.DataFrame, table: pd.DataFrame, p: FocalOnToxicityPa
 def measure_alpha_left(table: pd.DataFrame, learned: pd.DataFrame, p: FocalOnToxicityParameters) -> Measurement:
     """F3b: share of alpha's change of the log odds that is left over the second half of training."""
     unit = "log odds of the toxic comments' share of the gradient, change between the alphas / that in a given model"
-    limits = {LEARNED.quantity: margin_of(learned, AS_THEY_ARE)}
+    limits = {LEARNED_TOXICITY.quantity: margin_of(learned, AS_THEY_ARE)}
     return Measurement.of(mean_interval(alpha_left(table, p)), unit, predicted=0.0, limits=limits)
 
 
@@ -336,6 +336,6 @@ def measure_gamma(
     unit = "gain of the hardest 5 % from gamma - spread over alpha, share of the loss"
     limits = {
         "gain from gamma in models trained with it": measure_gain(table, learned, p, AS_THEY_ARE).measured,
-        LEARNED.quantity: margin_of(learned, AS_THEY_ARE),
+        LEARNED_TOXICITY.quantity: margin_of(learned, AS_THEY_ARE),
     }
     return Measurement.of(estimate, unit, limits=limits)

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.claims.focal_on_toxicity import LEARNED
+from aura_study.claims.focal_on_toxicity import LEARNED_TOXICITY
 from aura_study.claims.statistics.intervals import Estimate, intervals, paired_interval, ratio_interval
 from aura_study.experiments.focal_on_toxicity.adequacy import auc, margin_of
 from aura_study.experiments.focal_on_toxicity.effort import bands, efforts
@@ -99,7 +99,7 @@ def measure_memory(table: pd.DataFrame, learned: pd.DataFrame, p: FocalOnToxicit
         "clean held-out AUC lost against cross-entropy in the end": -_difference(_last(table), "auc", p).mean,
         "the same difference at the last look": _difference(_last(table), "memorised", p).mean,
         "memorised under cross-entropy, mean over training": float(arms[0.0]),
-        LEARNED.quantity: margin_of(learned, CONTROL),
+        LEARNED_TOXICITY.quantity: margin_of(learned, CONTROL),
     }
     unit = "share of wrong labels memorised, mean over training, focal loss - cross-entropy"
     return Measurement.of(_difference(trained, "memorised", p), unit, limits=limits, void=full)
@@ -110,7 +110,7 @@ def measure_harm(table: pd.DataFrame, learned: pd.DataFrame, p: FocalOnToxicityP
     best = table[table["step"] > 0].groupby(RUN)["auc"].max().reset_index()
     limits = {
         "the same difference at each run's best look": -_difference(best, "auc", p).mean,
-        LEARNED.quantity: margin_of(learned, CONTROL),
+        LEARNED_TOXICITY.quantity: margin_of(learned, CONTROL),
     }
     unit = "clean held-out AUC after the last epoch, cross-entropy - focal loss"
     return Measurement.of(-1 * _difference(_last(table), "auc", p), unit, limits=limits)
@@ -128,7 +128,9 @@ def measure_dwelling(table: pd.DataFrame, learned: pd.DataFrame, p: FocalOnToxic
     ).groupby(["noise", "seed", "gamma"])[["own", "focal"]]
     means = odds.mean().groupby(["seed", "gamma"]).mean().apply(np.exp).unstack()
     if means.empty:
-        return Measurement(np.nan, np.nan, np.nan, unit, limits={LEARNED.quantity: margin_of(learned, CONTROL)})
+        return Measurement(
+            np.nan, np.nan, np.nan, unit, limits={LEARNED_TOXICITY.quantity: margin_of(learned, CONTROL)}
+        )
     plain = means["own"][0.0]
     return Measurement.of(
         ratio_interval(means["own"][p.gamma], plain),
@@ -136,7 +138,7 @@ def measure_dwelling(table: pd.DataFrame, learned: pd.DataFrame, p: FocalOnToxic
         predicted=ratio_interval(means["focal"][0.0], plain).mean,
         limits={
             "looks before memorisation, mean over runs": len(before) / len(before[RUN].drop_duplicates()),
-            LEARNED.quantity: margin_of(learned, CONTROL),
+            LEARNED_TOXICITY.quantity: margin_of(learned, CONTROL),
         },
         logarithmic=True,
     )
