@@ -1,7 +1,7 @@
 """Samples per second of our training loop against a straightforward one, and what a recorded step is made of.
 
-AURA's real data (``AURA_STUDY_DATA`` or the cache; where they are missing, generated sentences), the tiny preset,
-batches of 16. All ways see the same rows in the same order and take turns within one run; the first turn warms up.
+AURA's real data (``AURA_STUDY_DATA`` or the cache; where they are missing, generated sentences), the tiny encoder
+unless another is named, batches of 16. All ways see the same rows in the same order and take turns within one run; the first turn warms up.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from timing import report
 from torch import nn
 
 from aura_study.data.batches import Batch, Batches
-from aura_study.data.registry import DATASETS, load_corpus
+from aura_study.data.registry import BUILT, DATASETS, load_corpus
 from aura_study.data.sources import MissingDataError
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.training.loop import TrainingSettings, build_optimizer, task_loss, train
@@ -65,11 +65,11 @@ def data_here() -> str:
     return "aura"
 
 
-def subject(data: str, steps: int) -> Subject:
+def subject(data: str, steps: int, encoder: str = BUILT) -> Subject:
     settings = TrainingSettings(
         steps=steps, accumulation=1, lr_encoder=LR, lr_heads=LR, lr_sigma=LR, schedule="constant"
     )
-    job = TrainingJob(name="speed", data=data, settings=settings)
+    job = TrainingJob(name="speed", data=data, encoder=encoder, settings=settings)
     prepared = prepare(job)
     schedule = job.presence.build(prepared.corpus.sizes, job.batch_size, settings.seed, settings.accumulation)
     return Subject(job, prepared, Batches(prepared.train, schedule), steps)
@@ -223,10 +223,11 @@ def compare(work: Subject, turns: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=data_here(), choices=list(DATASETS))
+    parser.add_argument("--encoder", default=BUILT, help="a name, a folder or a hub id")
     parser.add_argument("--steps", type=int, default=60, help="of one turn")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
-    work = subject(given.data, given.steps)
+    work = subject(given.data, given.steps, given.encoder)
     real = sum(int(batch.attention_mask.sum()) for batch in work.first)
     padded = sum(batch.input_ids.numel() for batch in work.first)
     report(
