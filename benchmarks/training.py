@@ -1,7 +1,8 @@
 """Samples per second of our training loop against a straightforward one, and what a recorded step is made of.
 
 AURA's real data (``AURA_STUDY_DATA`` or the cache; where they are missing, generated sentences), the tiny encoder
-unless another is named, batches of 16. All ways see the same rows in the same order and take turns within one run; the first turn warms up.
+unless another is named, batches of 16. All ways see the same rows in the same order and take turns within one run; the
+first turn warms up.
 """
 
 import argparse
