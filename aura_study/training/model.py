@@ -64,7 +64,7 @@ def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad
         raise ValueError(f"encoder {encoder!r} takes rows of at most {room} tokens, not max_length={max_length}")
     if vocabulary > (known := model.config.vocab_size):
         raise ValueError(f"encoder {encoder!r} knows {known} tokens, and its tokenizer makes {vocabulary}")
-    return model
+    return model.train()  # as one that is built
 
 
 def _load(encoder: str) -> PreTrainedModel:

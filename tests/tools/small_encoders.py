@@ -32,7 +32,7 @@ def save(folder: Path, model: PreTrainedModel | None = None) -> Path:
 def entry(folder: Path) -> Encoder:
     """What the registry would say of these files."""
     digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-    return Encoder("a small BERT", "nobody/small", digests, WHEEL, "MIT")
+    return Encoder("a small BERT", "nobody/small", digests, WHEEL)
 
 
 def write_wheel(folder: Path, files: Path) -> Path:

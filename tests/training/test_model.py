@@ -170,6 +170,7 @@ def test_an_encoder_from_files_is_the_whole_model_without_its_pooler(make, tmp_p
     before = torch.random.get_rng_state()
     loaded = build_encoder(str(save(tmp_path / "encoder", source)), len(prepared().tokenizer), 32, seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(module.training for module in loaded.modules())
     state = {name: value for name, value in source.state_dict().items() if not name.startswith("pooler")}
     assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
     net, batch = AuraModel(loaded, tuple(TASKS.values())), batches(job()).batch(0)
@@ -179,7 +180,7 @@ def test_an_encoder_from_files_is_the_whole_model_without_its_pooler(make, tmp_p
 
 def test_unknown_encoder_is_one_clear_error(tmp_path):
     """An encoder that is neither known by name nor a folder says what the choices are."""
-    with pytest.raises(MissingDataError, match="Encoders with a name here are tiny, minilm, aura"):
+    with pytest.raises(MissingDataError, match="names known here: tiny, minilm, aura"):
         build_encoder(str(tmp_path / "nothing"), vocabulary=10, max_length=8, seed=0)
 
 
