@@ -76,6 +76,11 @@ def subject(data: str, steps: int, encoder: str = BUILT) -> Subject:
     return Subject(job, prepared, Batches(prepared.train, schedule), steps)
 
 
+def titled(job: TrainingJob) -> str:
+    """What a table's title begins with: an encoder other than the default is named, so that its tables are its own."""
+    return "" if job.encoder == BUILT else f"{job.encoder}: "
+
+
 def check_same_losses(work: Subject) -> float:
     """Largest difference of the two loops' losses on the same rows without dropout; fails above 1e-5."""
     model, settings = work.model().eval(), work.job.settings
@@ -218,7 +223,10 @@ def compare(work: Subject, turns: int) -> None:
         f"{value / own:5.2f} x the padded encoder {value / bare:5.2f} x the unpadded one"
         for name, value in median.items()
     }
-    report(f"{work.steps} steps of 16 rows, {torch.get_num_threads()} thread(s), median of {turns} turns", rows)
+    report(
+        f"{titled(work.job)}{work.steps} steps of 16 rows, {torch.get_num_threads()} thread(s), median of {turns} turns",
+        rows,
+    )
 
 
 def main() -> None:
@@ -232,7 +240,7 @@ def main() -> None:
     real = sum(int(batch.attention_mask.sum()) for batch in work.first)
     padded = sum(batch.input_ids.numel() for batch in work.first)
     report(
-        "the work",
+        f"{titled(work.job)}the work",
         {
             "largest difference of the losses, same rows, no dropout": f"{check_same_losses(work):.1e}",
             "tokens a step: real, padded to the longest row, padded to 128": f"{real / given.steps:.0f}, "
@@ -248,7 +256,7 @@ def main() -> None:
     shares = {name: f"{value / whole:6.1%}" for name, value in parts.items()}
     heads, encoder = (sum(value for name, value in parts.items() if word in name) for word in ("heads", "encoder,"))
     shares["heads, losses and their weighting, over the encoder"] = f"{heads / encoder:6.1%}"
-    report("shares of a recorded step, 1 thread", shares)
+    report(f"{titled(work.job)}shares of a recorded step, 1 thread", shares)
 
 
 if __name__ == "__main__":
