@@ -223,10 +223,8 @@ def compare(work: Subject, turns: int) -> None:
         f"{value / own:5.2f} x the padded encoder {value / bare:5.2f} x the unpadded one"
         for name, value in median.items()
     }
-    report(
-        f"{titled(work.job)}{work.steps} steps of 16 rows, {torch.get_num_threads()} thread(s), median of {turns} turns",
-        rows,
-    )
+    work_done = f"{titled(work.job)}{work.steps} steps of 16 rows"
+    report(f"{work_done}, {torch.get_num_threads()} thread(s), median of {turns} turns", rows)
 
 
 def main() -> None:
