@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from small_encoders import bert, save
 from small_runs import batches, job, model, prepared, settings
 
 from aura_study.data.tasks import TASK_NAMES
@@ -77,6 +78,18 @@ def test_samples_f1_is_the_mean_of_rows_f1():
     both, either = (found & true).sum(1), found.sum(1) + true.sum(1)
     rows = np.where(either == 0, 1.0, 2 * both / np.maximum(either, 1))
     assert samples_f1(model(), prepared().dev) == {"emotion": pytest.approx(rows.mean())}
+
+
+def test_a_job_on_an_encoder_from_files_leaves_its_trajectory_and_knows_the_files(tmp_path):
+    """A small BERT under the heads trains as the built encoder does; other weights in its folder are another job."""
+    work = job().model_copy(update={"encoder": str(save(tmp_path / "encoder"))})
+    (path,) = train_jobs([work], tmp_path, workers=1)
+    found = read_trajectories([path])
+    assert ((found["gradient_norm"] > 0) == found["present"]).all()
+    assert found["loss"].nunique() > work.settings.steps
+    assert is_finished(work, tmp_path)
+    bert(pooler=True, initializer_range=0.5).save_pretrained(tmp_path / "encoder")
+    assert not is_finished(work, tmp_path)
 
 
 class Norms(Probe):

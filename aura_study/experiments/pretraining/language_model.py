@@ -24,7 +24,6 @@ from pydantic import Field
 from torch import nn
 from tqdm import tqdm
 from transformers import (
-    AutoConfig,
     AutoModelForMaskedLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -32,19 +31,20 @@ from transformers import (
     RobertaForMaskedLM,
     get_linear_schedule_with_warmup,
 )
-from transformers.utils import logging
 
 from aura_study.data import schedules
 from aura_study.data.batches import Batches
 from aura_study.data.corpus import Corpus
+from aura_study.data.encoders import encoder_files, encoder_folder
+from aura_study.data.quiet import first_line, quietly
 from aura_study.data.registry import DEFAULT_DATASET, load_corpus
 from aura_study.data.tokenization import corpus_tokenizer, pretrained_tokenizer, tokenize_splits
-from aura_study.runs.fingerprint import digest, digest_file, digest_json
+from aura_study.runs.fingerprint import digest, digest_json
 from aura_study.runs.jobs import Job, is_finished, job_path, keep_table
 from aura_study.runs.parameters import Data
 from aura_study.training.masked_lm import Masking, counting_losses, masked_texts, mlm_losses, mlm_test
 from aura_study.training.model import build_encoder
-from aura_study.training.unpadded import runs_unpadded
+from aura_study.training.unpadded import longest_row
 
 CURVE_POINTS = 20
 
@@ -138,11 +138,8 @@ def checkpoint_test(name: str, job: PretrainingJob) -> pd.DataFrame:
 
 
 def checkpoint_identity(name: str) -> str:
-    """What tells one checkpoint from another of the same name: a digest of a folder's files, a hub id's commit."""
-    if (folder := Path(name)).is_dir():
-        files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".txt", ".model"))
-        return digest_json([[path.name, digest_file(path)] for path in files])
-    return str(getattr(AutoConfig.from_pretrained(name), "_commit_hash", None))
+    """What tells one checkpoint from another of the same name: a digest of its files."""
+    return digest_json(encoder_files(name))
 
 
 def _train(job: PretrainingJob, folder: Path, progress: str | None) -> None:
@@ -180,7 +177,7 @@ def _train(job: PretrainingJob, folder: Path, progress: str | None) -> None:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-    with _quiet():
+    with quietly():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     keep_table(job, pd.DataFrame(rows), folder)
@@ -198,10 +195,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def load_checkpoint(name: str, max_length: int) -> Checkpoint:
-    """A checkpoint trained by masked language modelling, from a local folder or the hub (downloaded if not cached).
+    """A checkpoint trained by masked language modelling, from a local folder or the hub's cache.
 
     Args:
-        name: folder or hub id; safetensors, no code of its own.
+        name: folder or hub id, as `aura_study.data.encoders.encoder_folder` takes it.
         max_length: longest row in tokens that it must take.
 
     Raises:
@@ -209,13 +206,15 @@ def load_checkpoint(name: str, max_length: int) -> Checkpoint:
             too short; the message names the checkpoint.
     """
     try:
-        with _quiet():
-            model, report = AutoModelForMaskedLM.from_pretrained(name, use_safetensors=True, output_loading_info=True)
-        tokenizer = pretrained_tokenizer(name)
+        folder = encoder_folder(name)
+        with quietly():
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
+            )
+        tokenizer = pretrained_tokenizer(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"checkpoint {name!r} is no local folder or hub id of a masked language model: {reason}"
+            f"checkpoint {name!r} is no local folder or hub id of a masked language model: {first_line(error)}"
         ) from error
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"checkpoint {name!r} is no whole masked language model; it lacks {missing[:3]}")
@@ -225,21 +224,6 @@ def load_checkpoint(name: str, max_length: int) -> Checkpoint:
     if tokenizer.mask_token_id is None:
         raise ValueError(f"the tokenizer of checkpoint {name!r} has no mask token")
     encoder = model.base_model
-    room = encoder.config.max_position_embeddings - (encoder.config.pad_token_id + 1 if runs_unpadded(encoder) else 0)
-    if max_length > room:
+    if (room := longest_row(encoder)) is not None and max_length > room:
         raise ValueError(f"checkpoint {name!r} takes rows of at most {room} tokens, not max_length={max_length}")
     return Checkpoint(encoder, copy.deepcopy(head).requires_grad_(False), tokenizer)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no reports while weights load: `load_checkpoint` reads the report itself."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

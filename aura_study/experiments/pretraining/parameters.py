@@ -81,6 +81,11 @@ class PretrainingParameters(CorpusParameters):
         return checkpoint
 
     @property
+    def encoders(self) -> tuple[str, ...]:
+        """The checkpoint, where it is not pre-trained here."""
+        return () if self.checkpoint is None else (self.checkpoint,)
+
+    @property
     def stop(self) -> int:
         """The first step back."""
         return self.before + self.absent_steps
