@@ -23,18 +23,34 @@ def notebooks_folder() -> Path:
     return project_root() / "notebooks"
 
 
+def user_cache() -> Path:
+    """Folder of downloaded files where the user names no other: ``~/.cache/aura_study``."""
+    return Path.home() / ".cache" / "aura_study"
+
+
 def data_cache() -> Path:
-    """Folder of downloaded data files: ``$AURA_STUDY_DATA``, else ``~/.cache/aura_study``.
+    """Folder of downloaded data files: ``$AURA_STUDY_DATA`` (see `users_folder`), else `user_cache`."""
+    named = os.environ.get(DATA_VARIABLE)
+    return users_folder(named) if named else user_cache()
+
+
+def users_folder(named: str) -> Path:
+    """The folder that a user names.
 
     A relative path counts from the working directory or, where nothing is there, from the project's root: a notebook's
     kernel works in the notebooks' folder, and must find what the command line found.
     """
-    named = os.environ.get(DATA_VARIABLE)
-    if not named:
-        return Path.home() / ".cache" / "aura_study"
-    folder = Path(named).expanduser()
-    from_root = project_root() / folder
-    return (from_root if not folder.exists() and from_root.exists() else folder).resolve()
+    try:
+        folder = Path(named).expanduser()
+    except RuntimeError:  # the home of a user who does not exist
+        folder = Path(named)
+    if folder.exists() or folder.is_absolute():
+        return folder.resolve()
+    try:
+        from_root = project_root() / folder
+    except FileNotFoundError:  # outside a checkout
+        return folder.resolve()
+    return (from_root if from_root.exists() else folder).resolve()
 
 
 @dataclass(frozen=True)

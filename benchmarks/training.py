@@ -1,7 +1,8 @@
 """Samples per second of our training loop against a straightforward one, and what a recorded step is made of.
 
-AURA's real data (``AURA_STUDY_DATA`` or the cache; where they are missing, generated sentences), the tiny preset,
-batches of 16. All ways see the same rows in the same order and take turns within one run; the first turn warms up.
+AURA's real data (``AURA_STUDY_DATA`` or the cache; where they are missing, generated sentences), the tiny encoder
+unless another is named, batches of 16. All ways see the same rows in the same order and take turns within one run; the
+first turn warms up.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from timing import report
 from torch import nn
 
 from aura_study.data.batches import Batch, Batches
-from aura_study.data.registry import DATASETS, load_corpus
+from aura_study.data.registry import BUILT, DATASETS, load_corpus
 from aura_study.data.sources import MissingDataError
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.training.loop import TrainingSettings, build_optimizer, task_loss, train
@@ -65,14 +66,19 @@ def data_here() -> str:
     return "aura"
 
 
-def subject(data: str, steps: int) -> Subject:
+def subject(data: str, steps: int, encoder: str = BUILT) -> Subject:
     settings = TrainingSettings(
         steps=steps, accumulation=1, lr_encoder=LR, lr_heads=LR, lr_sigma=LR, schedule="constant"
     )
-    job = TrainingJob(name="speed", data=data, settings=settings)
+    job = TrainingJob(name="speed", data=data, encoder=encoder, settings=settings)
     prepared = prepare(job)
     schedule = job.presence.build(prepared.corpus.sizes, job.batch_size, settings.seed, settings.accumulation)
     return Subject(job, prepared, Batches(prepared.train, schedule), steps)
+
+
+def titled(job: TrainingJob) -> str:
+    """What a table's title begins with: an encoder other than the default is named, so that its tables are its own."""
+    return "" if job.encoder == BUILT else f"{job.encoder}: "
 
 
 def check_same_losses(work: Subject) -> float:
@@ -217,20 +223,22 @@ def compare(work: Subject, turns: int) -> None:
         f"{value / own:5.2f} x the padded encoder {value / bare:5.2f} x the unpadded one"
         for name, value in median.items()
     }
-    report(f"{work.steps} steps of 16 rows, {torch.get_num_threads()} thread(s), median of {turns} turns", rows)
+    work_done = f"{titled(work.job)}{work.steps} steps of 16 rows"
+    report(f"{work_done}, {torch.get_num_threads()} thread(s), median of {turns} turns", rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=data_here(), choices=list(DATASETS))
+    parser.add_argument("--encoder", default=BUILT, help="a name, a folder or a hub id")
     parser.add_argument("--steps", type=int, default=60, help="of one turn")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
-    work = subject(given.data, given.steps)
+    work = subject(given.data, given.steps, given.encoder)
     real = sum(int(batch.attention_mask.sum()) for batch in work.first)
     padded = sum(batch.input_ids.numel() for batch in work.first)
     report(
-        "the work",
+        f"{titled(work.job)}the work",
         {
             "largest difference of the losses, same rows, no dropout": f"{check_same_losses(work):.1e}",
             "tokens a step: real, padded to the longest row, padded to 128": f"{real / given.steps:.0f}, "
@@ -246,7 +254,7 @@ def main() -> None:
     shares = {name: f"{value / whole:6.1%}" for name, value in parts.items()}
     heads, encoder = (sum(value for name, value in parts.items() if word in name) for word in ("heads", "encoder,"))
     shares["heads, losses and their weighting, over the encoder"] = f"{heads / encoder:6.1%}"
-    report("shares of a recorded step, 1 thread", shares)
+    report(f"{titled(work.job)}shares of a recorded step, 1 thread", shares)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pytest
 from browsing import Visit, chromium
 from made_run import make_run
 
+from aura_study.data.encoders import encoder_folder
+from aura_study.data.sources import MissingDataError
 from aura_study.paths import DATA_VARIABLE
 from aura_study.report import build_report
 
@@ -31,6 +33,15 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no real data: neither ${DATA_VARIABLE} nor {beside} is a folder")
     monkeypatch.setenv(DATA_VARIABLE, str(folder))
     return folder
+
+
+@pytest.fixture
+def minilm() -> Path:
+    """Folder of the encoder ``minilm``; the test is skipped where it is not."""
+    try:
+        return encoder_folder("minilm")
+    except MissingDataError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

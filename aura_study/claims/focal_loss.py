@@ -1,6 +1,6 @@
 """Claims on focal loss itself (section 1 of the guide)."""
 
-from aura_study.claims.model import Claim, Kind, Limit, decided_by
+from aura_study.claims.model import Claim, Foretells, Kind, Limit, decided_by
 from aura_study.claims.rules import AtLeast, AtMost
 
 CLAIMS = decided_by(
@@ -13,6 +13,17 @@ CLAIMS = decided_by(
         rule=AtMost(bound=1e-12),
         kind=Kind.ARITHMETIC,
         figure="focal_modulation",
+        cites=("lin2017focal",),
+    ),
+    Claim(
+        "F1a",
+        "1.1",
+        statement="Gamma is usually set to 2: more than half of the implementations that are listed have it as their "
+        "default.",
+        prediction="none",
+        rule=AtLeast(bound=0.5),
+        kind=Kind.LOGGED,
+        foretells=Foretells.NOTHING,
         cites=("lin2017focal",),
     ),
     Claim(

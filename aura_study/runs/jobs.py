@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,9 +34,14 @@ class Job(BaseModel):
 
     name: str
 
+    def inputs(self) -> Mapping[str, str]:
+        """Digests of files outside the package that decide the result and that no field pins, by name; none."""
+        return {}
+
     def key(self) -> str:
         """Digest of everything that decides the result, the package's code included."""
-        content = json.dumps([self.model_dump(mode="json"), code_digest(list(self.code))], sort_keys=True)
+        decides = [self.model_dump(mode="json"), code_digest(list(self.code)), dict(self.inputs())]
+        content = json.dumps(decides, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

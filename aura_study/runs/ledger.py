@@ -128,20 +128,19 @@ def open_because(row: Row, seconds: float | None = None) -> str | None:
         return f"Says nothing: {row.void}."
     if row.verdict != Verdict.INCONCLUSIVE:
         return None
-    if row.verdict != row.alone:
-        return (
-            f"By itself {row.alone}, p = {number(row.p)}; among its question's trained claims p = {number(row.p_holm)}."
-        )
     if row.price is None:
-        return (
-            "Too few seeds for an interval." if row.seeds else "Its cells lie on both sides of what the rule asks for."
-        )
+        return "Its cells lie on both sides of what the rule asks for."
+    if row.price.seeds is None and row.p is None:
+        return "How many seeds would decide it is not known: its interval is not one of a mean."
     if row.price.seeds is None:
         return "What was seen lies on the rule's border: no number of seeds that can be had would decide it."
     work = f"{number(row.price.times)} times the work of the {row.seeds} that there are"
     if seconds and row.price.times:
         work += f", about {duration(seconds * row.price.times)}"
-    return f"{row.price.seeds} seeds would decide it with a power of {row.price.power:.0%}: {work}."
+    if row.p is None:
+        return f"The rule asks for {row.price.seeds} seeds at least: {work}."
+    alone = f"By itself {row.alone}, but not among its question's trained claims. " if row.verdict != row.alone else ""
+    return f"{alone}{row.price.seeds} seeds would decide it with a power of {row.price.power:.0%}: {work}."
 
 
 def tally(rows: Sequence[Row]) -> dict[Kind, dict[Verdict, int]]:

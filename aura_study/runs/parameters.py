@@ -5,11 +5,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aura_study.data.registry import DATASETS, DatasetName
+from aura_study.data.registry import DATASETS, ENCODERS, DatasetName
 
 Profile = Literal["smoke", "quick", "full"]
 DATA_MEANING = "corpus: " + ", or ".join(f"{name} ({dataset.description})" for name, dataset in DATASETS.items())
 Data: TypeAlias = Annotated[DatasetName, Field(description=DATA_MEANING)]
+ENCODER_MEANING = ", ".join(f"{name} ({known.description})" for name, known in ENCODERS.items())
+Encoder: TypeAlias = Annotated[str, Field(min_length=1, description=f"{ENCODER_MEANING}, a local folder, or a hub id")]
 Workers: TypeAlias = Annotated[int, Field(ge=0, description="trainings side by side; 0 means one per core")]
 
 
@@ -26,6 +28,11 @@ class Parameters(BaseModel):
     profiles: ClassVar[Mapping[Profile, Mapping[str, Any]]] = {}
 
     out: str = Field("interactive", description="run to write to: a name (results/<name>, figures/<name>) or a folder")
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Encoders that the notebook reads, by name."""
+        return ()
 
     @classmethod
     def from_namespace(cls, namespace: Mapping[str, Any]) -> Self:

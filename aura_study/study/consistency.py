@@ -1,9 +1,8 @@
 """Whether a run's record agrees with itself: ledger, evidence, digests and rules."""
 
-import math
 from collections.abc import Iterator
 
-from aura_study.claims import CLAIMS, Measurement
+from aura_study.claims import CLAIMS
 from aura_study.claims.questions import together
 from aura_study.paths import RunFolders
 from aura_study.runs.fingerprint import digest_file
@@ -46,21 +45,6 @@ def _ruled(row: Row) -> str | None:
     if claim is None or claim.rule_text() != row.rule:
         return None
     try:
-        return str(claim.rule.judge(_measurement(row)))
+        return str(claim.rule.judge(row.measurement))
     except (ValueError, KeyError) as error:  # numbers that no notebook can have measured
         return f"no verdict ({error})"
-
-
-def _measurement(row: Row) -> Measurement:
-    low, high = row.interval
-    return Measurement(
-        measured=(math.nan if row.void else math.inf) if row.measured is None else row.measured,
-        low=-math.inf if low is None else low,
-        high=math.inf if high is None else high,
-        unit=row.unit,
-        predicted=row.predicted,
-        seeds=row.seeds,
-        limits={name: math.inf if value is None else value for name, value in row.limits.items()},
-        void=row.void or "",
-        logarithmic=row.logarithmic,
-    )

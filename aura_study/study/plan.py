@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aura_study.runs.fingerprint import findings_digest, fingerprint
+from aura_study.runs.fingerprint import digest_json, findings_digest, fingerprint
+from aura_study.runs.inputs import DataState
 from aura_study.runs.manifest import versions
 from aura_study.runs.parameters import SummaryParameters
 from aura_study.runs.stamps import Stamp, read_stamps, reason_to_run
@@ -26,7 +27,9 @@ class Work:
     why: str | None
 
 
-def plan(request: Request, names: Iterable[str], stamps: Mapping[str, Stamp], source: Path, data: str) -> list[Work]:
+def plan(
+    request: Request, names: Iterable[str], stamps: Mapping[str, Stamp], source: Path, data: DataState
+) -> list[Work]:
     """The notebooks ``names`` of a request, as things stand now.
 
     Args:
@@ -34,7 +37,7 @@ def plan(request: Request, names: Iterable[str], stamps: Mapping[str, Stamp], so
         names: the notebooks to look at; a summary once those that it reads have run.
         stamps: of those that have finished.
         source: folder of the notebooks.
-        data: digest of the data.
+        data: digests of data and encoders.
 
     Raises:
         StudyError: a notebook that cannot be read.
@@ -43,7 +46,9 @@ def plan(request: Request, names: Iterable[str], stamps: Mapping[str, Stamp], so
     works = []
     for name in names:
         parameters, path = request.parameters[name], source / f"{name}.ipynb"
-        current = fingerprint(path, parameters, data, installed)
+        current = fingerprint(path, parameters, data.digest, installed)
+        if read := [data.encoders[encoder] for encoder in parameters.encoders if encoder in data.encoders]:
+            current["encoder"] = digest_json(read)
         if isinstance(parameters, SummaryParameters):
             others = read_stamps(request.folders, (other for other in notebook_names(source) if other != name))
             current["findings"] = findings_digest({other: stamp.outputs for other, stamp in others.items()})

@@ -9,7 +9,7 @@ from rich.console import Console
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, notebooks_folder
 from aura_study.runs import manifest
-from aura_study.runs.inputs import data_state
+from aura_study.runs.inputs import DataState, data_state
 from aura_study.runs.ledger import write_claims
 from aura_study.runs.lock import locked
 from aura_study.runs.stamps import read_stamps
@@ -72,14 +72,15 @@ def run_study(
     """
     console = console or Console(stderr=True)
     source = folder or notebooks_folder()
-    data = data_state(request.data)
+    encoders = {name for parameters in request.parameters.values() for name in parameters.encoders}
+    data = data_state(request.data, encoders)
     outcome = Outcome(request.folders)
     try:
         with locked(request.folders):
             if not replace:
                 manifest.refuse_another(request.folders, request.identity)
             try:
-                _run(request, source, data.digest, at_once or AT_ONCE, console, outcome)
+                _run(request, source, data, at_once or AT_ONCE, console, outcome)
             finally:
                 _record(request, source, data.files, bool(outcome.ended))
     except OSError as error:
@@ -100,7 +101,7 @@ def run_study(
     return outcome
 
 
-def _run(request: Request, source: Path, data: str, at_once: int, console: Console, outcome: Outcome) -> None:
+def _run(request: Request, source: Path, data: DataState, at_once: int, console: Console, outcome: Outcome) -> None:
     """Plan and run the notebooks, and then, for they read what these found, the summaries."""
     names = list(request.parameters)
     stamps = read_stamps(request.folders, names)

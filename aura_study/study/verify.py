@@ -164,13 +164,13 @@ class _Plan:
 
     def affordable(self, names: Sequence[str], budget: float) -> list[str]:
         """The shortest notebooks that fit into ``budget`` together."""
-        missing = {data: _missing(data) for data in {self.data(name) for name in names} if data}
+        missing = {reads: _missing(*reads) for reads in {self.reads(name) for name in names}}
         left = budget
         taken = []
         for name in sorted(names, key=self.seconds):
             if name not in self.registry or not (self.source / f"{name}.ipynb").is_file():
                 self.skipped[name] = "the notebook is not there any more"
-            elif lacking := missing.get(self.data(name)):
+            elif lacking := missing[self.reads(name)]:
                 self.skipped[name] = lacking
             elif self.seconds(name) > left:
                 self.skipped[name] = f"it took {self.seconds(name):g} s, and {left:.0f} s of the budget are left"
@@ -194,6 +194,10 @@ class _Plan:
     def data(self, name: str) -> Any:
         """Name of the data that the notebook read, if it reads any."""
         return self.held.notebooks[name].parameters.get("data")
+
+    def reads(self, name: str) -> tuple[Any, Any]:
+        """Names of the data and of the encoder that the notebook read, or none."""
+        return self.data(name), self.held.notebooks[name].parameters.get("encoder")
 
 
 def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Console) -> _Found:
@@ -224,11 +228,12 @@ def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Consol
     return found
 
 
-def _missing(data: Data) -> str:
-    if data not in DATASETS:
+def _missing(data: Data | None, encoder: str | None) -> str:
+    """Why what a notebook read is not here, or an empty text."""
+    if data is not None and data not in DATASETS:
         return f"data {data!r} are not known any more"
     try:
-        data_state(data)
+        data_state(data or DEFAULT_DATASET, filter(None, [encoder]))
     except StudyError as error:
         return str(error)
     return ""

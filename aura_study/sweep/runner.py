@@ -82,7 +82,9 @@ def run_sweep(grid: Grid, folders: RunFolders, engine: Engine, console: Console 
     """
     console = console or Console(stderr=True)
     outcome = SweepOutcome(folders.results)
-    data = {name: digest for asked in _data(grid) for name, digest in data_state(asked).files.items()}
+    encoders = _values(grid, "encoder")
+    states = [data_state(asked, encoders) for asked in _values(grid, "data")]
+    data = {name: digest for state in states for name, digest in state.files.items()}
     try:
         _claim_folder(grid, folders)
         with locked(folders):
@@ -191,9 +193,10 @@ def _write_record(grid: Grid, folders: RunFolders, data: dict[str, str]) -> None
     write_json(folders.results / SWEEP_FILE, json.loads(content.model_dump_json()))
 
 
-def _data(grid: Grid) -> list[Any]:
-    declared = grid.kind.point.model_fields.get("data")
-    return grid.axes.get("data", [declared.default]) if declared else []
+def _values(grid: Grid, name: str) -> list[Any]:
+    """What the grid's jobs have for a parameter; nothing if they have no such parameter."""
+    declared = grid.kind.point.model_fields.get(name)
+    return grid.axes.get(name, [declared.default]) if declared else []
 
 
 def _failures(outcome: SweepOutcome, total: int) -> str:

@@ -5,10 +5,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.data.registry import BUILT, DEFAULT_DATASET
 from aura_study.data.tasks import TaskName
 from aura_study.runs.jobs import job_metadata
-from aura_study.runs.parameters import Data
+from aura_study.runs.parameters import Data, Encoder
 from aura_study.training.loop import TrainingSettings
 from aura_study.training.recording import read_trajectories
 from aura_study.training.runs import Presence, PresenceName, TrainingJob
@@ -20,7 +20,7 @@ class TrainingPoint(TrainingSettings):
     data: Data = DEFAULT_DATASET
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the scores")
-    encoder: str = Field("tiny", min_length=1, description="tiny, aura, a hub id, or a local folder")
+    encoder: Encoder = BUILT
     max_length: int = Field(128, ge=4, le=512, description="most tokens of a text")
     batch_size: int = Field(16, ge=4, description="rows of a micro-batch")
     presence: PresenceName = Field("mixed", description="what stands in which batch")

@@ -6,6 +6,7 @@ Everything follows from the margin :math:`m = z_t - z_o`, the logit of the true 
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import expit
 
 Vector = NDArray[np.float64]
@@ -26,6 +27,20 @@ def pull(margin: ArrayLike, gamma: float) -> Vector:
     m = np.asarray(margin, float)
     miss = expit(-m)
     return np.sqrt(2) * miss**gamma * (miss + gamma * expit(m) * np.logaddexp(0, -m))
+
+
+def rest(share: float, gamma: float) -> float:
+    r"""Logit of class 1 at which the bias of a model that sees nothing else comes to rest, 1 being that common.
+
+    Where the two classes pull equally, :math:`q\,P(z) = (1-q)\,P(-z)` with the `pull` :math:`P` and the share
+    :math:`q`; for cross-entropy :math:`\log q/(1-q)`, for focal loss nearer to 0.
+
+    Raises:
+        ValueError: a share outside (0, 1).
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie in (0, 1), got {share}")
+    return float(brentq(lambda z: np.log(share * pull(z, gamma)) - np.log((1 - share) * pull(-z, gamma)), -40, 40))
 
 
 def hardest(margin: ArrayLike, share: float = 0.05) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """One training loop for the AURA model under any absence policy."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -74,6 +75,10 @@ class NonFiniteError(ArithmeticError):
     """A loss or a weight stopped being a number."""
 
 
+class EndOfTraining(Exception):
+    """An `Observer` raises it once a step is done: the training ends there."""
+
+
 @dataclass
 class Trained:
     """What training leaves behind: the model and the weighting, in place, and the rates each step used."""
@@ -126,7 +131,7 @@ class Observer(Protocol):
         ...
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """Called after the optimiser has moved."""
+        """Called after the optimiser has moved; may raise `EndOfTraining`."""
         ...
 
 
@@ -246,7 +251,7 @@ def train(
     passes = _Passes(model, weighting, settings, watch)
     trained = Trained(model, weighting)
     model.train()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), suppress(EndOfTraining):
         torch.manual_seed(settings.seed)
         bar = tqdm(range(settings.steps), desc=progress, disable=progress is None, mininterval=1.0)
         for step in bar:

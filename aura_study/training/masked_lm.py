@@ -14,7 +14,7 @@ from aura_study.data.tokenization import TokenizedSplit
 from aura_study.training.unpadded import encode
 
 CHOSEN = 0.15
-"""Share of the tokens that are chosen to be predicted (Devlin et al. 2019)."""
+"""Share of the tokens that are chosen to be predicted in a test (Devlin et al. 2019)."""
 MASKED, REPLACED = 0.8, 0.1
 """Of the chosen tokens: shares turned into the mask and into a random token; the rest stays as it is."""
 
@@ -42,31 +42,32 @@ class MaskedBatch:
 
 
 class Masking:
-    """Hides tokens of a batch: each real token that is not special is chosen with probability 15 %.
+    """Hides tokens of a batch: each real token that is not special is chosen with the same probability.
 
     Args:
         tokenizer: knows the special tokens and the vocabulary.
         only_mask: turn every chosen token into the mask; otherwise 80 % of them, 10 % into a random token, and 10 %
             stay. Training takes the mixture. A test takes the mask alone: on tokens that stay, copying beats counting
             without any knowledge of the language.
+        share: of the tokens that are chosen.
 
     Raises:
         ValueError: a tokenizer without a mask token.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, only_mask: bool = False) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, only_mask: bool = False, share: float = CHOSEN) -> None:
         if tokenizer.mask_token_id is None:
             raise ValueError("masked language modelling needs a tokenizer with a mask token")
         self._special = np.array(sorted(tokenizer.all_special_ids))
         self._ordinary = np.setdiff1d(np.arange(len(tokenizer)), self._special)
         self._mask = tokenizer.mask_token_id
-        self._only_mask = only_mask
+        self._share, self._only_mask = share, only_mask
 
     def __call__(self, batch: Batch, generator: np.random.Generator) -> MaskedBatch:
         """``batch`` with tokens hidden, perhaps none of a small one."""
         real = batch.attention_mask.numpy().astype(bool)
         ids = batch.input_ids.numpy()[real]
-        chosen = ~np.isin(ids, self._special) & (generator.random(ids.size) < CHOSEN)
+        chosen = ~np.isin(ids, self._special) & (generator.random(ids.size) < self._share)
         fate = np.zeros(ids.size) if self._only_mask else generator.random(ids.size)
         seen = np.where(chosen & (fate < MASKED), self._mask, ids)
         replaced = chosen & (fate >= MASKED) & (fate < MASKED + REPLACED)

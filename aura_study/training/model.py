@@ -6,7 +6,6 @@ cannot contribute to its loss.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +14,11 @@ from torch.nn.functional import layer_norm, linear
 from transformers import AutoModel, PreTrainedModel, RobertaConfig, RobertaModel
 
 from aura_study.data.batches import Batch
+from aura_study.data.encoders import encoder_folder
+from aura_study.data.quiet import first_line, quietly
+from aura_study.data.registry import BUILT
 from aura_study.data.tasks import Task
-from aura_study.training.unpadded import TokenLayout, encode
+from aura_study.training.unpadded import TokenLayout, encode, longest_row
 
 # Dropout on attention weights keeps torch's fused attention kernel from running on CPUs, at about twice the cost of a
 # step; the tiny model drops hidden states only.
@@ -27,28 +29,25 @@ TINY: dict[str, Any] = {
     "intermediate_size": 512,
     "attention_probs_dropout_prob": 0.0,
 }
-PRESETS: Mapping[str, str] = {"tiny": "a RoBERTa of 2 layers x 128, randomly initialised", "aura": "roberta-base"}
-
-
-def checkpoint_name(encoder: str) -> str:
-    """Hub id or folder that ``encoder`` means; "tiny", which is built and not loaded, stays itself."""
-    return encoder if encoder == "tiny" else PRESETS.get(encoder, encoder)
 
 
 def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad_token_id: int = 1) -> PreTrainedModel:
-    """A transformers encoder without pooler.
+    """A transformers encoder without pooler, ready to train on the rows that are announced.
 
     Args:
-        encoder: ``"tiny"`` (a RoBERTa of 2 layers x 128), ``"aura"`` (roberta-base), any hub id, or a local folder.
-        vocabulary: number of token ids, for ``"tiny"``.
-        max_length: longest row in tokens, for ``"tiny"``.
-        seed: of the random initialisation of ``"tiny"``.
-        pad_token_id: id of the padding token, for ``"tiny"``.
+        encoder: a name of `aura_study.data.registry.ENCODERS`, a local folder, or a hub id.
+        vocabulary: number of token ids in the rows.
+        max_length: longest row in tokens.
+        seed: of the random initialisation of the encoder that is built here.
+        pad_token_id: id of the padding token, for that one.
 
     Raises:
-        ValueError: an encoder that is neither a preset nor loads from a folder or the hub's cache.
+        MissingDataError: the encoder is not on this machine.
+        DataError: its files are not what they should be.
+        ValueError: weights that do not load or are not all there, a model that is no encoder of texts, or one with
+            fewer positions or tokens than the rows need. All name the encoder.
     """
-    if encoder == "tiny":
+    if encoder == BUILT:
         config = RobertaConfig(
             vocab_size=vocabulary,
             max_position_embeddings=max_length + pad_token_id + 1,
@@ -59,13 +58,44 @@ def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return RobertaModel(config, add_pooling_layer=False)
-    name = checkpoint_name(encoder)
+    model = _load(encoder)
+    _refuse_what_reads_no_text(encoder, model)
+    if (room := longest_row(model)) is not None and max_length > room:
+        raise ValueError(f"encoder {encoder!r} takes rows of at most {room} tokens, not max_length={max_length}")
+    if vocabulary > (known := model.config.vocab_size):
+        raise ValueError(f"encoder {encoder!r} knows {known} tokens, and its tokenizer makes {vocabulary}")
+    return model.train()  # as one that is built
+
+
+def _load(encoder: str) -> PreTrainedModel:
+    """The encoder from its files, every weight of it."""
+    folder = encoder_folder(encoder)
     try:
-        return AutoModel.from_pretrained(name, add_pooling_layer=False, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        where = "local folder" if Path(name).exists() else "hub id or local folder"
+        with quietly(), torch.random.fork_rng(devices=[]):  # a pooler that the files lack is drawn
+            model, report = AutoModel.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
+            )
+    except Exception as error:  # whatever transformers makes of files that are not what it expects
+        raise ValueError(f"encoder {encoder!r} could not be loaded from {folder}: {first_line(error)}") from error
+    if missing := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):
+        raise ValueError(f"encoder {encoder!r} in {folder} is no whole {type(model).__name__}; it lacks {missing[:3]}")
+    if hasattr(model, "pooler"):
+        model.pooler = None  # of the first token alone; the heads pool for themselves
+    return model
+
+
+@torch.no_grad()
+def _refuse_what_reads_no_text(encoder: str, model: PreTrainedModel) -> None:
+    """Nothing, if the model gives a hidden state for each of two tokens."""
+    tokens = torch.ones(1, 2, dtype=torch.long)
+    try:
+        states = model(input_ids=tokens, attention_mask=tokens).last_hidden_state
+        if states.shape != (1, 2, model.config.hidden_size):
+            raise ValueError(f"it gives states of shape {tuple(states.shape)} for two tokens")
+    except Exception as error:  # whatever a model for something else says to two tokens
         raise ValueError(
-            f"encoder {encoder!r} could not be loaded as a {where}; presets are {list(PRESETS)}: {error}"
+            f"encoder {encoder!r} is a {type(model).__name__}, no encoder of texts: {first_line(error)}. BERT, RoBERTa "
+            "and XLM-RoBERTa run without padding, other encoders of texts padded"
         ) from error
 
 

@@ -4,13 +4,12 @@ from typing import Annotated, TypeAlias, TypedDict
 
 from pydantic import Field
 
-from aura_study.data.registry import DEFAULT_DATASET, DatasetName
-from aura_study.runs.parameters import Data, Parameters, Workers
+from aura_study.data.registry import BUILT, DEFAULT_DATASET, DatasetName
+from aura_study.runs.parameters import Data, Encoder, Parameters, Workers
 
 NOTE = "none keeps the corpus's own sizes"
 Rows: TypeAlias = Annotated[int | None, Field(ge=16, description=f"most training rows per task; {NOTE}")]
 DevRows: TypeAlias = Annotated[int | None, Field(ge=16, description="most development rows per task, for the scores")]
-Encoder: TypeAlias = Annotated[str, Field(description="tiny, aura (roberta-base), any hub id, or a local folder")]
 BatchSize: TypeAlias = Annotated[int, Field(ge=4, le=4096, description="rows of a batch")]
 MaxLength: TypeAlias = Annotated[int, Field(ge=8, le=512, description="tokens after which a text is cut")]
 
@@ -48,9 +47,14 @@ class CorpusParameters(Parameters):
 class TrainingParameters(CorpusParameters):
     """Base of the parameters of a notebook whose trainings share an encoder, batches and lengths as well."""
 
-    encoder: Encoder = "tiny"
+    encoder: Encoder = BUILT
     batch_size: BatchSize = 8
     max_length: MaxLength = 64
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Encoders that the notebook reads, by name."""
+        return (self.encoder,)
 
     @property
     def on_model(self) -> OnModel:

@@ -1,7 +1,7 @@
 """Training jobs: what decides one run of the AURA model, and what many of them leave behind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,14 @@ from transformers import PreTrainedTokenizerBase
 from aura_study.data import schedules
 from aura_study.data.batches import Batch, Batches
 from aura_study.data.corpus import Corpus
-from aura_study.data.registry import DEFAULT_DATASET, load_corpus
+from aura_study.data.encoders import encoder_files, encoder_folder
+from aura_study.data.registry import BUILT, DEFAULT_DATASET, load_corpus
 from aura_study.data.tasks import TASK_NAMES, TASKS, TaskName
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
 from aura_study.runs.jobs import Job, footer, job_metadata, job_path, keep_table, run_jobs
 from aura_study.runs.parameters import Data
 from aura_study.training.loop import TrainingSettings, train
-from aura_study.training.model import AuraModel, build_encoder, checkpoint_name
+from aura_study.training.model import AuraModel, build_encoder
 from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
 from aura_study.training.scores import macro_f1, samples_f1
 from aura_study.training.weighting import Weighting, build_weighting
@@ -56,7 +57,7 @@ class Texts(BaseModel):
     rows: int | None
     dev_rows: int | None
     tokenizer: str
-    """"tiny" for one that is trained on the corpus, a hub id, or a local folder."""
+    """The encoder that it belongs to; that of the one that is built here is trained on the corpus."""
     max_length: int
 
     def corpus(self) -> Corpus:
@@ -118,7 +119,7 @@ class TrainingJob(Job):
     data: Data = DEFAULT_DATASET
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the final score")
-    encoder: str = "tiny"
+    encoder: str = BUILT
     max_length: int = Field(128, ge=4, le=512)
     batch_size: int = Field(16, ge=4)
     presence: Presence = Presence()
@@ -137,9 +138,13 @@ class TrainingJob(Job):
             data=self.data,
             rows=self.rows,
             dev_rows=self.dev_rows,
-            tokenizer=checkpoint_name(self.encoder),
+            tokenizer=self.encoder,
             max_length=self.max_length,
         )
+
+    def inputs(self) -> Mapping[str, str]:
+        """Digests of the encoder's files: what stands under a folder's name, or a hub's id, may change."""
+        return encoder_files(self.encoder)
 
     def model(self, prepared: Prepared) -> AuraModel:
         """The untrained model."""
@@ -165,7 +170,10 @@ class TrainingJob(Job):
 @lru_cache(maxsize=2)
 def _prepare(texts: Texts) -> Prepared:
     corpus = texts.corpus()
-    tokenizer = corpus_tokenizer(corpus) if texts.tokenizer == "tiny" else pretrained_tokenizer(texts.tokenizer)
+    if texts.tokenizer == BUILT:
+        tokenizer: PreTrainedTokenizerBase = corpus_tokenizer(corpus)
+    else:
+        tokenizer = pretrained_tokenizer(encoder_folder(texts.tokenizer))
     return Prepared(corpus, tokenizer, texts.max_length)
 
 
@@ -179,7 +187,7 @@ def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     seed = job.settings.seed
     vocabulary, pad = len(prepared.tokenizer), prepared.tokenizer.pad_token_id
     encoder = build_encoder(job.encoder, vocabulary, job.max_length, seed, pad)
-    attention_dropout = 0.0 if job.encoder == "tiny" else None
+    attention_dropout = 0.0 if job.encoder == BUILT else None
     model = AuraModel(encoder, tuple(TASKS.values()), attention_dropout=attention_dropout, seed=seed)
     if job.settings.dropout is not None:
         model.set_dropout(job.settings.dropout)

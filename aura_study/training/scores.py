@@ -1,10 +1,11 @@
 """Development scores of a trained model."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from aura_study.data.batches import dev_batches
 from aura_study.data.tasks import TASKS
@@ -13,52 +14,86 @@ from aura_study.training.model import AuraModel
 
 
 @torch.no_grad()
+def probabilities(
+    model: AuraModel, task: str, split: TokenizedSplit, batch_size: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each of a task's labels, float64 ``(rows, labels)``, and `truth`; shortest rows first.
+
+    Of a binary task that is one label, 1.
+    """
+    was_training = model.training
+    model.eval()
+    found, true = [], []
+    one_of_several = TASKS[task].kind == "multiclass"
+    for batch in dev_batches(task, split, batch_size):
+        logits = model(batch.to(model.device))[task].double()
+        found.append((logits.softmax(-1) if one_of_several else logits.sigmoid()).cpu().numpy())
+        true.append(batch.labels[task].numpy())
+    model.train(was_training)
+    labels = truth(task, np.concatenate(true))
+    return np.concatenate(found).reshape(labels.shape), labels
+
+
+def truth(task: str, labels: np.ndarray) -> np.ndarray:
+    """Labels of a task in the form of `TaskSplit` as 0 and 1, int ``(rows, labels)``; of a binary task, one column."""
+    if TASKS[task].kind == "multiclass":
+        return np.eye(TASKS[task].outputs, dtype=int)[labels.astype(int)]
+    return labels.astype(int).reshape(len(labels), -1)
+
+
 def predictions(
     model: AuraModel, task: str, split: TokenizedSplit, batch_size: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and true labels of one task's rows, shortest first.
 
-    A class index per row, or 0/1 values (thresholded at probability 1/2) of shape ``(rows, labels)`` for a multi-label
+    A class index per row, or 0/1 values (thresholded at probability 1/2), of shape ``(rows, labels)`` for a multi-label
     task.
     """
-    was_training = model.training
-    model.eval()
-    found, true = [], []
-    for batch in dev_batches(task, split, batch_size):
-        logits = model(batch.to(model.device))[task]
-        one_of_several = TASKS[task].kind == "multiclass"
-        found.append((logits.argmax(-1) if one_of_several else (logits > 0).long()).cpu().numpy())
-        true.append(batch.labels[task].numpy())
-    model.train(was_training)
-    labels = np.concatenate(true).astype(int)
-    return np.concatenate(found).reshape(labels.shape), labels
+    found, true = probabilities(model, task, split, batch_size)
+    return _labels(task, found), _labels(task, true)
+
+
+def _labels(task: str, values: np.ndarray) -> np.ndarray:
+    """Probabilities, or `truth`, as labels in the form of `TaskSplit`."""
+    if TASKS[task].kind == "multiclass":
+        return values.argmax(-1)
+    return (values > 0.5).astype(int)[:, 0 if TASKS[task].kind == "binary" else slice(None)]
+
+
+def measures(task: str, probability: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Scores of probabilities ``(rows, labels)`` against `truth`.
+
+    ``auc``, the area under the ROC curve, mean over the labels that some of the rows have and some have not (NaN if
+    there are none); ``log_loss``, minus the mean log of the true label's probability, in nats (of each label's 0 or 1
+    where they do not exclude each other); ``macro_f1``, a label that is never predicted counting 0; and for a
+    multi-label task ``samples_f1``, averaged over rows, a row without any label, found or true, counting 1.
+    """
+    mixed = (true.min(0) < true.max(0)) & np.isfinite(probability).all()
+    areas = [roc_auc_score(true[:, label], probability[:, label]) for label in np.flatnonzero(mixed)]
+    sure = np.where(true == 1, probability, 1 - probability).clip(1e-12)
+    exclusive = TASKS[task].kind == "multiclass"
+    guess, labels = _labels(task, probability), _labels(task, true)
+    found = {
+        "auc": float(np.mean(areas)) if areas else math.nan,
+        "log_loss": float(-np.log(sure[true == 1] if exclusive else sure).mean()),
+        "macro_f1": float(f1_score(labels, guess, average="macro", zero_division=0)),
+    }
+    if TASKS[task].kind == "multilabel":
+        found["samples_f1"] = float(f1_score(labels, guess, average="samples", zero_division=1))
+    return found
+
+
+def development(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, dict[str, float]]:
+    """`measures` per task."""
+    return {task: measures(task, *probabilities(model, task, split)) for task, split in dev.items()}
 
 
 def macro_f1(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, float]:
-    """Macro-averaged F1 per task, a label that is never predicted counting 0."""
-    scores = {}
-    for task, split in dev.items():
-        found, true = predictions(model, task, split)
-        scores[task] = float(f1_score(true, found, average="macro", zero_division=0))
-    return scores
+    """Macro-averaged F1 per task, see `measures`."""
+    return {task: found["macro_f1"] for task, found in development(model, dev).items()}
 
 
 def samples_f1(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, float]:
-    """F1 averaged over rows, of each multi-label task; a row without any label, found or true, counts 1."""
-    scores = {}
-    for task, split in dev.items():
-        if TASKS[task].kind == "multilabel":
-            found, true = predictions(model, task, split)
-            scores[task] = float(f1_score(true, found, average="samples", zero_division=1))
-    return scores
-
-
-def majority_macro_f1(train: Mapping[str, TokenizedSplit], dev: Mapping[str, TokenizedSplit]) -> dict[str, float]:
-    """Macro-averaged F1 of always predicting the training set's commonest label (or label set)."""
-    scores = {}
-    for task, split in dev.items():
-        values, counts = np.unique(train[task].labels, axis=0, return_counts=True)
-        true = split.labels.astype(int)
-        guess = np.broadcast_to(values[counts.argmax()].astype(int), true.shape)
-        scores[task] = float(f1_score(true, guess, average="macro", zero_division=0))
-    return scores
+    """F1 averaged over rows, of each multi-label task, see `measures`."""
+    several = {task: split for task, split in dev.items() if TASKS[task].kind == "multilabel"}
+    return {task: found["samples_f1"] for task, found in development(model, several).items()}

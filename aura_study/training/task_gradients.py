@@ -57,14 +57,13 @@ class GradientNormsByAutograd:
 
 
 class TaskGradientNorms:
-    """Norms of each task's gradient on a RoBERTa encoder's parameters, gathered while the total is backpropagated.
+    """Norms of each task's gradient on a BERT's or RoBERTa's parameters, gathered while the total is backpropagated.
 
     A watched linear layer forms its weight's gradient task by task and hands autograd their sum, so that no product is
     computed twice; the sum may differ in its last bits from an unwatched layer's gradient.
 
     Args:
-        encoder: a ``RobertaModel`` or ``XLMRobertaModel`` (linear layers, layer norms and embeddings that treat every
-            token by itself).
+        encoder: one that `runs_unpadded` (linear layers, layer norms and embeddings that treat every token by itself).
         tasks: names, in the order of the result.
         read: whether anybody will read the norms. If not, gradients are formed the same way, to the last bit, but
             nothing is kept of them, and every norm is NaN.
@@ -78,7 +77,7 @@ class TaskGradientNorms:
 
     def __init__(self, encoder: PreTrainedModel, tasks: tuple[str, ...], read: bool = True) -> None:
         if not runs_unpadded(encoder):
-            raise TypeError(f"task gradient norms need a RoBERTa encoder, got {type(encoder).__name__}")
+            raise TypeError(f"task gradient norms need a BERT or RoBERTa encoder, got {type(encoder).__name__}")
         self._tasks = tasks
         self._device = encoder.device
         self._read = read

@@ -1,4 +1,4 @@
-"""Running a RoBERTa on the real tokens of a batch alone: rows laid end to end, no padding computed.
+"""Running a BERT or RoBERTa on the real tokens of a batch alone: rows laid end to end, no padding computed.
 
 Linear layers, norms and dropouts treat every token by itself, so they need no rows; attention alone must know where
 each row ends. transformers lets a model's attention be replaced by name: the function registered here splits the flat
@@ -14,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, RobertaModel, XLMRobertaModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    BertModel,
+    PreTrainedModel,
+    RobertaModel,
+    XLMRobertaModel,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -105,8 +112,21 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def runs_unpadded(encoder: PreTrainedModel) -> bool:
-    """Whether `encode` can leave out the padding of this encoder: RoBERTa and XLM-RoBERTa."""
-    return isinstance(encoder, RobertaModel | XLMRobertaModel)
+    """Whether `encode` can leave out the padding of this encoder: BERT, RoBERTa and XLM-RoBERTa, reading both ways."""
+    return isinstance(encoder, BertModel | RobertaModel | XLMRobertaModel) and not encoder.config.is_decoder
+
+
+def first_position(encoder: PreTrainedModel) -> int:
+    """Position of a row's first token: 0 in BERT; RoBERTa keeps one for padding and counts from the one after it."""
+    table: Any = encoder.get_submodule("embeddings.position_embeddings")
+    return 0 if table.padding_idx is None else table.padding_idx + 1
+
+
+def longest_row(encoder: PreTrainedModel) -> int | None:
+    """Most tokens of a row that the encoder has positions for; none: it does not say."""
+    if not runs_unpadded(encoder):
+        return getattr(encoder.config, "max_position_embeddings", None)
+    return encoder.config.max_position_embeddings - first_position(encoder)
 
 
 def encode(encoder: PreTrainedModel, batch: Batch) -> tuple[Tensor, TokenLayout]:
@@ -118,7 +138,7 @@ def encode(encoder: PreTrainedModel, batch: Batch) -> tuple[Tensor, TokenLayout]
         return states[real], layout
     if encoder.config._attn_implementation != NAME:
         encoder.set_attn_implementation(NAME)
-    position = batch.attention_mask.cumsum(1)[real] + encoder.config.pad_token_id  # RoBERTa counts from pad + 1
+    position = batch.attention_mask.cumsum(1)[real] - 1 + first_position(encoder)
     ids = batch.input_ids[real]
     states = encoder(input_ids=ids[None], position_ids=position[None], layout=layout).last_hidden_state
     return states[0], layout

@@ -192,3 +192,22 @@ def test_trained_claims_of_a_question_are_judged_together():
     apart = together(ledger_of({"P9a": 0.03}) + ledger_of({"F2": 0.03}) + ledger_of({"P9b": 0.03}, Kind.SIMULATED))
     assert [row.verdict for row in apart] == [Verdict.CONFIRMED] * 3
     assert together(both) == both
+
+
+def test_what_is_lost_among_others_costs_more_seeds_than_alone():
+    """Its price is that of the sharper level, in the real claim's own rule."""
+    real = CLAIMS["P7h"]
+    seen = Measurement.of(mean_interval([0.97, 1.0, 0.93, 1.03]), "share")
+    rows = [real.decide(seen).model_copy(update={"claim": key, "alone": Verdict.CONFIRMED}) for key in ("P7h", "P7g")]
+    alone, together_ = real.rule.price(seen), together(rows)[0]
+    assert (together_.verdict, together_.by_itself) == (Verdict.INCONCLUSIVE, Verdict.CONFIRMED)
+    assert together_.price.seeds > alone.seeds
+
+
+def test_where_no_power_can_be_told_the_rule_says_how_many_seeds_it_wants():
+    """One seed has no interval; a lopsided interval is none of a mean; cells without seeds have no price."""
+    rule = AtLeast(bound=1.0, min_seeds=6)
+    assert claim(rule=rule).decide(Measurement.of(mean_interval([3.0]), "units")).price.seeds == 6
+    lopsided = Measurement(2.0, 0.5, 9.0, "steps", seeds=8)
+    assert claim(rule=rule).decide(lopsided).price.seeds is None
+    assert claim().decide(measured(0, 2)).price is None

@@ -58,9 +58,12 @@ def test_every_claim_is_locked_as_it_stands() -> None:
 
 
 def test_the_lock_says_plainly_which_rules_had_a_first_look_behind_them() -> None:
-    """Those of the arithmetic, of Kendall's weighting, of schedules, of the mask's residue and of AURA's log had."""
+    """Those of the arithmetic, of Kendall's weighting, of schedules, of the mask's residue and of AURA's log had.
+
+    But for K4a, whose leaps nobody had looked at.
+    """
     looks = {key: locked.look for key, locked in read(PATH).claims.items()}
-    later = {"P1", "P2", "P3", "P4", "P5", "P6", "P10", "P11", *(key for key in looks if key[0] in "KSB")}
+    later = {"P1", "P2", "P3", "P4", "P5", "P6", "P10", "P11", *(key for key in looks if key[0] in "KSB")} - {"K4a"}
     assert {looks[key] for key in later} == {Look.LATER}
 
 

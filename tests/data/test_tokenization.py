@@ -140,7 +140,7 @@ def test_an_encoders_own_tokenizer_comes_from_its_folder(tokenizer, tmp_path):
 
 
 def test_a_tokenizer_without_padding_is_refused(tokenizer, tmp_path):
-    """Batches need a padding token: the error names the tokenizer."""
+    """Batches need a padding token: the error names the folder."""
     saved = pretrained_tokenizer(str(_saved(tokenizer, tmp_path / "with")))
     saved.pad_token = None
     with pytest.raises(ValueError, match="has no padding token"):

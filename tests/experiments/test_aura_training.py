@@ -40,8 +40,11 @@ def test_return_spike_is_the_precision_ratio(smoke):
     assert table["gradient_over_predicted"].item() == pytest.approx(1, rel=2e-3)
     assert table["weight_ratio"].item() > 1.1
     assert table["others_identical"].all()
-    verdict = CLAIMS["P6"].decide(tables.measure_return(table)).verdict
-    assert verdict == "inconclusive"
+    row = CLAIMS["P6"].decide(tables.measure_return(table))
+    assert (row.verdict, row.measured) == ("void", pytest.approx(1, rel=2e-3))
+    jump = table.assign(gradient_ratio=5.0, predicted_ratio=5.0)
+    assert CLAIMS["P6"].decide(tables.measure_return(jump)).verdict == "inconclusive"
+    assert CLAIMS["P6"].decide(tables.measure_return(pd.concat([jump] * 3))).verdict == "confirmed"
 
 
 def test_a_job_takes_over_what_the_parameters_say_of_texts_and_model():

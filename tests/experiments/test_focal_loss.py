@@ -1,11 +1,14 @@
 """The focal experiments: the guide's factors, and the two ways to take p_t from the wrong number."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
+from aura_study.experiments.focal_loss import published
 from aura_study.experiments.focal_loss import tables as focal
 from aura_study.experiments.focal_loss.parameters import FocalLossParameters
 from aura_study.losses import focal_loss
@@ -36,7 +39,7 @@ def test_a_class_weight_scales_our_loss_by_itself_whatever_p_is(hazards):
     """Weights 5, 0.2 and 3 change the loss of a sample by 5, 0.2 and 3, to rounding, from p_t of 0.02 to 0.98."""
     weighted = hazards.dropna(subset="asked")
     assert sorted(weighted["asked"].unique()) == sorted(WEIGHTS)
-    np.testing.assert_allclose(weighted["ours"], weighted["asked"], rtol=1e-12)
+    np.testing.assert_allclose(weighted["clean"], weighted["asked"], rtol=1e-12)
 
 
 def test_the_published_code_leaves_the_weight_as_its_closed_form_says(hazards):
@@ -88,3 +91,22 @@ def test_class_weights_that_are_not_positive_are_named(weights):
     """The error shows the offending weight, before anything is computed."""
     with pytest.raises(ValidationError, match=f"above 0, got .*{weights[1]}"):
         FocalLossParameters(class_weights=weights)
+
+
+def test_a_listed_default_is_that_of_the_package():
+    """The default gamma written down for transformers is that of the installed one; each package stands there once."""
+    from transformers.loss.loss_for_object_detection import sigmoid_focal_loss
+
+    listed = {found.package.split()[0]: found.gamma for found in published.SURVEYED}
+    assert listed["transformers"] == inspect.signature(sigmoid_focal_loss).parameters["gamma"].default
+    assert len(listed) == len(published.SURVEYED)
+
+
+def test_the_default_is_counted_over_all_that_are_listed(monkeypatch):
+    """Three of four, none counting against: 0.75, and too few for an interval above one half."""
+    some = [published.Published(name, "", gamma) for name, gamma in zip("abcd", (2.0, 2.0, 2.0, None), strict=True)]
+    monkeypatch.setattr(published, "SURVEYED", tuple(some))
+    assert published.defaults()["implementations"].tolist() == [3, 1]
+    assert CLAIMS["F1a"].decide(published.measure_default()).verdict == Verdict.INCONCLUSIVE
+    monkeypatch.setattr(published, "SURVEYED", tuple(some * 6))
+    assert CLAIMS["F1a"].decide(published.measure_default()).verdict == Verdict.CONFIRMED

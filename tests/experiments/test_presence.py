@@ -29,8 +29,17 @@ def test_large_steps_leave_the_stationary_picture(presence: PresenceParameters) 
     small, large = sgd[sgd["rate"] < 0.01 * sgd["presence"]], sgd[sgd["rate"] > 2 * sgd["presence"]]
     assert small["typical"].between(0.9, 1.1).all()
     assert (large["typical"] < 0.1).all()
-    kinds = pd.DataFrame({"ratio": [1.0], "low": [0.99], "high": [1.01], "seeds": [16]})
+    kinds = pd.DataFrame({"inflation": [2.0], "ratio": [1.0], "low": [0.99], "high": [1.01], "seeds": [16]})
     assert CLAIMS["P5"].rule.judge(tables.measure(kinds, sweep)) == Verdict.WITHIN_LIMITS
+
+
+def test_the_kind_that_reaches_farthest_decides() -> None:
+    """Above or below 1; one kind outside is enough, and the interval is its own."""
+    kinds = pd.DataFrame({"inflation": [2.0, 9.0], "ratio": [1.0, 0.9], "low": [0.99, 0.89], "high": [1.05, 0.91]})
+    found = tables.measure(kinds.assign(seeds=16), pd.DataFrame({"typical": [1.0, 2.0]}))
+    assert (found.measured, found.low, found.high) == (0.9, 0.89, 0.91)
+    assert (found.limits["smallest inflation"], found.limits["largest inflation"]) == (2.0, 9.0)
+    assert CLAIMS["P5"].rule.judge(found) == Verdict.REFUTED
 
 
 def test_paths_share_their_presences(presence: PresenceParameters) -> None:

@@ -1,6 +1,7 @@
 """The pre-training, its checkpoint, and what the fine-tunings find of it."""
 
 import math
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,11 @@ import torch
 from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
+from aura_study.claims.model import Held
 from aura_study.data.tasks import TASKS
 from aura_study.experiments.pretraining import forgetting, spike
-from aura_study.experiments.pretraining.fine_tuning import ForgettingJob
-from aura_study.experiments.pretraining.jobs import checkpoint_curve, jobs
+from aura_study.experiments.pretraining.fine_tuning import ALONE, ForgettingJob, advance, run_forgetting
+from aura_study.experiments.pretraining.jobs import checkpoint_curve, jobs, warm_up_jobs
 from aura_study.experiments.pretraining.language_model import (
     PretrainingJob,
     checkpoint_folder,
@@ -22,11 +24,12 @@ from aura_study.experiments.pretraining.language_model import (
     load_checkpoint,
     pretrain,
 )
-from aura_study.experiments.pretraining.parameters import REGIMES, PretrainingParameters
+from aura_study.experiments.pretraining.parameters import ARMS as ARMS_BY_REGIME
+from aura_study.experiments.pretraining.parameters import PretrainingParameters
 from aura_study.runs.jobs import job_metadata
-from aura_study.training.loop import TrainingSettings, train
-from aura_study.training.model import AuraModel
-from aura_study.training.runs import Presence, job_batches, prepare, run_job
+from aura_study.training.loop import Stepper, TrainingSettings, build_schedule
+from aura_study.training.runs import Presence, job_batches, prepare
+from aura_study.training.weighting import build_weighting
 
 LENGTH = 32
 JOB = PretrainingJob(rows=64, dev_rows=16, max_length=LENGTH, steps=40, batch_size=16, lr=3e-3)
@@ -109,13 +112,16 @@ def test_a_checkpoint_that_cannot_be_read_is_named_before_any_training(folder, t
         PretrainingParameters(checkpoint=" ")
 
 
-def job(folder, policy, start=START, stop=STOP, **changes):
-    settings = {"policy": policy, "steps": STEPS, "accumulation": 1, "schedule": "constant", "seed": 0}
+ARMS = ("masked", "alone", "unmasked")
+
+
+def job(folder, arms=ARMS, start=START, stop=STOP, **changes):
+    settings = {"steps": STEPS, "accumulation": 1, "schedule": "constant", "seed": 0}
     rates = {"lr_encoder": 5e-4, "lr_heads": 5e-4, "lr_sigma": 0.5}
     return ForgettingJob(
-        name=f"forgetting-clipped-{policy}-seed0",
+        name="forgetting-clipped-seed0",
         regime="clipped",
-        arm=policy,
+        arms=arms,
         encoder=str(folder),
         rows=64,
         dev_rows=16,
@@ -127,134 +133,225 @@ def job(folder, policy, start=START, stop=STOP, **changes):
     )
 
 
+def by_arm(path):
+    table = pd.read_parquet(path)
+    return {arm: rows.reset_index(drop=True) for arm, rows in table.groupby("policy")}
+
+
 @pytest.fixture(scope="module")
 def runs(folder, tmp_path_factory):
-    """The frames of the arms, the control's under its own name."""
-    kept = tmp_path_factory.mktemp("runs")
-    work = {policy: job(folder, policy) for policy in ("masked", "frozen", "unmasked")}
-    control = job(folder, "masked", STOP, STOP)
-    work["control"] = control.model_copy(update={"name": "forgetting-clipped-control-seed0"})
-    paths = {name: run_job(one, kept) for name, one in work.items()}
-    assert set(job_metadata(paths["control"])["macro_f1"]) == {"toxicity", "emotion", "sentiment", "reporting"}
-    return {name: pd.read_parquet(path) for name, path in paths.items()}
+    """The tables of the arms."""
+    path = run_forgetting(job(folder), tmp_path_factory.mktemp("runs"))
+    scores = job_metadata(path)["macro_f1"]
+    assert set(scores) == set(ARMS)
+    assert set(scores["masked"]) == {"toxicity", "emotion", "sentiment", "reporting"}
+    return by_arm(path)
 
 
-def test_every_fine_tuning_starts_from_the_checkpoint(folder, runs):
-    """Before the first step: the pre-training's own last loss, CKA 1, distance 0; later the encoder has moved."""
-    for frame in runs.values():
-        assert frame["mlm_loss"].iloc[0] == learning_curve(folder, JOB)["mlm_loss"].iloc[-1]
-        assert (frame["cka"].iloc[0], frame["distance"].iloc[0]) == (1, 0)
-        assert 0 < frame["cka"].iloc[-1] < 1
-        assert frame["distance"].iloc[-1] > 0
-        assert frame.loc[frame["mlm_loss"].notna(), "step"].tolist() == [0, START, STOP, STOP + 1, STEPS]
-
-
-def test_until_the_return_the_policies_have_one_encoder(runs):
-    """Masked, frozen and unmasked agree bit for bit up to the return, and part there; the control parts earlier."""
-    for other in ("frozen", "unmasked"):
-        same = runs["masked"]["step"] <= STOP
+def test_the_pretraining_is_tested_when_asked_and_at_both_ends(runs):
+    """Where losses and CKAs stand, and nowhere else, in every arm."""
+    for table in runs.values():
+        assert table["step"].tolist() == list(range(STEPS + 1))
         for column in ("mlm_loss", "cka", "distance"):
-            pd.testing.assert_series_equal(runs["masked"][column][same], runs[other][column][same])
-    at = {name: frame.set_index("step")["mlm_loss"] for name, frame in runs.items()}
-    assert at["unmasked"][STEPS] != at["masked"][STEPS]
-    assert at["control"][START] == at["masked"][START]
-    assert at["control"][STOP] != at["masked"][STOP]
+            assert table.loc[table[column].notna(), "step"].tolist() == [0, START, STOP, STOP + 1, STEPS]
 
 
-def test_the_weight_spikes_in_the_unmasked_arm_alone(runs):
-    """At the first step back the unmasked weight stands far above the others', and the gradient with it.
+def test_the_arms_part_at_the_return(runs):
+    """One model up to the return, and three from then on."""
+    losses = {arm: table.set_index("step")["mlm_loss"] for arm, table in runs.items()}
+    for other in ("unmasked", "alone"):
+        pd.testing.assert_series_equal(losses["masked"][:STOP], losses[other][:STOP])
+        assert losses["masked"][STOP + 1] != losses[other][STOP + 1]
+    assert losses["unmasked"][STEPS] != losses["alone"][STEPS]
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "lr_encoder": 1e-3, "clip_norm": None}])
+@pytest.mark.parametrize("policy", ["masked", "unmasked"])
+def test_an_arm_is_what_its_policy_alone_would_have_trained(folder, tmp_path, monkeypatch, policy, changes):
+    """Trained in one piece under the policy, without dropout, the encoder ends where the arm does, bit for bit."""
+    loaded = ForgettingJob.model
+
+    def sure(self, prepared):
+        model = loaded(self, prepared)
+        model.set_dropout(0.0)
+        return model
+
+    monkeypatch.setattr(ForgettingJob, "model", sure)
+    work = job(folder, (policy,), **changes)
+    prepared = prepare(work)
+    model = work.model(prepared)
+    before = flat(model)
+    weighting = build_weighting(policy, "log_sigma", list(TASKS))
+    advance(Stepper(model, weighting, work.settings), islice(job_batches(work, prepared), STEPS))
+    arm = by_arm(run_forgetting(work, tmp_path))[policy]
+    assert float((flat(model) - before).norm() / before.norm()) == arm["distance"].iloc[-1]
+
+
+def flat(model):
+    return torch.nn.utils.parameters_to_vector(model.encoder.parameters()).detach().clone()
+
+
+def test_the_weight_spikes_in_the_unmasked_arm_and_more_in_that_of_the_task_alone(runs):
+    """At the first step back: unmasked far above masked, and the gradient with it; alone by exp(2 x 15) above masked.
 
     Lambda is 2 (four steps of 0.5); Adam's memory of the two steps before holds back about a half of it, and exp(1) is
     what is left at least.
     """
     back = {name: frame.set_index("step").loc[STOP] for name, frame in runs.items()}
-    for other in ("control", "masked", "frozen"):
-        assert back["unmasked"]["weight"] > math.e * back[other]["weight"]
-        assert back["unmasked"]["gradient_norm"] > 2 * back[other]["gradient_norm"]
-
-
-def test_the_probe_changes_nothing_in_what_is_trained(folder, runs):
-    """The encoder without a probe ends at the distance that the probed one ended at."""
-    one = job(folder, "unmasked")
-    checkpoint = load_checkpoint(str(folder), LENGTH)
-    before = torch.nn.utils.parameters_to_vector(checkpoint.encoder.parameters()).detach().clone()
-    model = AuraModel(checkpoint.encoder, tuple(TASKS.values()), attention_dropout=0.0, seed=0)
-    train(model, job_batches(one, prepare(one)), one.settings)
-    after = torch.nn.utils.parameters_to_vector(model.encoder.parameters()).detach()
-    assert float((after - before).norm() / before.norm()) == runs["unmasked"]["distance"].iloc[-1]
+    assert back["unmasked"]["weight"] > math.e * back["masked"]["weight"]
+    assert back["unmasked"]["gradient_norm"] > 2 * back["masked"]["gradient_norm"]
+    assert back["alone"]["weight"] == pytest.approx(math.exp(2 * ALONE) * back["masked"]["weight"], rel=1e-4)
 
 
 def test_the_update_is_adams(runs):
     """The first update of AdamW from a cold start moves no parameter by more than a rate, and most of them by one."""
     rate = 5e-4
-    first = runs["control"]["update"].iloc[0]
+    first = runs["masked"]["update"].iloc[0]
     assert 0.1 * rate < first <= 1.01 * rate
 
 
-def made(effects, forgotten=0.5, spike=0.1):
-    """Three seeds, 0.1 nats apart, at the four moments; unmasked adds ``effects`` of what seed 0 forgets."""
+CURVE = pd.DataFrame([{"mlm_loss": 4.0, "unigram": 6.0, "bigram": 5.0}])
+"""Two nats learned, one of them beyond the bigram."""
+
+
+def made(spike, cost=0.5, alone=0.4, regime="clipped"):
+    """Costs of four seeds, 0.1 nats apart, at the moments after the return; ``spike`` in nats, the same in all."""
     p = PretrainingParameters()
     rows = []
-    for seed in range(3):
-        for place, (moment, step) in enumerate(p.moments.items()):
-            lost = 0 if place == 0 else forgotten
-            effect = effects.get(moment, 0)
-            for policy, more in (("control", 0.0), ("masked", effect - spike), ("unmasked", effect)):
-                cka = 1 if place == 0 else 1 - 0.1 * (1 + more)
-                found = {"mlm_loss": 4 + 0.1 * seed * (place > 0) + lost * (1 + more), "cka": cka, "distance": 0.0}
-                rows.append({"regime": "clipped", "policy": policy, "seed": seed, "step": step, **found})
-    return forgetting.effects(pd.DataFrame(rows), p)
+    for seed in range(4):
+        for step in p.moments.values():
+            for policy, more in (("masked", 0.0), ("unmasked", spike), ("alone", alone)):
+                lost = 0.0 if step == 0 else cost + 0.1 * (seed - 1.5) + (more if step > p.stop else 0.0)
+                found = {"mlm_loss": 4 + lost, "cka": 1 - lost / 10}
+                rows.append({"regime": regime, "policy": policy, "seed": seed, "step": step, **found})
+    return forgetting.costs(pd.DataFrame(rows), p)
 
 
-def test_effects_are_shares_of_what_the_control_forgets():
-    """Made losses give back the effect, the drift and the spike that they were made with, over the mean forgotten."""
-    found = made({"after the return": 0.4, "at the end": 0.2})
-    end = found[(found["policy"] == "unmasked") & (found["moment"] == "at the end")]
-    np.testing.assert_allclose(end["forgotten"], 0.6)
-    np.testing.assert_allclose(end["effect"], 0.2 * 0.5 / 0.6)
-    np.testing.assert_allclose(end["drift"], 0.2)
-    np.testing.assert_allclose(end["spike"], 0.1 * 0.5 / 0.6)
-    table = forgetting.effect_table(found).set_index(["policy", "moment"])
-    assert table.at[("unmasked", "after the return"), "effect"] == pytest.approx(0.4 * 0.5 / 0.6)
+def test_the_spike_is_what_an_arm_loses_beyond_the_mask():
+    """Made losses give back cost, drift and spike, at the end and before the return, in both units."""
+    table = forgetting.cost_table(made(0.2), CURVE).set_index(["moment", "policy"])
+    end = table.loc[("at the end", "unmasked")]
+    assert end[["cost", "drift", "spike", "of what was learned"]].tolist() == pytest.approx([0.7, 0.07, 0.4, 0.1])
+    assert end["low"] < 0.4 < end["high"]
+    assert table.at[("before the return", "unmasked"), "spike"] == pytest.approx(0)
+    assert math.isnan(table.at[("at the end", "masked"), "spike"])
 
 
-@pytest.mark.parametrize(
-    ("effects", "verdict"),
-    [
-        ({"after the return": 0.3, "at the end": 0.1}, Verdict.REFUTED),
-        ({"after the return": 2.3, "at the end": 2.2}, Verdict.CONFIRMED),
-        ({"after the return": 2.3, "at the end": 0.2}, Verdict.WITHIN_LIMITS),
-        ({"after the return": 0.1, "at the end": 2.2}, Verdict.CONFIRMED),
-    ],
-)
-def test_the_rule_goes_by_the_worse_moment(effects, verdict):
-    """Ruin soon after the return that the end does not show is a ruin within limits; one at the end is a ruin."""
-    measurement = forgetting.measure(made(effects), "clipped")
-    assert measurement.measured == pytest.approx(max(effects.values()) * 0.5 / 0.6)
-    assert measurement.limits["the same against the mask, on the same batches"] == pytest.approx(0.1 * 0.5 / 0.6)
+@pytest.mark.parametrize(("spike", "verdict"), [(1.1, Verdict.CONFIRMED), (0.9, Verdict.REFUTED)])
+def test_a_ruin_takes_half_of_what_was_learned(spike, verdict):
+    """Of the two nats below the unigram, more or less than one."""
+    measurement = forgetting.measure_ruin(made(spike), CURVE, "clipped")
+    assert measurement.measured == pytest.approx(spike / 2)
     assert CLAIMS["P8"].rule.judge(measurement) == verdict
 
 
-def test_a_control_that_forgot_nothing_decides_nothing():
-    """There is no share of nothing: the claim stays open, whatever the ratio."""
-    measurement = forgetting.measure(made({"at the end": 0.1}, forgotten=-0.2), "clipped")
-    assert CLAIMS["P8"].rule.judge(measurement) == Verdict.INCONCLUSIVE
+def test_a_language_model_that_only_counts_is_not_worth_ruining():
+    """Less than half a nat below the bigram makes every claim void, however large the spike."""
+    poor = CURVE.assign(bigram=4.4)
+    table = pd.concat([made(1.5, regime=regime) for regime in ARMS_BY_REGIME])
+    measured = {
+        "P8": forgetting.measure_ruin(table, poor, "clipped"),
+        "P8a": forgetting.measure_ruin(table, poor, "unclipped"),
+        "P8b": forgetting.measure_ruin(table, poor, "sgd"),
+        "P8c": forgetting.measure_own_rate(table, poor),
+        "P8d": forgetting.measure_warm_up(made_warm_ups(0.1), poor),
+        "P8e": forgetting.measure_added(table, poor, "clipped"),
+        "P8f": forgetting.measure_added(table, poor, "unclipped"),
+        "P8g": forgetting.measure_alone(table, poor),
+    }
+    assert set(measured) == {key for key, claim in CLAIMS.items() if claim.notebook == "13_pretraining"}
+    for key, measurement in measured.items():
+        assert CLAIMS[key].decide(measurement).verdict == Verdict.VOID
 
 
-def test_all_arms_of_a_seed_share_their_batches_and_the_control_loses_none():
-    """Same seed, rates and rows in all arms of a regime; an empty stretch in the control, a control for every seed."""
-    p = PretrainingParameters(every_policy=True)
+@pytest.mark.parametrize(
+    ("spike", "verdict", "held"),
+    [(0.3, Verdict.CONFIRMED, Held.FAILED), (0.02, Verdict.REFUTED, Held.HELD)],
+)
+def test_the_first_prediction_is_scored_by_a_rule_of_its_own(spike, verdict, held):
+    """P8e: a spike that adds a quarter or more is one that the prediction did not see."""
+    row = CLAIMS["P8e"].decide(forgetting.measure_added(made(spike), CURVE, "clipped"))
+    assert (row.verdict, row.prediction_held) == (verdict, held)
+
+
+@pytest.mark.parametrize(
+    ("spike", "verdict"), [(0.004, Verdict.CONFIRMED), (-0.2, Verdict.REFUTED), (0.2, Verdict.REFUTED)]
+)
+def test_at_auras_rate_the_two_must_cost_the_same(spike, verdict):
+    """P8c is an equivalence: neither more nor less."""
+    measurement = forgetting.measure_own_rate(made(spike, regime="own_rate"), CURVE)
+    assert measurement.measured == pytest.approx(1 + spike / 0.5)
+    assert CLAIMS["P8c"].rule.judge(measurement) == verdict
+
+
+def test_the_harm_is_compared_with_that_of_the_task_alone():
+    """P8g: the two arms beyond the mask; without a harm of the task alone there is nothing to compare."""
+    measurement = forgetting.measure_alone(made(0.3, alone=0.4), CURVE)
+    assert measurement.measured == pytest.approx(0.75)
+    assert measurement.limits["the same ten steps after the return"] == pytest.approx(0.75)
+    assert CLAIMS["P8g"].rule.judge(measurement) == Verdict.CONFIRMED
+    assert CLAIMS["P8g"].rule.judge(forgetting.measure_alone(made(0.3, alone=-0.1), CURVE)) == Verdict.VOID
+
+
+def test_a_fine_tuning_that_forgets_nothing_decides_nothing():
+    """There is no share of nothing: seeds that gain as often as they lose leave it open, a gain makes it void."""
+    for cost, verdict in ((0.01, Verdict.INCONCLUSIVE), (-0.5, Verdict.VOID)):
+        measurement = forgetting.measure_added(made(0.1, cost=cost), CURVE, "clipped")
+        assert CLAIMS["P8e"].rule.judge(measurement) == verdict
+
+
+def made_warm_ups(saved):
+    """`forgetting.warm_ups` of four seeds: 1 nat is lost without a warm-up, and ``saved`` of it with OneCycle's."""
+    costs = {0.0: 1.0, 0.1: 1 - saved / 2, 0.3: 1 - saved}
+    rows = [
+        {"regime": f"{share:g}", "policy": "masked", "seed": seed, "moment": "at the end", "cost": cost, "drift": 0.1}
+        for share, cost in costs.items()
+        for seed in range(4)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("saved", "verdict"), [(0.3, Verdict.CONFIRMED), (0.1, Verdict.REFUTED)])
+def test_a_warm_up_has_to_save_a_quarter(saved, verdict):
+    """P8d, and AURA's shorter one beside it."""
+    measurement = forgetting.measure_warm_up(made_warm_ups(saved), CURVE)
+    assert measurement.measured == pytest.approx(saved)
+    assert measurement.limits["saved by AURA's own 10 %"] == pytest.approx(saved / 2)
+    assert CLAIMS["P8d"].rule.judge(measurement) == verdict
+
+
+def test_the_fine_tunings_differ_in_what_their_regime_names():
+    """Clipping, optimiser and the rate of sigma by regime; every one has the mask and the moments of comparison."""
+    p = PretrainingParameters()
     work = jobs(p)
-    assert len(work) == (4 + 3 + 3 + 3) * p.seed_count
+    assert len(work) == 4 * p.seed_count
     for one in work:
-        absent = one.presence.stop - one.presence.start
-        assert absent == (0 if one.arm == "control" else p.absent_steps)
+        assert (one.presence.start, one.presence.stop) == (p.before, p.stop)
+        assert {"masked", "unmasked"} <= {*one.arms}
         assert (one.settings.clip_norm is None) == (one.regime in ("sgd", "unclipped"))
         assert (one.settings.lr_sigma < 1e-3) == (one.regime == "own_rate")
         assert {*p.moments.values()} <= {*one.probes}
-    few = [one.arm for one in jobs(PretrainingParameters())]
-    assert few.count("frozen") == 1
-    assert few.count("control") == 4 * p.seed_count
+
+
+def test_warm_ups_spend_the_same_and_differ_in_its_order():
+    """The rates of PyTorch's own schedule: one peak, sums within half a rate and those of the constant rate."""
+    p = PretrainingParameters()
+    found = {}
+    for one in warm_up_jobs(p):
+        assert one.presence.start == one.presence.stop == p.steps
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=one.settings.lr_encoder)
+        schedule = build_schedule(optimizer, one.settings)
+        rates = []
+        for _ in range(p.steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        found[one.regime] = np.array(rates)
+    assert list(found) == ["0", "0.1", "0.3"]
+    for share, rates in found.items():
+        assert rates.argmax() == round(float(share) * p.steps)
+        assert rates.max() == pytest.approx(2 * p.lr_model)
+        assert rates.sum() == pytest.approx(p.lr_model * p.steps, abs=p.lr_model + 1e-12)
 
 
 def test_the_bound_is_what_pytorchs_adam_does():
@@ -262,9 +359,9 @@ def test_the_bound_is_what_pytorchs_adam_does():
     p = PretrainingParameters(seed_count=1)
     steps = np.arange(p.steps)
     frame = pd.DataFrame({"step": steps, "weight": 1.0, "gradient_norm": 1.0, "update": 1e-3, "seed": 0})
-    arms = [frame.assign(regime=r, policy=c) for r in REGIMES for c in ("control", "unmasked")]
+    arms = [frame.assign(regime=r, policy=c) for r in ARMS_BY_REGIME for c in ("masked", "unmasked")]
     table = spike.first_steps(pd.concat(arms), p)
-    chosen = table[(table["regime"] == "unclipped") & (table["policy"] == "control")].set_index("since")
+    chosen = table[(table["regime"] == "unclipped") & (table["policy"] == "masked")].set_index("since")
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     adam = torch.optim.Adam([parameter], lr=1.0, eps=1e-300)
     found = []

@@ -8,11 +8,22 @@ from pydantic import ValidationError
 from small_runs import batches, job, model, prepared
 
 from aura_study.claims import CLAIMS, Verdict
+from aura_study.claims.model import Held
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.task_quality import figures, tables
 from aura_study.experiments.task_quality import results as experiment
-from aura_study.experiments.task_quality.parameters import AURA_RATE, KENDALL, OTHERS, REGIMES, TaskQualityParameters
+from aura_study.experiments.task_quality.parameters import (
+    ALL,
+    AURA_RATE,
+    FEW,
+    KENDALL,
+    OTHERS,
+    REGIMES,
+    ROWS,
+    TaskQualityParameters,
+)
 from aura_study.experiments.task_quality.trainings import RARE, Scorer, quality_corpus, shares
+from aura_study.training.adequacy import DECISIVE
 from aura_study.training.loop import build_schedule, train
 from aura_study.training.recording import TrajectoryRecorder, read_trajectories
 
@@ -87,6 +98,18 @@ def test_runs_of_a_regime_and_seed_differ_in_the_weighting_alone():
     assert len(set(names)) == len(names) == 3 * 2 * 2 + 3 * 3 + 2 * 2
 
 
+def test_a_control_has_rows_of_every_task_in_every_batch_and_nothing_else_of_its_own():
+    """On the rows of each regime: its model, steps and rates, and a presence of 1 throughout."""
+    p = TaskQualityParameters(everything=True, seed_count=2, other_seeds=2)
+    assert {rows for rows, _, _ in p.controls} == set(ROWS.values())
+    for regime, rows in ROWS.items():
+        control, arm = p.job(rows, "masked", 0), p.job(regime, "masked", 0)
+        same = {"name", "presence", "regime", "probes"} | ({"settings"} if regime == AURA_RATE else set())
+        assert control.model_dump(exclude=same) == arm.model_dump(exclude=same)
+        schedule = control.presence.build(arm.texts.corpus().sizes, p.batch_size, 0, 1)
+        assert all(set(batch) == set(TASK_NAMES) for batch in schedule.batches(0, 50))
+
+
 def test_more_scarce_rows_than_rows_are_refused():
     """The error names both numbers."""
     with pytest.raises(ValidationError, match="reporting_rows = 101 exceeds rows = 64"):
@@ -105,6 +128,7 @@ def test_scoring_on_the_way_changes_nothing(tmp_path):
         found.append(read_trajectories([path]))
         if observer is not None:
             assert {row["step"] for row in observer.scores} == {3, 7}
+            assert {row["measure"] for row in observer.scores} == {"auc", "log_loss", "macro_f1", "samples_f1"}
             assert len(observer.kept) == work.settings.steps
     pd.testing.assert_frame_equal(*found)
 
@@ -139,8 +163,9 @@ def test_until_the_return_scores_are_equal_bit_for_bit(small_files):
     """Masked or not, an absence changes nothing that could be scored before its end."""
     _, files = small_files
     table = tables.long_scores(experiment.all_scores(files))
-    before = table[table["moment"] == "before the return"].pivot(index="task", columns="policy", values="score")
-    assert len(before) == 6
+    before = table[table["moment"] == "before the return"]
+    before = before.pivot(index=["task", "measure"], columns="policy", values="score")
+    assert len(before) == 5 * 3 + 1  # four tasks and their mean, and the samples-F1 of emotion
     assert (before["masked"] == before["unmasked"]).all()
     assert set(table[table["regime"] == "stretch"]["moment"]) == {"before the return", tables.RETURN, tables.END}
     assert set(table[table["regime"] == "mixed"]["moment"]) == {tables.END}
@@ -159,18 +184,24 @@ def test_predicted_shares_come_from_presence_alone(small_files):
             assert rows[kind].sum() == pytest.approx(1)
 
 
-def test_one_seed_decides_nothing_and_every_figure_is_drawn(small_files):
-    """Real runs go through every table, verdict and figure; with one seed all verdicts are inconclusive."""
-    _, files = small_files
+def test_short_runs_are_void_one_seed_is_inconclusive_and_every_figure_is_drawn(small_files, tmp_path):
+    """Real runs go through every table, verdict and figure: 20 steps teach no model, one seed no balance."""
+    p, files = small_files
     scores, found = experiment.all_scores(files), experiment.all_shares(files)
-    for key, measurement in measurements(scores).items():
-        assert CLAIMS[key].rule.judge(measurement) == Verdict.INCONCLUSIVE, key
-    table = tables.differences(scores)
+    adequacy = experiment.adequacy_of(p, experiment.train_controls(p, tmp_path))
+    assert set(adequacy["rows"]) == set(ROWS.values())
+    for key, measurement in measurements(scores, adequacy).items():
+        undecided = (Verdict.VOID, Verdict.INCONCLUSIVE) if key == "P9d" else (Verdict.VOID,)  # of one easy task
+        assert CLAIMS[key].rule.judge(measurement) in undecided, key
+    assert CLAIMS["P9h"].rule.judge(tables.measure_balance(found)) == Verdict.INCONCLUSIVE
+    table = tables.differences(scores).query("measure == 'auc'")
     relation = tables.shares_and_scores(found, scores)
-    slope = float(tables.points_per_doubling(relation)["macro-F1 per doubling"][0])
+    slope = float(tables.points_per_doubling(relation)["score per doubling"][0])
+    ends = tables.score_table(scores, adequacy).query("moment == 'end' and measure == 'auc'")
+    assert ends[ends["task"] != tables.MEAN][["tf_idf", "control"]].notna().all(axis=None)
     for plate in (
         figures.differences(table[table["moment"] == tables.END], "regime", 0.01),
-        figures.scores(tables.score_table(scores).query("moment == 'end'")),
+        figures.scores(ends),
         figures.shares(tables.share_table(found)),
         figures.shares_and_scores(relation, slope, 0.01),
     ):
@@ -178,22 +209,23 @@ def test_one_seed_decides_nothing_and_every_figure_is_drawn(small_files):
     assert set(experiment.resolution(files)["task"]) == set(TASK_NAMES)
 
 
-def measurements(scores: pd.DataFrame):
-    """Every claim's measurement."""
+def measurements(scores: pd.DataFrame, adequacy: pd.DataFrame):
+    """The measurement of every claim on scores."""
     return {
-        "P9": tables.measure_quality(scores),
-        "P9a": tables.measure_one_regime(scores, "mixed"),
-        "P9b": tables.measure_stretch(scores),
-        "P9c": tables.measure_one_regime(scores, "alternating"),
-        "P9d": tables.measure_rare_task(scores),
-        "P9e": tables.measure_pair(scores, "frozen", "masked"),
-        "P9f": tables.measure_pair(scores, "analytic", "masked"),
-        "P9g": tables.measure_pair(scores, "masked", "equal"),
+        "P9": tables.measure_quality(scores, adequacy),
+        "P9a": tables.measure_one_regime(scores, adequacy, "mixed"),
+        "P9b": tables.measure_stretch(scores, adequacy),
+        "P9c": tables.measure_one_regime(scores, adequacy, "alternating"),
+        "P9d": tables.measure_rare_task(scores, adequacy),
+        "P9e": tables.measure_pair(scores, adequacy, "frozen", "masked"),
+        "P9f": tables.measure_pair(scores, adequacy, "analytic", "masked"),
+        "P9g": tables.measure_pair(scores, adequacy, "masked", "equal"),
     }
 
 
-def made(changes: dict[tuple[str, str, str], float], learned: float = 0.3, seeds: int = 5) -> pd.DataFrame:
-    """Scores of runs that differ by the seed, and by ``changes`` of a (regime, policy, task), "*" being all tasks."""
+def made(changes: dict[tuple[str, str, str], float], seeds: int = 5) -> pd.DataFrame:
+    """Areas of runs that differ by the seed, and by ``changes`` of a (regime, policy, task), "*" being all tasks; with
+    a macro-F1 that says the contrary."""
     rows = []
     for regime in REGIMES:
         for policy in (*KENDALL, *OTHERS):
@@ -202,15 +234,23 @@ def made(changes: dict[tuple[str, str, str], float], learned: float = 0.3, seeds
                     for task in TASK_NAMES:
                         change = changes.get((regime, policy, task), changes.get((regime, policy, "*"), 0.0))
                         jitter = 1e-3 * ((seed + len(policy) + len(task)) % 3)
-                        score = 0.4 + learned + 0.05 * seed + change + jitter
                         row = {"regime": regime, "policy": policy, "seed": seed, "step": step, "last": last}
-                        samples = score if task == "emotion" else np.nan
-                        rows.append({**row, "task": task, "macro_f1": score, "samples_f1": samples, "majority": 0.4})
+                        for measure, sign in (("auc", 1), ("macro_f1", -1)):
+                            score = 0.7 + 0.05 * seed + sign * change + jitter
+                            rows.append({**row, "task": task, "measure": measure, "score": score})
     return pd.DataFrame(rows)
 
 
-def verdicts(scores: pd.DataFrame) -> dict[str, Verdict]:
-    return {key: CLAIMS[key].rule.judge(measurement) for key, measurement in measurements(scores).items()}
+def held_against(short: dict[tuple[str, str], float]) -> pd.DataFrame:
+    """Controls that reach the bag of words but for ``short``, of (rows, task)."""
+    places = [(rows, task, measure) for rows in (FEW, ALL) for task in TASK_NAMES for measure in DECISIVE]
+    table = pd.DataFrame(places, columns=["rows", "task", "measure"])
+    return table.assign(above=[-short.get((rows, task), 0.0) for rows, task, _ in places])
+
+
+def verdicts(scores: pd.DataFrame, short: dict[tuple[str, str], float] | None = None) -> dict[str, Verdict]:
+    found = measurements(scores, held_against(short or {}))
+    return {key: CLAIMS[key].rule.judge(measurement) for key, measurement in found.items()}
 
 
 def test_equal_scores_refute_costs_and_gains_and_confirm_likeness():
@@ -220,9 +260,15 @@ def test_equal_scores_refute_costs_and_gains_and_confirm_likeness():
     assert found["P9e"] == found["P9f"] == Verdict.CONFIRMED
 
 
-def test_models_that_have_not_learned_decide_nothing():
-    """The same equal scores at the majority baseline are inconclusive, every one."""
-    assert set(verdicts(made({}, learned=-0.2)).values()) == {Verdict.INCONCLUSIVE}
+def test_a_control_that_falls_short_of_a_bag_of_words_voids_what_speaks_of_that_task():
+    """Short in emotion on all rows: the regimes on all rows are void, and so is the whole; mixing is not. Short in
+    emotion on few rows: all of mixing but the claim on reporting alone. By 0.04 is near enough."""
+    every = verdicts(made({}), {(ALL, "emotion"): 0.06})
+    assert {key for key, verdict in every.items() if verdict == Verdict.VOID} == {"P9", "P9b", "P9c"}
+    few = verdicts(made({}), {(FEW, "emotion"): 0.06})
+    assert {key for key, verdict in few.items() if verdict == Verdict.VOID} == {"P9", "P9a", "P9e", "P9f", "P9g"}
+    assert Verdict.VOID not in verdicts(made({}), {(FEW, "emotion"): 0.04}).values()
+    assert verdicts(made({}), {(FEW, RARE): float("nan")})["P9d"] == Verdict.VOID
 
 
 def test_a_cost_in_every_regime_is_confirmed_and_in_one_is_limited():
@@ -249,10 +295,46 @@ def test_a_difference_in_either_direction_is_not_alike():
     assert found["P9g"] == Verdict.CONFIRMED
 
 
+def made_shares(unmasked: float, presence: float = 0.1, regime: str = "mixed") -> pd.DataFrame:
+    """Reporting's share of 5 seeds, ``unmasked`` and as predicted with the mask."""
+    masked = presence / (3 + presence)
+    rows = []
+    for seed in range(5):
+        for policy, share, predicted in (("unmasked", unmasked, 0.25), ("masked", masked, masked)):
+            row = {"regime": regime, "policy": policy, "seed": seed, "task": RARE, "predicted_share": predicted}
+            rows.append({**row, "loss_share": share * (1 + 0.01 * seed)})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("unmasked", "verdict", "held"),
+    [
+        (0.25, Verdict.CONFIRMED, Held.HELD),
+        (0.12, Verdict.CONFIRMED, Held.FAILED),
+        (0.1 / 3.1, Verdict.REFUTED, Held.FAILED),
+        (0.01, Verdict.REFUTED, Held.FAILED),
+    ],
+)
+def test_the_balance_and_its_prediction_are_judged_apart(unmasked, verdict, held):
+    """P9h: eight times the share as predicted; four times, distorted, not as predicted; as much, or less: refuted."""
+    measurement = tables.measure_balance(pd.concat([made_shares(unmasked), made_shares(9.0, regime="stretch")]))
+    assert measurement.predicted == pytest.approx(0.25 * 3.1 / 0.1)
+    assert CLAIMS["P9h"].rule.judge(measurement) == verdict
+    assert CLAIMS["P9h"].held(measurement) == held
+
+
+def test_a_rare_task_that_was_in_no_step_has_no_share_to_compare():
+    """Then the balance is void, not infinite."""
+    shares = made_shares(0.25)
+    shares.loc[3, "loss_share"] = 0.0
+    assert CLAIMS["P9h"].rule.judge(tables.measure_balance(shares)) == Verdict.VOID
+
+
 def test_differences_are_paired_by_seed():
     """What a seed does to both arms cancels: the interval is that of the differences, seed by seed."""
     scores = made({("mixed", "unmasked", "toxicity"): 0.02})
-    table = tables.differences(scores).set_index(["regime", "moment", "policy", "task"])
+    table = tables.differences(scores).query("measure == 'auc'")
+    table = table.set_index(["regime", "moment", "policy", "task"])
     row = table.loc[("mixed", tables.END, "unmasked", "toxicity")]
     assert row["difference"] == pytest.approx(0.02, abs=1.5e-3)
     assert row["high"] - row["low"] < 0.01 < 0.05
@@ -270,4 +352,4 @@ def test_points_per_doubling_is_the_slope_that_was_put_in():
         for task, x in (("a", -0.4), ("b", 2.0 + seed))
     ]
     found = tables.points_per_doubling(pd.DataFrame(rows)).iloc[0]
-    assert found[["macro-F1 per doubling", "low", "high"]].tolist() == pytest.approx([0.02, 0.02, 0.02])
+    assert found[["score per doubling", "low", "high"]].tolist() == pytest.approx([0.02, 0.02, 0.02])

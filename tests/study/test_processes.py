@@ -8,6 +8,7 @@ import toy_study
 from killed_runs import lasting
 from rich.console import Console
 
+from aura_study.runs.inputs import DataState
 from aura_study.study import runner
 from aura_study.study.display import Display
 from aura_study.study.notebook import Progress
@@ -19,7 +20,7 @@ def events(tmp_path: Path, at_once: int) -> list[tuple[str, str]]:
     """Both toy notebooks executed: who began and who ended, in order."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
     asked = toy_study.request(tmp_path / "run", "steps=100", notebooks=notebooks)
-    orders = [work.order for work in plan(asked, asked.parameters, {}, notebooks, "")]
+    orders = [work.order for work in plan(asked, asked.parameters, {}, notebooks, DataState("", {}))]
     told = [(name, type(event).__name__) for name, event in execute_side_by_side(orders, at_once)]
     return [(name[:2], kind) for name, kind in told if kind != "Progress"]
 
@@ -40,7 +41,7 @@ def test_a_notebook_whose_process_dies_has_failed(tmp_path: Path) -> None:
     """Killed from outside, it is told by its name and how it ended; its kernel goes with it."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
     asked = toy_study.request(tmp_path / "run", "steps=9000", notebooks=notebooks, only="03")
-    (work,) = plan(asked, asked.parameters, {}, notebooks, "")
+    (work,) = plan(asked, asked.parameters, {}, notebooks, DataState("", {}))
     before = children()
     for _, event in execute_side_by_side([work.order], 1):
         if isinstance(event, Progress) and event.bar:

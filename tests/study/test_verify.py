@@ -142,6 +142,17 @@ def test_data_that_are_not_at_hand_are_skipped_honestly(
     assert "AURA's public files are not in" in found.checks[1].why
 
 
+def test_an_encoder_that_is_not_at_hand_is_skipped_honestly(copy: Path, project: Path) -> None:
+    """Its folder is not told in a record, so that it cannot be found again."""
+    edit(
+        copy / "manifest.json",
+        lambda content: content["notebooks"]["03_phantom_gradient"]["parameters"].update(encoder=".../own"),
+    )
+    found = verified(copy, project, budget=0)
+    assert "of the budget are left" in found.checks[0].why
+    assert "encoder '.../own' is not on this machine" in found.checks[1].why
+
+
 def row(measured: float | None, seeds: int = 0, interval: tuple[float | None, float | None] = (None, None)) -> Row:
     blank = dict.fromkeys(("section", "statement", "prediction", "unit", "rule"), "")
     return Row.model_validate(

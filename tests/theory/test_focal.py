@@ -92,3 +92,21 @@ def test_with_its_bias_at_rest_each_class_carries_half_of_the_gradient(alpha, ga
 def test_a_share_of_nothing_is_not_a_number():
     """No effort at all has no shares."""
     assert np.isnan(theory.share_of([0.0, 0.0], [True, False]))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
+@pytest.mark.parametrize("share", [0.001, 0.05, 0.5, 0.9])
+def test_a_bias_alone_comes_to_rest_where_its_mean_loss_is_smallest(share, gamma):
+    """No other logit on a fine grid has a smaller mean loss; for cross-entropy it is the log odds of the share."""
+    z = theory.rest(share, gamma)
+    around = z + np.linspace(-3, 3, 1201)
+    losses = share * theory.loss(around, gamma) + (1 - share) * theory.loss(-around, gamma)
+    assert losses.argmin() == 600
+    if not gamma:
+        assert z == pytest.approx(np.log(share / (1 - share)), abs=1e-9)
+
+
+def test_a_share_of_nothing_has_no_rest():
+    """The error names the share."""
+    with pytest.raises(ValueError, match=r"share must lie in \(0, 1\), got 0"):
+        theory.rest(0, 2.0)

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from nbformat import v4
 
 from aura_study.claims import CLAIMS, Claim, Measurement
-from aura_study.claims.rules import MARGIN, ScoreDifference
 from aura_study.figures import Plate
 from aura_study.figures.formulas import with_formulas
 from aura_study.paths import RunFolders
@@ -30,9 +29,7 @@ MATH = (
 def measurement(claim: Claim, turn: int) -> Measurement:
     """A number that is confirmed, refuted or inconclusive in turn, depending on the claim's rule."""
     value = (1.0, 7.0, math.nan, 0.0)[turn % 4]
-    limits = {claim.rule.limit.quantity: 0.5} if claim.rule.limit else {}
-    if isinstance(claim.rule, ScoreDifference):
-        limits[MARGIN] = 0.5
+    limits = {limit.quantity: 0.5 for limit in (claim.rule.limit, claim.rule.gate) if limit}
     return Measurement(value, value, value, "share of <b>things</b>", 1.0, seeds=5, limits=limits)
 
 

@@ -11,13 +11,13 @@ from small_runs import prepared
 from transformers import RobertaForMaskedLM
 
 from aura_study.data.batches import dev_batches
-from aura_study.training.masked_lm import Masking, counting_losses, masked_texts, mlm_losses, mlm_test
+from aura_study.training.masked_lm import CHOSEN, Masking, counting_losses, masked_texts, mlm_losses, mlm_test
 from aura_study.training.model import build_encoder
 
 
-def hidden(only_mask: bool, seed: int = 0):
+def hidden(only_mask: bool, seed: int = 0, share: float = CHOSEN):
     """Ids before and after, and what was chosen, over all training texts laid end to end."""
-    masking, generator = Masking(prepared().tokenizer, only_mask), np.random.default_rng(seed)
+    masking, generator = Masking(prepared().tokenizer, only_mask, share), np.random.default_rng(seed)
     before, after, chosen = [], [], []
     for _ in range(5):
         for task, split in prepared().train.items():
@@ -32,14 +32,15 @@ def hidden(only_mask: bool, seed: int = 0):
     return torch.cat(before), torch.cat(after), torch.cat(chosen)
 
 
-def test_masking_follows_the_recipe():
-    """15 % of the ordinary tokens; of them 80 % become the mask, 10 % another token, 10 % stay; no other changes."""
-    before, after, chosen = hidden(only_mask=False)
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_masking_follows_the_recipe(share):
+    """That share of ordinary tokens; of them 80 % become the mask, 10 % another token, 10 % stay; no other changes."""
+    before, after, chosen = hidden(only_mask=False, share=share)
     tokenizer = prepared().tokenizer
     special = torch.isin(before, torch.tensor(tokenizer.all_special_ids))
     assert not chosen[special].any()
     assert torch.equal(before[~chosen], after[~chosen])
-    assert chosen[~special].float().mean() == pytest.approx(0.15, abs=0.01)
+    assert chosen[~special].float().mean() == pytest.approx(share, abs=0.01)
     fate, count = after[chosen], int(chosen.sum())
     slack = 4 * math.sqrt(0.16 / count)
     assert (fate == tokenizer.mask_token_id).float().mean() == pytest.approx(0.8, abs=slack)

@@ -1,34 +1,72 @@
-"""Properties of running a RoBERTa without padding: the same numbers as on the padded batch, from fewer tokens."""
+"""Properties of running BERT and RoBERTa without padding: the numbers of the padded batch, from fewer tokens."""
 
 import itertools
 
 import pytest
 import torch
+from small_encoders import bert
 from small_runs import batches, job, model
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import BertConfig, BertModel
+from transformers import DistilBertConfig, DistilBertModel, PreTrainedModel
 
+from aura_study.data.batches import Batch, Batches
 from aura_study.data.tasks import TASKS
-from aura_study.training.model import AuraModel
-from aura_study.training.unpadded import TokenLayout, encode, task_tokens
+from aura_study.training.model import AuraModel, build_encoder
+from aura_study.training.runs import TrainingJob, prepare
+from aura_study.training.unpadded import TokenLayout, encode, longest_row, runs_unpadded, task_tokens
 
 CPU = torch.device("cpu")
 
 
-def test_states_of_real_tokens_are_those_of_the_padded_batch():
-    """Flat states equal transformers' own padded states at the real tokens; so do the gradients they send back."""
-    batch = batches(job()).batch(0)
-    flat, padded = model().eval().encoder, model().eval().encoder
+def assert_unpadded_equals_padded(flat: PreTrainedModel, padded: PreTrainedModel, batch: Batch) -> None:
+    """States at the real tokens, and the gradients that they send back, are transformers' own to 1e-5.
+
+    The gradients are those of a mean over tokens.
+    """
     states, layout = encode(flat, batch)
     real = batch.attention_mask.bool()
+    assert real.sum() < real.numel()
     expected = padded(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state[real]
     assert states.shape[0] == int(real.sum()) == sum(layout.lengths)
-    torch.testing.assert_close(states, expected, rtol=1e-4, atol=1e-5)
-    pull = torch.randn(states.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
+    pull = torch.randn(states.shape, generator=torch.Generator().manual_seed(0)) / len(states)
     states.backward(pull)
     expected.backward(pull)
-    for first, second in zip(flat.parameters(), padded.parameters(), strict=True):
-        torch.testing.assert_close(first.grad, second.grad, rtol=1e-3, atol=1e-4)
+    for (name, first), second in zip(flat.named_parameters(), padded.parameters(), strict=True):
+        assert second.grad.any(), name
+        torch.testing.assert_close(first.grad, second.grad, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [lambda: model().eval().encoder, bert], ids=["RoBERTa", "BERT"])
+def test_states_of_real_tokens_are_those_of_the_padded_batch(make):
+    """Positions counted from 0 or from the one after the padding's, one token type or two: the same numbers."""
+    assert runs_unpadded(make())
+    assert_unpadded_equals_padded(make(), make(), batches(job()).batch(0))
+
+
+def test_minilms_states_are_those_of_the_padded_batch(minilm):
+    """The trained encoder, on its own tokens."""
+    work = TrainingJob(name="small", rows=64, dev_rows=16, max_length=32, encoder="minilm")
+    prepared = prepare(work)
+    schedule = work.presence.build(prepared.corpus.sizes, work.batch_size, 0, 1)
+    flat, padded = (build_encoder("minilm", len(prepared.tokenizer), 32, 0).eval() for _ in range(2))
+    assert_unpadded_equals_padded(flat, padded, Batches(prepared.train, schedule).batch(0))
+
+
+def test_an_encoder_that_reads_one_way_is_not_run_without_padding():
+    """A BERT set up as a decoder masks what is to come, which the flat attention would not."""
+    assert not runs_unpadded(bert(is_decoder=True))
+
+
+def test_rows_may_be_as_long_as_there_are_positions():
+    """RoBERTa keeps the first ones for padding, BERT does not; a longer row has no position."""
+    assert longest_row(model().encoder) == job().max_length
+    net = bert()
+    assert longest_row(net) == net.config.max_position_embeddings == 64
+    fitting, longer = (Batch(ids, torch.ones_like(ids), {}, {}) for ids in (torch.full((1, n), 5) for n in (64, 65)))
+    assert encode(net, fitting)[0].shape == (64, 32)
+    with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
+        encode(net, longer)
 
 
 def test_an_encoder_that_ran_flat_still_takes_padded_batches():
@@ -95,11 +133,10 @@ def test_the_heads_at_once_compute_what_each_alone_does_with_torchs_own_attentio
 
 
 def test_other_encoders_run_padded_and_their_padding_is_dropped():
-    """BERT takes the batch as it is; the heads get real tokens only."""
-    config = BertConfig(
-        vocab_size=5000, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
-    net = AuraModel(BertModel(config, add_pooling_layer=False), tuple(TASKS.values())).eval()
+    """DistilBERT takes the batch as it is; the heads get real tokens only."""
+    config = DistilBertConfig(vocab_size=5000, dim=16, n_layers=1, n_heads=2, hidden_dim=16)
+    net = AuraModel(DistilBertModel(config), tuple(TASKS.values())).eval()
+    assert not runs_unpadded(net.encoder)
     batch = batches(job()).batch(0)
     states, layout = encode(net.encoder, batch)
     assert states.shape == (int(batch.attention_mask.sum()), 16)

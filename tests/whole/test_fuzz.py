@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aura_study import cli, study
-from aura_study.data import sources
+from aura_study.data import encoders, sources
 from aura_study.data.readers import class_labels, multi_hot, read_csv, read_tsv, texts
 from aura_study.data.sources import DataError, DataFile, MissingDataError
 from aura_study.errors import StudyError
@@ -59,6 +59,7 @@ def command(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(study, "run_study", refuse)
     monkeypatch.setattr(sweep_runner, "run_sweep", refuse)
     monkeypatch.setattr(sources, "fetch_all", refuse)
+    monkeypatch.setattr(encoders, "fetch_encoder", refuse)
 
     def call(*words: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["aura-study", *words])

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixed_sentences import SENTENCES
 from rich.console import Console
 
 from aura_study.claims import CLAIMS
-from aura_study.paths import RunFolders, notebooks_folder
+from aura_study.paths import REFERENCE, RunFolders, notebooks_folder
 from aura_study.runs.ledger import read_claims, read_evidence
 from aura_study.runs.parameters import SummaryParameters
 from aura_study.study.registry import notebook_names, parameter_classes
@@ -148,14 +149,18 @@ def test_a_notebook_ends_with_what_to_change(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_finds_what_it_claims_at_the_smallest_profile(name: str, tmp_path: Path) -> None:
-    """Run through papermill, each claim of the notebook is decided by its rule; exact claims are confirmed already."""
+    """Run through papermill, each claim of the notebook is decided by its rule; exact claims are confirmed already.
+
+    What has no number, such as a median that most runs were not watched for, has no verdict that needs one.
+    """
     folders = run_smoke(name, tmp_path / "smoke")
     rows = read_claims(folders).claims
     assert [row.claim for row in rows] == [key for key, claim in CLAIMS.items() if claim.notebook == name]
     for row in rows:
-        assert row.measured is not None, row.claim
+        assert row.measured is not None or row.verdict in ("inconclusive", "void"), row.claim
         assert row.rule == CLAIMS[row.claim].rule_text()
         assert row.claim not in EXACT or row.verdict in ("confirmed", "confirmed within limits"), row
+    assert_sentences_agree(folders, name)
     assert_figures_have_words(folders, name)
     assert_no_noise(folders.notebooks / f"{name}.ipynb")
 
@@ -164,6 +169,33 @@ def run_smoke(name: str, out: Path) -> RunFolders:
     request = Request.of(parameter_classes(), [name], profile="smoke", out=str(out))
     run_study(request, Console(quiet=True))
     return request.folders
+
+
+def assert_sentences_agree(folders: RunFolders, name: str) -> None:
+    """What is typed in any notebook is what this one found."""
+    for sentence in SENTENCES:
+        assert sentence.by != name or sentence.agrees(folders), f"{sentence.notebook}, {sentence.cell}: {sentence.says}"
+
+
+@pytest.mark.parametrize("name", sorted({sentence.by for sentence in SENTENCES}))
+def test_typed_sentences_agree_with_the_committed_run(name: str) -> None:
+    """They stand where they are said to stand, and the committed run, another profile on other data, agrees."""
+    for sentence in SENTENCES:
+        (source,) = [cell["source"] for cell in cells_of(sentence.notebook) if cell["id"] == sentence.cell]
+        assert sentence.says in source
+    assert_sentences_agree(RunFolders.of(REFERENCE), name)
+
+
+def test_no_typed_text_says_a_verdict() -> None:
+    """A claim's verdict is generated: no sentence names a claim and says what became of it."""
+    said = re.compile(r"\b[FKPSBN]\d+[a-h]?\b[^.|]*\b(?:is|are|was|were)\s+(?:confirmed|refuted|inconclusive|void)\b")
+    found = {
+        (name, cell["id"]): match[0]
+        for name in NAMES
+        for cell in cells_of(name)
+        if cell["cell_type"] == "markdown" and (match := said.search(cell["source"]))
+    }
+    assert found == {}
 
 
 def assert_figures_have_words(folders: RunFolders, name: str) -> None:

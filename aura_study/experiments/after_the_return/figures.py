@@ -13,6 +13,7 @@ ABSENCE_COLOURS = {"long": "#D55E00", "short": "#0072B2"}
 CLIP_COLOURS = {False: "#D55E00", True: "#009E73"}
 CLIP_LABELS = {False: "without clipping", True: "with clipping"}
 LAYERS_COLOUR = "#CC79A7"
+OPTIMIZER_COLOURS = {"SGD": "#D55E00", "Adam": "#0072B2"}
 FAINT = {"alpha": 0.3, "linewidth": 0.9}
 
 
@@ -38,11 +39,9 @@ def four_arms(runs: pd.DataFrame, absent: str, absent_steps: int) -> Plate:
     return Plate(
         figure,
         f"The return of {absent}, every seed, in four arms. Above: its weight; shaded, it is absent. Below: the norm "
-        "of the gradient that it sends into the encoder, before clipping. Dotted: theory, from V10.2's losses alone. "
-        "Under AdamW the weight comes down slowly; under SGD one step throws it out of the picture.",
-        "Eight panels. In all four arms the unmasked weight climbs through the absence on the dotted line. Under AdamW "
-        "it then falls slowly towards the masked one; under SGD it drops by many orders of magnitude in one step. The "
-        "gradient norms do the same.",
+        "of the gradient that it sends into the encoder, before clipping. Dotted: theory, from V10.2's losses alone.",
+        "Eight panels, two for each of four arms: the weight of the absent task on a log axis, unmasked, masked and "
+        "predicted, through its absence and after; and the norm of its gradient into the encoder since its return.",
     )
 
 
@@ -57,11 +56,11 @@ def whiplash_and_hysteresis(runs: pd.DataFrame, thrown: pd.DataFrame, ways: pd.D
         length = ways.loc[ways["absence"] == absence, "absent_steps"].iloc[0]
         for (optimizer, seed), run in chosen.groupby(["optimizer", "seed"], sort=False):
             if optimizer == "sgd":
-                axes, since, twin = left, run["since"], run["twin_theta"]
-                measured, predicted = run["theta"] - twin, run["predicted_theta"] - twin
+                axes, since = left, run["since"]
+                measured, predicted = run["theta"] - run["proper_theta"], run["predicted_theta"] - run["twin_theta"]
             else:
-                axes, since, twin = right, run["since"] / length, run["twin_weight"]
-                measured, predicted = run["weight"] / twin, run["predicted_weight"] / twin
+                axes, since = right, run["since"] / length
+                measured, predicted = run["weight"] / run["proper_weight"], run["predicted_weight"] / run["twin_weight"]
             if seed == chosen["seed"].min():
                 axes.plot(since, measured, color=colour, label=rf"$\Lambda$ = {numbers[absence]:.2g}")
                 axes.plot(since, predicted, **DOTTED, linewidth=1.2, zorder=3)
@@ -79,23 +78,23 @@ def whiplash_and_hysteresis(runs: pd.DataFrame, thrown: pd.DataFrame, ways: pd.D
     right.legend(loc="upper right")
     return Plate(
         figure,
-        "Without clipping, V10.1 after a long and a short absence; dotted, theory from V10.2's losses (first seed). "
-        "Left: SGD throws log sigma above its place in one step, and it comes back at the learning rate a step. "
-        "Middle: where that step lands, all seeds, SGD with and without clipping. Right: AdamW, in units of the "
-        "absence; grey, within a factor 2; left of the line the way back was quicker than the absence.",
-        "Left: after the long absence log sigma jumps far up and then falls in a straight line; after the short one it "
-        "stays near zero. Middle: points on the diagonal of measured against predicted landing. Right: the weight "
-        "ratio falls into the grey band late after the long absence, early after the short one.",
+        "Without clipping, V10.1 after a long and a short absence, against what the mask would have made of the same "
+        "losses; dotted, theory from V10.2's losses (first seed). Left: log sigma under SGD. Middle: where SGD's first "
+        "step lands, all seeds, with and without clipping. Right: the weight under AdamW, in units of the absence; "
+        "grey, within a factor 2; left of the line the way back was quicker than the absence.",
+        "Three panels. Left: log sigma above the mask's over the steps since the return, after a long and a short "
+        "absence. Middle: measured against predicted landing, with the diagonal. Right: the weight over the mask's on "
+        "a log axis, over the steps since the return in units of the absence.",
     )
 
 
 def _landings(axes: Axes, thrown: pd.DataFrame) -> None:
     """Measured against predicted landing of SGD's first step."""
-    diagonal(axes, thrown["predicted"].min() - 1, 1.2 * thrown["predicted"].max())
+    diagonal(axes, thrown["landing"].min() - 1, 1.2 * thrown["landing"].max())
     for (absence, arm), rows in thrown.groupby(["absence", "arm"], sort=False):
         marks: Any = {"marker": "s", "fillstyle": "none"} if "clipped" in str(arm) else {"marker": "o"}
         look = {"color": ABSENCE_COLOURS[str(absence)], "label": str(arm) if absence == "long" else None, **marks}
-        axes.plot(rows["predicted"], rows["landed"], linestyle="none", **look)
+        axes.plot(rows["landing"], rows["landed"], linestyle="none", **look)
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("symlog", linthresh=1)
     axes.set(xlabel="predicted landing", ylabel="measured landing", title="The first step")
@@ -133,7 +132,43 @@ def poisoning(bands: pd.DataFrame, proper: pd.DataFrame, kept: float) -> Plate:
         "without its embeddings; dotted, the closed form. "
         "Middle: over their proper update. Right: of the whole update. At the first step back clipping leaves "
         f"{kept:.2g} of what it would leave of a properly weighted gradient (median).",
-        "Three panels over steps. Without clipping the part left by v falls to well below one, near the dotted line, "
-        "and stays there, lower still in the layers; with clipping it stays near one, but the whole falls for as "
-        "long as the weight is inflated. The share of the update drops to a few per cent in both and recovers.",
+        "Three panels over the steps since the return, with and without clipping: what v alone leaves of the others' "
+        "update, on a log axis, with the closed form; what v and clipping leave; and the others' share of the whole.",
+    )
+
+
+@style()
+def which_is_sooner(ways: pd.DataFrame, horizon: int) -> Plate:
+    """Steps back of sigma alone under SGD and Adam over the phantom number, by rate and noise of the loss.
+
+    Args:
+        ways: `alone.ways_back`.
+        horizon: steps that were watched.
+    """
+    rates, noises = sorted(ways["rate"].unique()), sorted(ways["noise"].unique())
+    figure, panels = subplots(
+        len(noises), len(rates), sharex=True, sharey=True, squeeze=False, figsize=(2.6 * len(rates) + 1.6, 5.2)
+    )
+    for (noise, rate), rows in ways.groupby(["noise", "rate"]):
+        axes = panels[noises.index(noise), rates.index(rate)]
+        for optimizer, colour in OPTIMIZER_COLOURS.items():
+            seen = rows.assign(steps=rows[optimizer].fillna(horizon)).groupby("phantom")["steps"].median()
+            said = rows.groupby("phantom")[f"{optimizer}_predicted"].first()
+            axes.plot(seen.index, seen.clip(lower=0.7), "o", color=colour, markersize=4, label=optimizer)
+            axes.plot(said.index, said.clip(lower=0.7), color=colour, linestyle=":", linewidth=1.4)
+        above = rows.loc[rows["strength"] >= 1, "phantom"]
+        if len(above):
+            axes.axvspan(above.min(), rows["phantom"].max(), color="#999999", alpha=0.2, linewidth=0)
+        axes.axhline(horizon, color="#555555", linewidth=0.8)
+        axes.set(yscale="log", title=rf"$\eta$ = {rate:.2g}, c = {noise:g}")
+    edge_labels(panels, r"phantom number $\Lambda$", "steps back")
+    legend_below(figure, panels[0, 0], ncols=2)
+    return Plate(
+        figure,
+        "Sigma alone, log sigma after an absence: steps until the weight is within a factor 2 of its fixed point "
+        "again, SGD and Adam, by rate and by the loss's coefficient of variation c. Dots: median of the runs, on the "
+        "line where most were watched in vain, at the lower end where the weight was never out. Dotted: theory. "
+        "Shaded: above the whiplash threshold.",
+        "A panel for each rate and noise. Steps back on a log axis over the phantom number, for SGD and Adam, with "
+        "dotted theory and the range above the whiplash threshold shaded.",
     )

@@ -41,18 +41,22 @@ class AfterTheReturnParameters(TrainingParameters):
             "short_steps": 2,
             "short_after": 4,
             "lr_sigma": 0.3,
+            "repeats": 5,
+            "rates": 2,
+            "horizon": 200,
             "rows": 200,
             "dev_rows": 16,
             "workers": 1,
         },
         "full": {
-            "seed_count": 5,
-            "before": 100,
-            "absent_steps": 60,
-            "after": 200,
-            "short_steps": 12,
-            "short_after": 60,
+            "seed_count": 6,
+            "before": 90,
+            "absent_steps": 50,
+            "after": 190,
+            "short_after": 30,
             "lr_sigma": 0.05,
+            "repeats": 25,
+            "rates": 5,
             "batch_size": 16,
             "dev_rows": 300,
         },
@@ -62,14 +66,17 @@ class AfterTheReturnParameters(TrainingParameters):
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
     before: int = Field(10, ge=2, description="steps before the absence")
-    absent_steps: int = Field(48, ge=1, description="steps of the long absence")
-    after: int = Field(52, ge=4, description="steps after the return from the long absence")
+    absent_steps: int = Field(38, ge=1, description="steps of the long absence")
+    after: int = Field(66, ge=4, description="steps after the return from the long absence")
     short_steps: int = Field(12, ge=1, description="steps of the short absence")
     short_after: int = Field(16, ge=4, description="steps after the return from the short absence")
-    lr_sigma: float = Field(0.075, gt=0, le=1, description="learning rate of sigma")
+    lr_sigma: float = Field(0.06, gt=0, le=1, description="learning rate of sigma")
     lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
     clip_norm: float = Field(1.0, gt=0, description="bound on the model's gradient norm in the clipped arms")
+    repeats: int = Field(9, ge=2, le=1000, description="runs of each cell of sigma alone, without the model")
+    rates: int = Field(3, ge=2, le=20, description="learning rates of sigma alone, from .01 to .2")
+    horizon: int = Field(2000, ge=100, le=100_000, description="steps that sigma alone is watched after its return")
 
     @property
     def checkpoints(self) -> dict[str, int]:

@@ -4,22 +4,22 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from aura_study.claims.statistics.intervals import mean_interval, spread
+from aura_study.claims.statistics.intervals import Estimate, mean_interval, median_time, spread
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.experiments.after_the_return.trainings import FORM, IN_THEORY, log_weight_ratio
 from aura_study.theory.driven import driven_path
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.optimizers import Adam
 from aura_study.theory.poisoning import chance_shrinkage, clipped_part, shrinkage, spike_parts
-from aura_study.theory.recovery import return_step
+from aura_study.theory.recovery import recovery_phantom, return_step
 
+Array = NDArray[np.float64]
 BAND = 2.0
 """Factor within which a weight counts as back, as in the phase diagrams."""
-OFF = 0.1
-"""A task whose weight is below this share of its weight before the absence is switched off."""
-SHRINKAGES = ["left_by_v", "predicted", "left_in_layers", "predicted_in_layers", "left", "share"]
-"""What is left of the others' update, column by column of `shrinkages`."""
+OFF = 10.0
+"""A task whose weight is smaller than the mask's by more than this factor is switched off."""
 
 
 def by_arm(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -65,21 +65,20 @@ def spikes(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
 
 
 def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
-    """Steps until V10.1's weight is back at its twin's, by absence, arm and seed; NaN where the run ended first.
+    """Steps until V10.1's weight is back where the mask would have it, by absence, arm and seed.
 
-    ``back`` within a factor 2 and ``back_10`` within 10 %, for the first time; ``seen``, steps that were watched;
-    ``over_absence``, ``back`` (or ``seen``, as the least it can be) over the absent steps; ``predicted`` the same, from
-    the twin's losses. Where the two differ, the return has changed the losses: ``loss_ratio``, the task's mean loss
-    since then over the twin's; ``replay_error``, log sigma less the recursion's on the run's own losses, at most.
+    The mask's weight is that of a masked sigma on the run's own losses, so that what the return does to the losses does
+    not count as a way back of sigma. ``back`` within a factor 2 and ``back_10`` within 10 %, for the first time;
+    ``predicted``, ``back`` from the twin's losses; all NaN where the run ended first, after ``seen`` steps.
+    ``loss_ratio``: the task's mean loss since the return over the twin's, by which the return has changed it;
+    ``replay_error``, log sigma less the recursion's on the run's own losses, at most.
     """
     rows = []
     for stretch in ("long", "short"):
         absent, seen = p.length(stretch)
         for arm, seed, run in unmasked(runs, stretch):
             after = run[run["since"] >= 0]
-            measured, theory = log_weight_ratio(after), log_weight_ratio(after, "predicted_theta")
-            back = _first(np.abs(measured) <= np.log(BAND))
-            said = _first(np.abs(theory) <= np.log(BAND))
+            measured, theory = log_weight_ratio(after), log_weight_ratio(after, "predicted_theta", "twin_theta")
             replay = driven_path(FORM, 0.0, run["loss"], p.lr_sigma, IN_THEORY[run["optimizer"].iloc[0]])[:-1]
             rows.append(
                 {
@@ -88,11 +87,10 @@ def ways_back(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
                     "seed": seed,
                     "phantom_number": p.lr_sigma * absent,
                     "absent_steps": absent,
-                    "back": back,
+                    "back": _first(np.abs(measured) <= np.log(BAND)),
                     "back_10": _first(np.abs(measured) <= np.log(1.1)),
+                    "predicted": _first(np.abs(theory) <= np.log(BAND)),
                     "seen": seen,
-                    "over_absence": min(back, seen) / absent if np.isfinite(back) else seen / absent,
-                    "predicted": min(said, seen) / absent if np.isfinite(said) else seen / absent,
                     "loss_ratio": float(after["loss"].mean() / after["twin_loss"].mean()),
                     "replay_error": float(np.abs(replay - run["theta"]).max()),
                 }
@@ -105,13 +103,31 @@ def _first(true: np.ndarray) -> float:
     return float(true.argmax()) if true.any() else np.nan
 
 
+def median_steps(table: pd.DataFrame, column: str) -> Estimate:
+    """Median of some steps, NaN where the run ended before them, after ``seen`` steps."""
+    return median_time(table[column].fillna(table["seen"]), table[column].notna())
+
+
+def medians(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`median_steps` by absence and arm: median with its interval, ``reached`` of ``runs``, and the ``predicted``."""
+    rows = []
+    for (absence, arm), group in table.groupby(["absence", "arm"], sort=False):
+        found = median_steps(group, column)
+        counts = {"reached": int(group[column].notna().sum()), "runs": len(group)}
+        told = {"median": found.mean, "low": found.low, "high": found.high}
+        said = {"predicted": median_steps(group, "predicted").mean, "absent_steps": group["absent_steps"].iloc[0]}
+        rows.append({"absence": absence, "arm": arm, **told, **counts, **said})
+    return pd.DataFrame(rows)
+
+
 def whiplash(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
-    """SGD's first step with the task back, by absence, arm and seed.
+    """SGD's first step with the task back, and what it costs, by absence, arm and seed.
 
     ``strength`` is eta exp(2 Lambda); ``landed``, log sigma after the step less the twin's, which had no absence to
-    suffer from; ``predicted``, the same from theory and the twin's loss at that step; ``mean_field``, at a loss without
-    noise, eta (exp(2 Lambda) - 1) - Lambda; ``off``, steps with a weight below a tenth of that before the absence, up
-    to ``seen``; ``off_predicted``, the same from the twin's losses.
+    suffer from; ``landing``, the same from theory and the twin's loss at that step; ``mean_field``, at a loss without
+    noise, eta (exp(2 Lambda) - 1) - Lambda; ``off``, steps until the weight is a tenth of the mask's again; ``back``,
+    until it is half of it, the throw included. ``predicted`` and ``predicted_back`` take the regulariser's pull alone
+    from the predicted landing on. NaN where the run ended first, after ``seen`` steps.
     """
     rows = []
     for stretch in ("long", "short"):
@@ -120,23 +136,31 @@ def whiplash(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
         for arm, seed, run in unmasked(runs[runs["optimizer"] == "sgd"], stretch):
             first, second = run[run["since"] == 0].iloc[0], run[run["since"] == 1].iloc[0]
             aim, theta, loss = (float(first[name]) for name in ("twin_theta", "predicted_theta", "twin_loss"))
-            limit = run["theta"][run["since"] == -absent].item() - np.log(OFF) / 2
-            after = run[run["since"] > 0]
+            landing = float(return_step(FORM, theta, p.lr_sigma, loss) + fixed_point(FORM, loss)) - aim
+            ratio = log_weight_ratio(run[run["since"] > 0])
             rows.append(
                 {
                     "absence": stretch,
                     "arm": arm,
                     "seed": seed,
+                    "absent_steps": absent,
                     "strength": p.lr_sigma * np.exp(2 * lam),
                     "landed": float(second["theta"]) - aim,
-                    "predicted": float(return_step(FORM, theta, p.lr_sigma, loss) + fixed_point(FORM, loss)) - aim,
+                    "landing": landing,
                     "mean_field": p.lr_sigma * (np.exp(2 * lam) - 1) - lam,
-                    "off": int((after["theta"] > limit).sum()),
-                    "off_predicted": int((after["predicted_theta"] > limit).sum()),
+                    "off": _first(ratio >= -np.log(OFF)),
+                    "predicted": _fall(landing, OFF) / p.lr_sigma,
+                    "back": 1 + _first(np.abs(ratio) <= np.log(BAND)),
+                    "predicted_back": 1 + _fall(landing, BAND) / p.lr_sigma,
                     "seen": seen,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _fall(height: float, factor: float) -> float:
+    """Sum of rates until a weight at that height of log sigma is within the factor of the fixed point's."""
+    return recovery_phantom(FORM, float(fixed_point(FORM, 1.0)) + height, 1.0, factor - 1)
 
 
 def shrinkages(
@@ -149,9 +173,9 @@ def shrinkages(
 
     Columns: ``left_by_v``, their updates' norm over that which the same gradients would have through the v of a
     properly weighted task; ``predicted``, the closed form from the predicted weight ratios (``ratio``) and the twin's
-    gradients, for a spike that is not clipped; ``left_in_layers`` and ``predicted_in_layers``, the same without the
-    embeddings, whose rows of other texts' tokens the returning task never touches; ``left``, their updates' norm over
-    the proper one, through v and clipping together; ``share``, of the whole update.
+    gradients, for a spike that is not clipped; ``left_in_layers`` and ``predicted_in_layers``, and so on, the same for
+    each of `encoder_parts`: the returning task never touches the embeddings of other texts' tokens; ``left``, their
+    updates' norm over the proper one, through v and clipping together; ``share``, of the whole update.
     """
     frames = []
     masked = runs[(runs["policy"] == "masked") & (runs["stretch"] == "long") & (runs["since"] >= 0)]
@@ -159,13 +183,10 @@ def shrinkages(
         after = run[run["since"] >= 0]
         twin = masked[(masked["arm"] == arm) & (masked["seed"] == seed)]
         sizes = (twin["pull_norm"] ** 2 / (twin["pull_norm"] ** 2).mean()).to_numpy()
-        ratios = np.exp(log_weight_ratio(after, "predicted_theta"))
+        ratios = np.exp(log_weight_ratio(after, "predicted_theta", "twin_theta"))
         told = classes[arm, seed]
         parts = spike_parts(ratios, p.before + p.absent_steps, Adam(), sizes)
-        all_, layers = (
-            np.full(len(after), np.nan) if after["clipped"].any() else chance_shrinkage(parts, told["q"], told[held])
-            for held in ("shares", "layer_shares")
-        )
+        lost: dict[str, Array] = {} if after["clipped"].any() else _predicted(parts, told)
         frames.append(
             pd.DataFrame(
                 {
@@ -175,10 +196,8 @@ def shrinkages(
                     "since": after["since"],
                     "ratio": ratios,
                     "kappa": parts.sum(1),
-                    "left_by_v": after["left_by_v"],
-                    "predicted": all_,
-                    "left_in_layers": after["left_in_layers"],
-                    "predicted_in_layers": layers,
+                    **{str(name): after[name] for name in after if str(name).startswith("left_")},
+                    **lost,
                     "left": after["others_update"] / after["others_proper"],
                     "share": after["others_share"],
                 }
@@ -187,9 +206,27 @@ def shrinkages(
     return pd.concat(frames, ignore_index=True)
 
 
+def _predicted(memory: Array, classes: pd.DataFrame) -> dict[str, Array]:
+    """``predicted`` for the whole encoder, ``predicted_in_layers`` and so on, from what each holds of every q."""
+    columns = {"predicted": "shares"} | {
+        f"predicted_in_{name}": f"{name}_shares" for name in _parts(classes, "_shares")
+    }
+    return {told: chance_shrinkage(memory, classes["q"], classes[column]) for told, column in columns.items()}
+
+
+def _parts(table: pd.DataFrame, mark: str) -> list[str]:
+    """Parts of the encoder, by the columns that have ``mark`` in their names."""
+    return [str(name).replace(mark, "") for name in table if mark in str(name)]
+
+
+def _shrinkages(table: pd.DataFrame) -> list[str]:
+    """What is left of the others' update, column by column of `shrinkages`."""
+    return [str(name) for name in table if str(name).startswith(("left", "predicted", "share"))]
+
+
 def shrinkage_bands(table: pd.DataFrame) -> pd.DataFrame:
     """`shrinkages`, `spread` over seeds: measure (its columns), clipped, since, mean, low, high."""
-    long = table.melt(["clipped", "since"], SHRINKAGES, "measure", "value")
+    long = table.melt(["clipped", "since"], _shrinkages(table), "measure", "value")
     return spread(long, ["measure", "clipped", "since"], "value")
 
 
@@ -202,9 +239,19 @@ def proper_share(runs: pd.DataFrame) -> pd.DataFrame:
 def late(table: pd.DataFrame) -> pd.DataFrame:
     """Of `shrinkages`: geometric means over the second half of the steps since the return, by arm and seed."""
     half = table[table["since"] >= table["since"].max() / 2]
-    logs = half.assign(**{name: np.log(half[name].clip(lower=1e-12)) for name in SHRINKAGES})
-    means = logs.groupby(["arm", "clipped", "seed"], sort=False)[SHRINKAGES].mean()
-    return np.exp(means).reset_index()
+    told = _shrinkages(half)
+    logs = half.assign(**{name: np.log(half[name].clip(lower=1e-12)) for name in told})
+    return np.exp(logs.groupby(["arm", "clipped", "seed"], sort=False)[told].mean()).reset_index()
+
+
+def by_part(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `late`, without clipping: part of the encoder, seed, what v leaves there, and that by the closed form."""
+    free = table[~table["clipped"]]
+    told = {
+        part: {"seed": free["seed"], "left": free[f"left_in_{part}"], "predicted": free[f"predicted_in_{part}"]}
+        for part in _parts(free, "predicted_in_")
+    }
+    return pd.concat([pd.DataFrame({"part": part, **columns}) for part, columns in told.items()], ignore_index=True)
 
 
 def fading(
@@ -231,7 +278,7 @@ def fading(
         end = run.iloc[-1]
         made, ahead = p.before + p.absent_steps + end["since"] + 1, np.arange(0, 20_000, 20)
         kappa = end["kappa"] * b2**ahead * (1 - b2**made) / (1 - b2 ** (made + ahead))
-        left = shrinkage(kappa, told["q"], told["layer_shares"])
+        left = shrinkage(kappa, told["q"], told["layers_shares"])
         for name, size in (("steps_to_half", 0.5), ("steps_to_90", 0.9)):
             row[name] = float(end["since"] + 1 + ahead[(left >= size).argmax()])
         rows.append(row | {"memory": 1 / (1 - b2)})

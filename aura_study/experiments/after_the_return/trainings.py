@@ -57,8 +57,9 @@ def train_all(p: AfterTheReturnParameters, folder: Path) -> list[Path]:
 def load(p: AfterTheReturnParameters, paths: Sequence[Path]) -> pd.DataFrame:
     """Rows of all runs, with arm, optimizer, clipped, stretch, policy, seed, the twin's values, and theory.
 
-    ``since``: steps since the return; ``predicted_theta``: log sigma of the absent task, driven through the whole run
-    by the twin's losses, so that for V10.1 no value of its own run is used.
+    ``since``: steps since the return; ``proper_theta``: log sigma as the mask would have left it on the run's own
+    losses; ``predicted_theta``: log sigma of the absent task, driven through the whole run by the twin's losses, so
+    that for V10.1 no value of its own run is used.
     """
     frames = {run: pd.read_parquet(path) for run, path in zip(plan(p), paths, strict=True)}
     told = []
@@ -76,6 +77,7 @@ def load(p: AfterTheReturnParameters, paths: Sequence[Path]) -> pd.DataFrame:
                 policy=run.policy,
                 seed=run.seed,
                 since=frame["step"] - p.before - p.length(run.stretch)[0],
+                proper_theta=FORM.at_weight(frame["proper_weight"].to_numpy()),
                 predicted_theta=path[:-1],
                 predicted_weight=FORM.weight(path[:-1]),
                 twin_loss=twin["loss"],
@@ -107,6 +109,6 @@ def q_classes(p: AfterTheReturnParameters, paths: Sequence[Path]) -> dict[tuple[
     }
 
 
-def log_weight_ratio(frame: pd.DataFrame, theta: str = "theta", aim: str = "twin_theta") -> np.ndarray:
-    """Log of a weight over the twin's, from log sigma: finite where the weight itself underflows."""
+def log_weight_ratio(frame: pd.DataFrame, theta: str = "theta", aim: str = "proper_theta") -> np.ndarray:
+    """Log of a weight over the mask's, from log sigma: finite where the weight itself underflows."""
     return 2 * (frame[aim] - frame[theta]).to_numpy()

@@ -6,6 +6,7 @@ apart. The second moment does not split. What the spike does to it is measured a
 the very same gradients, in which the task came back with its *proper* weight: the one that the mask would have left.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,16 +54,21 @@ class Memory:
         m, v: the optimiser's moments before the return, ``(parameters,)``.
         steps: that it has made.
         betas, epsilon: its settings.
-        embedded: how many of the parameters, the first ones, are embeddings: rows that one text touches and another
-            does not. The rest, the *layers*, are touched by every text.
+        parts: of the parameters, by name: the damage is told for each on its own as well.
 
     The task's part of m is taken as 0 at the return: exact to beta1 to the power of the absence.
     """
 
     def __init__(
-        self, m: Tensor, v: Tensor, steps: int, betas: tuple[float, float], epsilon: float, embedded: int = 0
+        self,
+        m: Tensor,
+        v: Tensor,
+        steps: int,
+        betas: tuple[float, float],
+        epsilon: float,
+        parts: Mapping[str, slice] | None = None,
     ) -> None:
-        self.betas, self.epsilon, self.embedded = betas, epsilon, embedded
+        self.betas, self.epsilon, self.parts = betas, epsilon, dict(parts or {})
         self.steps, self.since_return = steps, 0
         self.m_task = torch.zeros_like(m)
         self.m_others, self.m_others_proper = m.clone(), m.clone()
@@ -78,7 +84,7 @@ class Memory:
 
         Returns ``others_update`` and ``others_proper``, norms of the others' part as it is and as it would be with the
         proper weight; ``others_share``, its projection on the whole update over that update's norm; ``left_by_v``, norm
-        of their part over that of the same m through the proper v; ``left_in_layers``, the same without embeddings.
+        of their part over that of the same m through the proper v; ``left_in_layers`` and so on, that of each part.
         """
         b1, b2 = self.betas
         self.steps, self.since_return = self.steps + 1, self.since_return + 1
@@ -90,7 +96,6 @@ class Memory:
         scale, root, root_proper = 1 / (1 - b1**self.steps), self._root(self.v), self._root(self.v_proper)
         part, whole = scale * self.m_others / root, scale * (self.m_others + self.m_task) / root
         part_proper, through_proper = scale * self.m_others_proper / root_proper, scale * self.m_others / root_proper
-        layers = slice(self.embedded, None)
         self._pull_squares += (kept_proper * proper).square()
         self._others_squares += part_proper.square()
         return {
@@ -98,7 +103,9 @@ class Memory:
             "others_proper": part_proper.norm().item(),
             "others_share": _projection(part, whole),
             "left_by_v": (part.norm() / through_proper.norm()).item(),
-            "left_in_layers": (part[layers].norm() / through_proper[layers].norm()).item(),
+        } | {
+            f"left_in_{name}": (part[place].norm() / through_proper[place].norm()).item()
+            for name, place in self.parts.items()
         }
 
     def _root(self, v: Tensor) -> Tensor:
@@ -107,12 +114,13 @@ class Memory:
     def classes(self) -> dict[str, list[float]]:
         """Distribution of q, the task's mean squared proper gradient since its return over v.
 
-        ``q`` of each class, and what it holds: ``shares``, of all parameters, ``layer_shares``, of the layers. A
-        parameter counts by the others' squared proper updates of it.
+        ``q`` of each class, and what it holds: ``shares``, of all parameters, ``layers_shares`` and so on, of each
+        part. A parameter counts by the others' squared proper updates of it.
         """
         edges = np.geomspace(0.99e-8, 1.01e8, CLASSES + 1)
         told = {"q": np.sqrt(edges[1:] * edges[:-1]).tolist()}
-        for name, chosen in (("shares", slice(None)), ("layer_shares", slice(self.embedded, None))):
+        places = {"shares": slice(None)} | {f"{name}_shares": place for name, place in self.parts.items()}
+        for name, chosen in places.items():
             weights = self._others_squares[chosen]
             v = (self.v_proper[chosen] / (1 - self.betas[1] ** self.steps))[weights > 0]
             q = (self._pull_squares[chosen][weights > 0] / self.since_return / v).clamp(1e-8, 1e8)
@@ -130,8 +138,8 @@ class ReturnWatch(Probe):
 
     Columns that it adds, from the return on: ``pull_norm`` and ``others_norm``, encoder gradients of the task and of
     the others, before clipping; ``proper_all`` and ``others_all``, the same with the heads and at the task's proper
-    weight; ``kept`` and ``kept_proper``, what clipping leaves; and what `Memory.add` returns. Under SGD an update is
-    the clipped gradient, and v leaves all.
+    weight; ``kept`` and ``kept_proper``, what clipping leaves; and what `Memory.add` returns. Under SGD, which has
+    no v, an update is the clipped gradient.
     """
 
     def __init__(
@@ -173,7 +181,7 @@ class ReturnWatch(Probe):
         else:
             norm = row["others_norm"]
             row |= {"others_update": kept * norm, "others_proper": kept_proper * norm}
-            row |= {"others_share": _projection(others, others + task), "left_by_v": 1.0, "left_in_layers": 1.0}
+            row |= {"others_share": _projection(others, others + task)}
         split.rows[-1] |= row
 
     def _kept(self, encoder: Tensor, *heads: float) -> float:
@@ -201,6 +209,20 @@ def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:
     states = [optimizer.state[parameter] for parameter in model.encoder.parameters()]
     group = optimizer.param_groups[0]
     m, v = (flat([state[name] for state in states]) for name in ("exp_avg", "exp_avg_sq"))
-    named = model.encoder.named_parameters()
-    embedded = sum(parameter.numel() for name, parameter in named if name.startswith("embeddings."))
-    return Memory(m, v, int(states[0]["step"]), group["betas"], group["eps"], embedded)
+    return Memory(m, v, int(states[0]["step"]), group["betas"], group["eps"], encoder_parts(model))
+
+
+def encoder_parts(model: AuraModel) -> dict[str, slice]:
+    """Places in the flat encoder, by name.
+
+    ``embeddings``, which come first and whose rows one text touches and another does not; ``layers``, all that follows,
+    which every text touches; and of these ``layer_1``, ``layer_2`` and so on, each on its own.
+    """
+    ends: dict[str, int] = {}
+    at = 0
+    for name, parameter in model.encoder.named_parameters():
+        at += parameter.numel()
+        layer = re.search(r"\blayer\.(\d+)\.", name)
+        ends["embeddings" if name.startswith("embeddings.") else f"layer_{int(layer[1]) + 1}" if layer else "rest"] = at
+    parts = {name: slice(start, end) for start, (name, end) in zip([0, *ends.values()], ends.items(), strict=False)}
+    return {"layers": slice(ends.get("embeddings", 0), at), **parts}

@@ -1,7 +1,8 @@
-"""What AURA's log implies and does not say: the unknown losses, the total, and V10.1's run (claim P11)."""
+"""What AURA's log implies and does not say: unknown losses, the total, and V10.1's run (claims P11 to P11c)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,20 @@ from scipy.optimize import least_squares
 from aura_study.claims import Measurement
 from aura_study.claims.statistics.intervals import median_of_draws, spread
 from aura_study.data.sources import training_log
-from aura_study.experiments.aura_log.log import KNOWN, NOISES
+from aura_study.experiments.aura_log.log import DRAWS, KNOWN, NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
-from aura_study.experiments.aura_log.run import RUNS, V10_2, epoch_weights, loss_curve
+from aura_study.experiments.aura_log.run import RUNS, V10_2, AuraRun, epoch_weights, loss_curve
 from aura_study.theory.forms import AURA_SOFTPLUS, FORMS
 from aura_study.theory.schedules import phantom_number
 
 Array = NDArray[np.float64]
 UNKNOWN = ("emotion", "sentiment")
 """Tasks whose loss the log does not give."""
-COUNTERFACTUAL_FORMS = ("aura_softplus", "log_sigma")
-"""AURA's code, and the guide's formula on its stable parameter."""
+STEEPEST = {"aura_softplus": 1.0, "log_sigma": 2.0}
+"""Greatest -d log weight / d theta of AURA's code, and of the guide's formula on its stable parameter: which power of
+exp(Lambda) a fall of theta by Lambda makes of a weight at most."""
+CONSTANT_LOSSES = (1e-4, 0.01, 0.1, 0.5, 1.5)
+"""Losses that V10.1 may have had; between the least and the greatest that V10.2 printed."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +56,21 @@ def infer_losses(p: AuraLogParameters) -> list[InferredLoss]:
     Least squares over the three numbers of `InferredLoss`, once for every assumed noise: the weights alone cannot tell
     a small steady loss from a larger noisy one, and the spread over the noises is the interval.
     """
-    return [_infer(p, task, noise) for task in UNKNOWN for noise in NOISES]
+    return [infer_loss(p, task, noise, V10_2) for task in UNKNOWN for noise in NOISES]
 
 
-def _infer(p: AuraLogParameters, task: str, noise: float) -> InferredLoss:
+def infer_loss(p: AuraLogParameters, task: str, noise: float, run: AuraRun) -> InferredLoss:
+    """The loss curve whose weights come nearest to the printed ones, had they come out of ``run``."""
     log = training_log()
     logged = log[f"weight_{task}"].to_numpy()
-    epochs, steps = len(log), V10_2.steps_per_epoch
+    epochs, steps = len(log), run.steps_per_epoch
 
     def curve(x: Array) -> Array:
         start, end, decay = np.exp(x)
         return InferredLoss(task, noise, start, end, decay, np.nan).curve(epochs, steps)
 
     def residuals(x: Array) -> Array:
-        weights = epoch_weights(V10_2, task, curve(x), "masked", noise=noise, draws=p.fit_draws, seed=p.seed)
+        weights = epoch_weights(run, task, curve(x), "masked", noise=noise, draws=p.fit_draws, seed=p.seed)
         return weights.mean(0) / logged - 1
 
     fit = least_squares(
@@ -132,58 +137,142 @@ def total_bands(check: pd.DataFrame) -> pd.DataFrame:
 
 
 def counterfactual(p: AuraLogParameters, fits: Sequence[InferredLoss]) -> pd.DataFrame:
-    """Every task's weight after the run under either loss, for three data sets and two forms; one row per draw.
+    """Every task's weight after the run under either loss, for all of `RUNS` and two forms; one row per draw.
 
     The losses are those of the V10.2 run, epoch by epoch, its last one held to the end of the planned epochs; inferred
     losses are those of the parameters' noise, or of the nearest noise tried. Columns: ``data``,
     ``parameterization``, ``task``, ``draw``; final weights ``masked`` and ``unmasked``, their quotient ``growth``; the
-    ``phantom_number`` of the whole run, of which a task feels at most the absent part, and ``bound``, exp(2 Lambda).
+    weight ``asked`` for by the last epoch's loss, at the fixed point; the ``phantom_number`` of the whole run, of which
+    a task feels at most the absent part, and ``bound``, what it makes of a weight at most.
     """
     nearest = min(NOISES, key=lambda noise: abs(noise - p.noise))
     losses = losses_by_task(fits, nearest)
     rows = []
     for data, run in RUNS.items():
-        total = phantom_number(run.rates(run.epochs))
-        for form in COUNTERFACTUAL_FORMS:
+        for form in STEEPEST:
             for task in V10_2.sizes:
-                means = np.append(losses[task], [losses[task][-1]] * (run.epochs - losses[task].size))
-                curve = loss_curve(means, run.steps_per_epoch)
-                final = {
-                    policy: epoch_weights(
-                        run, task, curve, policy, noise=p.noise, draws=p.draws, seed=p.seed, form=form
-                    )[:, -1]
-                    for policy in ("masked", "unmasked")
-                }
+                means = np.append(losses[task], [losses[task][-1]] * run.epochs)[: run.epochs]
+                final = {policy: weights[:, -1] for policy, weights in _twins(p, run, task, means, form).items()}
                 rows.append(
                     pd.DataFrame(
                         {
                             "data": data,
-                            "parameterization": FORMS[form].name,
+                            "parameterization": form,
                             "task": task,
                             "draw": np.arange(p.draws),
                             **final,
                             "growth": final["unmasked"] / final["masked"],
-                            "phantom_number": total,
-                            "bound": np.exp(2 * total),
+                            "asked": float(FORMS[form].weight(FORMS[form].settles(means[-1]))),
+                            "phantom_number": phantom_number(run.rates(run.epochs)),
+                            "bound": _bound(run, form),
                         }
                     )
                 )
     return pd.concat(rows, ignore_index=True)
 
 
+def _twins(
+    p: AuraLogParameters, run: AuraRun, task: str, means: Array, form: str, noise: float | None = None
+) -> dict[str, Array]:
+    """Weights after every epoch, ``(draws, epochs)``, of twins, masked and unmasked, on the same batches and losses."""
+    curve, noise = loss_curve(means, run.steps_per_epoch), p.noise if noise is None else noise
+    return {
+        policy: epoch_weights(run, task, curve, policy, noise=noise, draws=p.draws, seed=p.seed, form=form)
+        for policy in ("masked", "unmasked")
+    }
+
+
+def _bound(run: AuraRun, form: str) -> float:
+    return float(np.exp(STEEPEST[form] * phantom_number(run.rates(run.epochs))))
+
+
 def counterfactual_summary(runs: pd.DataFrame) -> pd.DataFrame:
     """Means over the draws, with the range of the growth."""
     keys = ["data", "parameterization", "task"]
-    table = runs.groupby(keys, sort=False)[["masked", "unmasked", "growth", "phantom_number", "bound"]].mean()
+    columns = ["masked", "unmasked", "asked", "growth", "phantom_number", "bound"]
     growth = runs.groupby(keys, sort=False)["growth"]
+    table = runs.groupby(keys, sort=False)[columns].mean()
     return table.assign(growth_low=growth.quantile(0.025), growth_high=growth.quantile(0.975)).reset_index()
 
 
-def measure_counterfactual(runs: pd.DataFrame) -> Measurement:
-    """P11: the largest growth of a precision that V10.1's loss brings over V10.2's, over tasks, data sets and forms."""
+def measure_counterfactual(runs: pd.DataFrame, form: str) -> Measurement:
+    """P11 and P11a: the largest growth of a weight that V10.1's loss brings over V10.2's, over tasks and data sets."""
+    rows = runs[runs["parameterization"] == form]
     return Measurement.of(
-        median_of_draws(runs.groupby("draw")["growth"].max()),
-        "largest unmasked / masked precision at the end of the run (predicted: upper bound)",
-        predicted=float(runs["bound"].max()),
-        limits={"largest phantom number": float(runs["phantom_number"].max())},
+        median_of_draws(rows.groupby("draw")["growth"].max()),
+        f"largest unmasked / masked weight at the end of the run (predicted: upper bound); {DRAWS}",
+        predicted=float(rows["bound"].max()),
+        limits={f"largest with {data}": float(part["growth"].max()) for data, part in rows.groupby("data", sort=False)},
+    )
+
+
+def whatever_the_losses(p: AuraLogParameters) -> pd.DataFrame:
+    """The largest unmasked over masked weight of reporting in the course of V10.1's run, for losses it may have had.
+
+    The losses of V10.1 are not known: one that stays constant at each of `CONSTANT_LOSSES`, and the one that V10.2
+    printed, each without noise and with the parameters'. Reporting is the task that is absent most. One row per run of
+    V10.1, form, loss, noise and draw: ``growth``, the largest after any epoch; its ``bound``; and ``wide_bound``, which
+    grants that the masked twin may move too, see `_wide`.
+    """
+    few = p.model_copy(update={"draws": max(p.draws // 8, 8)})
+    printed = training_log()["reporting_loss"].to_numpy()
+    rows = []
+    for (data, run), form in product(RUNS.items(), STEEPEST):
+        if run is V10_2:
+            continue
+        courses = {f"{loss:g}": np.full(run.epochs, loss) for loss in CONSTANT_LOSSES}
+        courses["as printed"] = np.append(printed, [printed[-1]] * run.epochs)[: run.epochs]
+        for (course, means), noise in product(courses.items(), sorted({0.0, p.noise})):
+            twins = _twins(few, run, "reporting", means, form, noise)
+            cell = {
+                "data": data,
+                "parameterization": form,
+                "loss": course,
+                "noise": noise,
+                "draw": np.arange(few.draws),
+            }
+            growth = (twins["unmasked"] / twins["masked"]).max(1)
+            rows.append(
+                pd.DataFrame({**cell, "growth": growth, "bound": _bound(run, form), "wide_bound": _wide(run, form)})
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def _wide(run: AuraRun, form: str) -> float:
+    r"""exp(steepest (1 + sqrt p) Lambda): the unmasked twin falls by Lambda, the masked one rises by sqrt(p) Lambda.
+
+    Adam's step is the gradient over the root of its mean square. For a task that is present in a share p of the steps
+    that is g / (sqrt(p) g) where it is present and masked, sqrt(p) a step in the mean; its unmasked twin, whose absent
+    steps have a gradient too, feels the same g against a larger mean square.
+    """
+    absent = (1 - run.sizes["reporting"] / run.samples) ** (run.batch * run.accumulation)
+    return float(_bound(run, form) ** (1 + np.sqrt(1 - absent)))
+
+
+def losses_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `whatever_the_losses`: mean growth over the draws, and its bounds."""
+    keys = ["data", "parameterization", "loss", "noise"]
+    return table.groupby(keys, sort=False)[["growth", "bound", "wide_bound"]].mean().reset_index()
+
+
+def measure_absurdity(table: pd.DataFrame, form: str) -> Measurement:
+    """P11b and P11c: the largest weight of a task over that of its masked twin, over V10.1's runs, times and losses.
+
+    Args:
+        table: `whatever_the_losses`.
+        form: AURA's code, or the guide's formula.
+    """
+    rows = table[table["parameterization"] == form]
+    printed = rows[rows["loss"] == "as printed"]
+    return Measurement.of(
+        median_of_draws(rows.groupby("draw")["growth"].max()),
+        f"largest unmasked / masked weight in the course of the run (predicted: upper bound); {DRAWS}",
+        predicted=float(rows["bound"].max()),
+        limits={
+            "bound that grants the masked twin its own way": float(rows["wide_bound"].max()),
+            **{
+                f"largest with {data}, losses as V10.2 printed": float(part["growth"].max())
+                for data, part in printed.groupby("data", sort=False)
+            },
+        },
     )

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import band, subplots
+from aura_study.figures.lines import band, legend_below, subplots
 from aura_study.figures.style import (
+    COLOURS,
     DOTTED,
     POLICY_COLOURS,
     POLICY_LABELS,
@@ -15,6 +17,8 @@ from aura_study.figures.style import (
     policy_marks,
     style,
 )
+
+FORM_TITLES = {"aura_softplus": "AURA's code", "log_sigma": "the guide's formula"}
 
 
 @style()
@@ -34,10 +38,10 @@ def weights(predictions: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Weight printed by AURA's V10.2 run (dots) and predicted from its logged losses, without training, under each "
-        "loss; bands: 95 % of the draws of the batches. Reporting, absent from three micro-batches of four, tells the "
-        "losses apart: the run was masked. Toxicity, present in nearly all, does not.",
-        "Two panels over 14 epochs. Reporting: dots rise along the masked curve while the unmasked curve rises much "
-        "faster. Toxicity: dots and all curves fall together.",
+        "loss; bands: 95 % of the draws of the batches. Reporting is absent from three micro-batches of four and can "
+        "tell the losses apart; toxicity, present in nearly all, cannot.",
+        "Two panels over 14 epochs, reporting and toxicity: dots for the printed weights and a curve with its band for "
+        "each policy.",
     )
 
 
@@ -62,10 +66,8 @@ def misses(table: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "What the log leaves open, varied: the noise of a sample's loss, its course within an epoch (constant steps or "
-        "smooth), the order of scheduler and optimiser. Dotted: 2 %. For reporting no assumption brings the unmasked "
-        "prediction near the log.",
-        "Two dot plots. For reporting the masked deviations lie close to zero and the unmasked ones several times "
-        "further out. For toxicity both lie together.",
+        "smooth), the order of scheduler and optimiser. Dotted: 2 %.",
+        "Two dot plots, for reporting and toxicity: a row for each set of assumptions, with both deviations.",
     )
 
 
@@ -95,18 +97,41 @@ def total(bands: pd.DataFrame, fits: pd.DataFrame) -> Plate:
         figure,
         "Left: losses of emotion and sentiment that their 14 weights imply; bars from the first to the last epoch. "
         "Right: total loss rebuilt from its parts, over the logged one; bands over the assumed noise.",
-        "Left: emotion's implied loss rises with the assumed noise, sentiment's is close to zero. Right: the masked "
-        "band reaches up to one, the unmasked band lies above it, ever further in the late epochs.",
+        "Left: the implied loss of two tasks against the assumed noise. Right: two bands over the epochs, masked and "
+        "unmasked, and a line at one.",
+    )
+
+
+@style()
+def schedules(shares: pd.DataFrame) -> Plate:
+    """In which epochs the weights move: printed, and as predicted under each schedule.
+
+    Args:
+        shares: of the way that falls into an epoch: schedule, task, epoch, logged, mean, low, high.
+    """
+    figure, panels = subplots(1, 2, figsize=(9.2, 4.0))
+    for axes, task in zip(panels, ("reporting", "toxicity"), strict=True):
+        rows = shares[shares["task"] == task]
+        for colour, (name, path) in zip(COLOURS, rows.groupby("schedule", sort=False), strict=False):
+            band(axes, path, "epoch", 0.2, color=colour, label=str(name))
+        axes.plot(path["epoch"], path["logged"], "o", color=THEORY_COLOUR, markersize=4.5, label="AURA's log", zorder=3)
+        axes.set(xlabel="epoch", ylabel="share of the way of the log weight", title=task)
+    legend_below(figure, panels[1], ncols=3)
+    return Plate(
+        figure,
+        "How much of the way that a weight goes in the run falls into each epoch: as AURA's V10.2 printed it (dots), "
+        "as masked dynamics have it under a linear warm-up and under OneCycleLR with three places of its peak, all "
+        "with the same peak rate; bands: 95 % of the draws of the batches.",
+        "Two panels over 14 epochs, for reporting and toxicity. Dots, and four curves that peak in different epochs.",
     )
 
 
 @style()
 def counterfactual(summary: pd.DataFrame) -> Plate:
-    """Growth of every task's precision under V10.1's loss, for three data sets and two forms."""
-    figure, panels = subplots(1, 2, sharey=True, figsize=(9.2, 4.0))
-    titles = {"aura_softplus": "AURA's softplus", "log_sigma": "the guide's formula"}
+    """Growth of every task's weight under V10.1's loss, for four data sets and plans and two forms."""
+    figure, panels = subplots(1, 2, sharey=True, figsize=(9.6, 4.2))
     data = list(dict.fromkeys(summary["data"]))
-    for axes, (form, title) in zip(panels, titles.items(), strict=True):
+    for axes, (form, title) in zip(panels, FORM_TITLES.items(), strict=True):
         rows = summary[summary["parameterization"] == form]
         for place, (task, colour) in enumerate(TASK_COLOURS.items()):
             chosen = rows[rows["task"] == task].set_index("data").loc[data]
@@ -114,20 +139,55 @@ def counterfactual(summary: pd.DataFrame) -> Plate:
             axes.bar(at, chosen["growth"] - 1, width=0.18, bottom=1, color=colour, label=task)
         for place, bound in enumerate(rows.groupby("data", sort=False)["bound"].first()):
             axes.hlines(bound, place - 0.4, place + 0.4, **DOTTED, linewidth=1)
-        axes.set_yscale("log")
-        axes.set_yticks([1, 2, 3, 4, 10], ["1", "2", "3", "4", "10"])
-        axes.minorticks_off()
-        axes.axhline(10, color="#888888", linewidth=0.9)
-        axes.set_xticks(range(len(data)), [name.replace(", ", ",\n") for name in data])
-        axes.set(title=title, ylim=(0.97, 12))
-    panels[0].set_ylabel("final precision, unmasked / masked")
+        axes.set_xticks(range(len(data)), [_in_lines(name) for name in data], fontsize=8)
+        axes.set_title(title)
+        _growth_axis(axes)
+    panels[0].set_ylabel("final weight, unmasked / masked")
     panels[0].legend(ncols=2)
-    panels[0].annotate("collapse: tenfold", (-0.4, 10), xytext=(0, -11), textcoords="offset points", color="#666666")
     return Plate(
         figure,
-        "Had V10.1's loss run: each task's final precision over that under V10.2's mask; rows are those of reporting. "
-        "Dotted: the bound exp(2 Lambda) that the run's learning rates allow. Reporting would have been inflated, most "
-        "of all with its first 101 rows; nothing collapses.",
-        "Bars on a log axis. All tasks stay near 1 but reporting, which grows more in the guide's formula than in "
-        "AURA's code, and most with the fewest rows, below the dotted bounds and far below the line at 10.",
+        "Had V10.1's loss run: each task's final weight over that under V10.2's mask; rows are those of reporting, "
+        "losses those of the V10.2 run. Dotted: what the sum of the run's learning rates allows. From the line at "
+        "10 on this study speaks of collapse.",
+        "Bars on a log axis up to 12, four tasks in four groups, for AURA's code and for the guide's formula; a dotted "
+        "bound over each group and a line at 10.",
     )
+
+
+@style()
+def whatever_the_losses(summary: pd.DataFrame) -> Plate:
+    """Largest weight of reporting over its masked twin's in the course of V10.1's run, by the loss that it had."""
+    figure, panels = subplots(1, 2, sharey=True, figsize=(9.2, 4.0))
+    losses, data = (list(dict.fromkeys(summary[name])) for name in ("loss", "data"))
+    for axes, (form, title) in zip(panels, FORM_TITLES.items(), strict=True):
+        rows = summary[summary["parameterization"] == form]
+        for colour, name in zip(COLOURS, data, strict=False):
+            part = rows[rows["data"] == name]
+            worst = part.groupby("loss", sort=False)["growth"].max().loc[losses]
+            axes.plot(range(len(losses)), worst, "o", color=colour, label=name)
+            axes.axhline(part["bound"].iloc[0], color=colour, linestyle=":", linewidth=1)
+        axes.set_xticks(range(len(losses)), [_in_lines(name) for name in losses])
+        axes.set(xlabel="loss of reporting throughout the run", title=title)
+        _growth_axis(axes)
+    panels[0].set_ylabel("largest weight in the run, unmasked / masked")
+    panels[0].legend(fontsize=8)
+    return Plate(
+        figure,
+        "V10.1's losses are not known: the largest weight of reporting over its masked twin's, for a loss that is "
+        "the same throughout, or what V10.2 printed; the greater of the two assumed noises. Dotted: what the sum of "
+        "each run's learning rates allows a twin that stands still. The line at 10 is where this study calls an "
+        "uncertainty absurd.",
+        "Dots on a log axis up to 12 for six losses and three runs, for AURA's code and for the guide's formula, with "
+        "dotted bounds and a line at 10.",
+    )
+
+
+def _in_lines(name: str) -> str:
+    return name.replace(": ", "\n").replace(", ", "\n").replace("as printed", "as\nprinted")
+
+
+def _growth_axis(axes: Axes) -> None:
+    axes.set(yscale="log", ylim=(0.97, 12))
+    axes.set_yticks([1, 2, 3, 4, 10], ["1", "2", "3", "4", "10"])
+    axes.minorticks_off()
+    axes.axhline(10, color="#888888", linewidth=0.9)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval, spread
+from aura_study.claims.statistics.intervals import ratio_interval, raw_range, spread
 from aura_study.experiments.aura_training.parameters import AuraTrainingParameters
 from aura_study.theory.adam import AdamState, adam_directions
 from aura_study.theory.forms import FORMS, LOG_SIGMA
@@ -116,16 +116,13 @@ def pulls(runs: pd.DataFrame, p: AuraTrainingParameters, window: int = 60) -> pd
 
 
 def measure_return(table: pd.DataFrame) -> Measurement:
-    """P6: gradient spike against the predicted precision ratio, mean and 95 % interval over seeds.
-
-    Every seed has a prediction of its own, so seeds are averaged over measured / predicted; the result is told in units
-    of the mean predicted ratio.
-    """
-    predicted = float(table["predicted_ratio"].mean())
+    """P6: gradient spike over the precision ratio that is predicted for its seed, with the jumps as they were."""
     return Measurement.of(
-        predicted * mean_interval(table["gradient_over_predicted"]),
-        "encoder gradient norm at the first step back, V10.1 / V10.2",
-        predicted=predicted,
+        ratio_interval(table["gradient_ratio"], table["predicted_ratio"]),
+        "encoder gradient norm at the first step back, V10.1 / V10.2, over its prediction",
+        predicted=1.0,
+        limits={f"{end} jump": value for end, value in raw_range(table["gradient_ratio"]).items()},
+        logarithmic=True,
     )
 
 

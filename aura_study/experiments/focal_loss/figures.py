@@ -7,7 +7,7 @@ from aura_study.figures.lines import coloured, subplots
 from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
 
 PROBABILITY = "probability of the true class, $p_t$"
-OURS = {"linestyle": "--", "linewidth": 1}
+CLEAN = {"linestyle": "--", "linewidth": 1}
 
 
 @style()
@@ -28,7 +28,7 @@ def modulation(table: pd.DataFrame, guide: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Focal loss over the probability of the true class. Dots: the guide's two numbers at gamma = 2; dotted: "
-        "(1 - p_t)^gamma. Easy samples (right end) all but vanish, hard ones (left end) keep their loss.",
+        "(1 - p_t)^gamma. Easy samples stand at the right end, hard ones at the left.",
         "Two panels of curves over p_t, one curve for each gamma: the loss falls faster for larger gamma, and the "
         "share of the cross-entropy that is kept falls from one to zero.",
     )
@@ -45,8 +45,8 @@ def gradient_share(table: pd.DataFrame) -> Plate:
     axes.legend()
     return Plate(
         figure,
-        "The gradient on the logit, relative to cross-entropy's. For small p_t it exceeds 1: focal loss does "
-        "not only mute the easy samples, it pushes harder on the uncertain ones.",
+        "The gradient on the logit, relative to cross-entropy's. Dotted: where both push alike; above it focal loss "
+        "pushes harder.",
         "Curves over p_t, one for each gamma; for gamma above zero they rise above one at small p_t and fall to zero "
         "at p_t of one.",
     )
@@ -58,18 +58,17 @@ def hazards(table: pd.DataFrame) -> Plate:
     figure, (left, right) = subplots(1, 2, figsize=(8, 3.7))
     for colour, setting, curve in coloured(table[table["asked"].notna()], "setting"):
         left.plot(curve["p_true"], curve["published"], color=colour, label=setting)
-        left.plot(curve["p_true"], curve["ours"], color=colour, **OURS)
+        left.plot(curve["p_true"], curve["clean"], color=colour, **CLEAN)
     for setting, curve in table[table["asked"].isna()].groupby("setting"):
         right.plot(curve["p_true"], curve["published"], color=COLOURS[3], label=f"{setting!s}: published $p_t$")
-        right.plot(curve["p_true"], curve["ours"], color=COLOURS[3], label="clean $p_t$", **OURS)
+        right.plot(curve["p_true"], curve["clean"], color=COLOURS[3], label="clean $p_t$", **CLEAN)
     for axes, title in ((left, "Class weights"), (right, "Label smoothing")):
         axes.set(yscale="log", xlabel=PROBABILITY, ylabel="loss / plain focal loss", title=title)
         axes.legend()
     return Plate(
         figure,
         "A sample's loss over that of the plain focal loss. Dashed: p_t is the model's probability, and a class weight "
-        "scales the loss by itself. Solid: p_t = exp(-CE) taken from the weighted or smoothed cross-entropy; on easy "
-        "samples (right end) the weight acts a second and a third time.",
+        "scales the loss by itself. Solid: p_t = exp(-CE) taken from the weighted or smoothed cross-entropy.",
         "Two panels over p_t with logarithmic axes. Left: dashed lines are flat at the class weights, solid curves "
         "leave them in the direction of the weight as p_t grows. Right: under smoothing the solid curve climbs far "
         "above the dashed one at large p_t.",

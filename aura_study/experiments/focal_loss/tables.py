@@ -80,8 +80,9 @@ def published_focal_loss(
 def hazards(class_weights: list[float], label_smoothing: float, gamma: float, points: int) -> pd.DataFrame:
     """Loss of the hazard and of `focal_loss` over p_t, for each class weight and for smoothing; all measured.
 
-    One row per setting and p_t, of samples whose other classes share 1 - p_t evenly. ``ours`` and ``published`` are
-    losses over that of the same sample without weights and smoothing; ``distortion`` is published / ours.
+    One row per setting and p_t, of samples whose other classes share 1 - p_t evenly. ``clean`` (p_t from
+    the logits) and ``published`` are losses over that of the same sample without weights and smoothing; ``distortion``
+    is published / clean.
     """
     classes = len(class_weights)
     curve, marks = torch.linspace(0, 1, points + 2, dtype=torch.float64)[1:-1], torch.tensor(MARKS, dtype=torch.float64)
@@ -114,10 +115,10 @@ def _hazard(
     weights: torch.Tensor | None,
     label_smoothing: float = 0.0,
 ) -> pd.DataFrame:
-    clean = focal_loss(logits, targets, gamma, reduction="none")
-    ours = focal_loss(logits, targets, gamma, weight=weights, label_smoothing=label_smoothing, reduction="none")
+    plain = focal_loss(logits, targets, gamma, reduction="none")
+    clean = focal_loss(logits, targets, gamma, weight=weights, label_smoothing=label_smoothing, reduction="none")
     published = published_focal_loss(logits, targets, gamma, weights, label_smoothing)
-    columns = {"ours": ours / clean, "published": published / clean, "distortion": published / ours}
+    columns = {"clean": clean / plain, "published": published / plain, "distortion": published / clean}
     frame = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
     return frame.assign(setting=setting, asked=float(weights[targets[0]]) if weights is not None else np.nan)
 
@@ -125,7 +126,7 @@ def _hazard(
 def hazards_at_marks(table: pd.DataFrame) -> pd.DataFrame:
     """`hazards` at three probabilities, one row per setting: what was asked for, what each loss does."""
     chosen = table[table["p_true"].isin(MARKS)]
-    columns = ["setting", "p_true", "asked", "ours", "published", "distortion", "predicted"]
+    columns = ["setting", "p_true", "asked", "clean", "published", "distortion", "predicted"]
     return chosen[columns].sort_values(["setting", "p_true"], ignore_index=True)
 
 

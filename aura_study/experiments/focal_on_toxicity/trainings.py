@@ -1,4 +1,4 @@
-"""Toxicity alone on the AURA model, looked into while it trains: each comment's margin, loss and gradients."""
+"""Toxicity alone on the AURA model, looked into while it trains: margins of training and of held-out comments."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
-from sklearn.metrics import f1_score
 from torch import Tensor
 
 from aura_study.data import schedules
@@ -16,21 +15,16 @@ from aura_study.data.batches import Batch, Batches, dev_batches
 from aura_study.data.tokenization import TokenizedSplit
 from aura_study.losses import focal_loss
 from aura_study.theory.focal import hardest
-from aura_study.training.loop import TrainingSettings
+from aura_study.training.loop import EndOfTraining, TrainingSettings
 from aura_study.training.model import AuraModel
 from aura_study.training.runs import Prepared, Probe, TrainingJob, build_model, prepare
-from aura_study.training.scores import predictions
 from aura_study.training.task_gradients import watch_gradients
 
 TASK = "toxicity"
-LOOKS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
-"""When the model is looked into, as shares of the steps."""
-LONG_LOOKS = (0.0, 0.5, 1.0)
-"""Looks at which development scores, gradients on the encoder and margins under dropout are taken as well."""
 
 
 class ToxicityJob(TrainingJob):
-    """One training on toxicity alone: which comments, how many wrong labels, what is looked at."""
+    """One training on toxicity alone: which comments, how many wrong labels, what is looked at, and when it ends."""
 
     code = ("import aura_study.experiments.focal_on_toxicity.trainings",)
 
@@ -38,10 +32,12 @@ class ToxicityJob(TrainingJob):
     comments: int | None = Field(None, ge=20, description="training comments; None: all there are")
     toxic_share: float | None = Field(None, gt=0, lt=1, description="share of toxic comments; None: the data's own")
     noise: float = Field(0.0, ge=0, lt=1, description="share of training labels that are flipped")
-    probe_rows: int = Field(1000, ge=20, description="most training comments that are looked at")
-    encoder_rows: int = Field(
-        0, ge=0, description="easy comments whose encoder gradient is taken; 0: none, nor looks with dropout"
+    look_every: int = Field(8, ge=1, description="steps from one look to the next")
+    patience: int | None = Field(
+        None, ge=1, description="looks without a smaller held-out loss after which the training stops; None: never"
     )
+    probe_rows: int = Field(1000, ge=20, description="most training comments that are looked at")
+    encoder_rows: int = Field(0, ge=0, description="easy comments whose encoder gradient is taken at the end; 0: none")
 
     def batches(self, prepared: Prepared) -> Iterator[Batch]:
         """Of the chosen comments alone."""
@@ -51,17 +47,18 @@ class ToxicityJob(TrainingJob):
 
     def probe(self, prepared: Prepared, model: AuraModel) -> "Watcher":
         """Looks at the comments before the first step, and then on the way."""
-        watcher = Watcher(self, training_comments(self), prepared.dev[TASK], build_model(self, prepared))
+        watcher = Watcher(self, training_comments(self), held_out_comments(self).split, build_model(self, prepared))
         watcher.look(0, model)
         return watcher
 
 
 @dataclass(frozen=True)
 class Comments:
-    """Training comments with the labels they are trained on, and which of these were flipped."""
+    """Comments with the labels they go by, which of these were flipped, and their rows in the corpus."""
 
     split: TokenizedSplit
     flipped: np.ndarray
+    rows: np.ndarray
 
 
 def training_comments(job: ToxicityJob) -> Comments:
@@ -79,7 +76,14 @@ def training_comments(job: ToxicityJob) -> Comments:
     flipped = np.zeros(len(rows), bool)
     flipped[np.random.default_rng([seed, 2]).permutation(len(rows))[: round(job.noise * len(rows))]] = True
     labels[flipped] = 1 - labels[flipped]
-    return Comments(_take(full, rows, labels), flipped)
+    return Comments(_take(full, rows, labels), flipped, rows)
+
+
+def held_out_comments(job: ToxicityJob) -> Comments:
+    """The development comments, as many of them toxic as in training, with their own labels; the seed decides which."""
+    full = prepare(job).dev[TASK]
+    rows = _chosen(full.labels, None, job.toxic_share, np.random.default_rng([job.settings.seed, 5]))
+    return Comments(_take(full, rows, full.labels[rows]), np.zeros(len(rows), bool), rows)
 
 
 def _chosen(labels: np.ndarray, count: int | None, toxic_share: float | None, rng: np.random.Generator) -> np.ndarray:
@@ -103,109 +107,123 @@ def _take(split: TokenizedSplit, rows: np.ndarray, labels: np.ndarray) -> Tokeni
 
 
 class Watcher(Probe):
-    """Looks at the training comments through a copy of the model; what is trained is not touched.
+    """Looks at comments through a copy of the model, which is not touched, and says when its training has ended.
+
+    The *end* is the look with the smallest loss of the held-out comments, the loss that is trained with; where the job
+    has a patience, the training stops once that many looks have found none smaller.
 
     Args:
         job, comments: what is trained, and on what.
-        dev: development comments.
+        held_out: comments that are not trained on.
         copy: a model like the one that is trained.
     """
 
-    def __init__(self, job: ToxicityJob, comments: Comments, dev: TokenizedSplit, copy: AuraModel) -> None:
+    def __init__(self, job: ToxicityJob, comments: Comments, held_out: TokenizedSplit, copy: AuraModel) -> None:
         super().__init__(job.weighting(copy.device))
-        self.job, self.comments, self.dev, self.copy = job, comments, dev, copy
+        self.job, self.copy = job, copy
+        rows = np.random.default_rng([job.settings.seed, 3]).permutation(len(comments.split))[: job.probe_rows]
+        self.trained = _Watched(comments.split, comments.flipped, rows)
+        self.held_out = _Watched(held_out, np.zeros(len(held_out), bool), np.arange(len(held_out)))
+        self.about = {"count": len(comments.split), "toxic": float(comments.split.labels.mean())}
         self.frames: list[pd.DataFrame] = []
-        self.scores: list[dict[str, float]] = []
-        self.looks = {round(share * job.settings.steps): share for share in LOOKS}
-        split = comments.split
-        rows = np.random.default_rng([job.settings.seed, 3]).permutation(len(split))[: job.probe_rows]
-        self.rows = rows[np.argsort(split.lengths[rows], kind="stable")]  # the order in which `dev_batches` takes them
-        self.split = _take(split, self.rows, split.labels[self.rows])
-        self.pulls = EncoderPulls(copy, job.settings) if job.encoder_rows else None
+        self.end, self.least, self.looks_since = 0, np.inf, 0
+        self.best: dict[str, Tensor] = {}
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """Look, if this is one of the steps to look after."""
-        if step + 1 in self.looks:
-            self.look(step + 1, model)
+        """Look, if it is time to; end the training, if its held-out loss has stopped falling."""
+        if (step + 1) % self.job.look_every:
+            return
+        self.look(step + 1, model)
+        if self.job.patience is not None and self.looks_since >= self.job.patience:
+            raise EndOfTraining
 
     def table(self, model: AuraModel) -> pd.DataFrame:
         """One row per look and comment.
 
-        Columns: step, progress (0 to 1), dropout (whether it was on), row, label (as trained on), flipped, margin
-        (logit of the given label less the other), loss, pull (gradient norm on the logits), encoder (gradient norm on
-        all encoder parameters, NaN where not taken), stands_for (comments that an encoder norm speaks for). Losses and
-        gradients are those of one comment under the job's own focal loss, alpha included.
+        Columns: step, held_out, row, label (as trained on), flipped, margin (logit of the given label less the other),
+        encoder (norm of the gradient of the comment's loss on all encoder parameters; only training comments at the
+        end, NaN where not taken), stands_for (comments that an encoder norm speaks for).
         """
-        return pd.concat(self.frames, ignore_index=True)
+        looks = pd.concat(self.frames, ignore_index=True).assign(encoder=np.nan, stands_for=np.nan)
+        if self.job.encoder_rows:
+            self.copy.load_state_dict(self.best)
+            end = looks.index[(looks["step"] == self.end) & ~looks["held_out"]]
+            looks.loc[end, ["encoder", "stands_for"]] = self._encoder_norms(looks.loc[end, "margin"].to_numpy())
+        return looks
 
     def results(self, model: AuraModel) -> dict[str, Any]:
-        """Development scores of the long looks, and how many comments there are, toxic and flipped."""
-        toxic, flipped = float(self.comments.split.labels.mean()), int(self.comments.flipped.sum())
-        about = {"count": len(self.comments.split), "toxic": toxic, "flipped": flipped}
-        return {"dev": self.scores, "comments": about}
+        """At which step the training had ended, whether it was seen to, and how many comments there are."""
+        seen = self.job.patience is None or self.looks_since >= self.job.patience
+        return {"end": self.end, "seen_to_end": seen, "comments": self.about}
 
     def look(self, step: int, model: AuraModel) -> None:
-        """Record margins, losses and pulls of the training comments after ``step``; more at the long looks."""
+        """Record the margins of all watched comments after ``step``, without dropout; keep the best model so far."""
         self.copy.load_state_dict(model.state_dict())
         self.copy.eval()
-        still = self._measured(step, dropout=False)
-        self.frames.append(still)
-        if self.looks[step] not in LONG_LOOKS:
-            return
-        self._score(step)
-        if self.pulls is None:
-            return
-        still[["encoder", "stands_for"]] = self._encoder_norms(step, still["margin"].to_numpy())
-        self.copy.train()
-        with torch.random.fork_rng():
-            torch.manual_seed(step)
-            self.frames.append(self._measured(step, dropout=True))
+        logits = {held_out: self._watched(held_out).logits(self.copy) for held_out in (False, True)}
+        self.frames += [
+            self._watched(held_out).seen(found).assign(step=step, held_out=held_out)
+            for held_out, found in logits.items()
+        ]
+        labels = torch.from_numpy(self.held_out.split.labels)
+        loss = float(_losses(logits[True], labels, self.job.settings).mean())
+        self.looks_since += 1
+        if step and loss < self.least:
+            self.end, self.least, self.looks_since = step, loss, 0
+            self.best = {name: values.clone() for name, values in self.copy.state_dict().items()}
 
-    def _score(self, step: int) -> None:
-        found, true = predictions(self.copy, TASK, self.dev)
-        score = {"macro_f1": float(f1_score(true, found, average="macro", zero_division=0))}
-        score |= {"called_toxic": float(found.mean()), "found_toxic": float(found[true == 1].mean())}
-        self.scores.append({"step": step, "progress": self.looks[step], **score})
+    def _watched(self, held_out: bool) -> "_Watched":
+        return self.held_out if held_out else self.trained
 
-    def _measured(self, step: int, dropout: bool) -> pd.DataFrame:
-        logits = torch.cat(list(_logits(self.copy, self.split)))
-        seen = comment_losses(logits.double(), torch.from_numpy(self.split.labels), self.job.settings)
-        place = {"step": step, "progress": self.looks[step], "dropout": dropout, "row": self.rows}
-        given = {"label": self.split.labels, "flipped": self.comments.flipped[self.rows]}
-        return pd.DataFrame({**place, **given, **seen, "encoder": np.nan, "stands_for": np.nan})
-
-    def _encoder_norms(self, step: int, margin: np.ndarray) -> np.ndarray:
+    def _encoder_norms(self, margin: np.ndarray) -> np.ndarray:
         """Gradient norms of all hard comments and of a sample of the others, and how many comments each stands for."""
-        assert self.pulls is not None
-        hard = hardest(margin)
-        easy = np.random.default_rng([self.job.settings.seed, 4, step]).permutation(np.flatnonzero(~hard))
+        hard, split = hardest(margin), self.trained.split
+        easy = np.random.default_rng([self.job.settings.seed, 4]).permutation(np.flatnonzero(~hard))
         sample = easy[: self.job.encoder_rows]
         norms = np.full((len(margin), 2), np.nan)
         taken = np.sort(np.concatenate([np.flatnonzero(hard), sample]))
-        part = _take(self.split, taken, self.split.labels[taken])
-        norms[taken, 0] = self.pulls.norms(part)
+        part = _take(split, taken, split.labels[taken])
+        norms[taken, 0] = EncoderPulls(self.copy, self.job.settings).norms(part)
         norms[taken, 1] = np.where(hard[taken], 1.0, len(easy) / len(sample))
         return norms
 
 
+class _Watched:
+    """Some rows of ``split``, shortest first: the order in which `dev_batches` takes them."""
+
+    def __init__(self, split: TokenizedSplit, flipped: np.ndarray, rows: np.ndarray) -> None:
+        self.rows = rows[np.argsort(split.lengths[rows], kind="stable")]
+        self.split = _take(split, self.rows, split.labels[self.rows])
+        self.flipped = flipped[self.rows]
+
+    @torch.no_grad()
+    def logits(self, model: AuraModel) -> Tensor:
+        """Logits ``(rows, 2)``, in float64."""
+        batches = (batch.to(model.device) for batch in dev_batches(TASK, self.split))
+        return torch.cat([model(batch)[TASK].double().cpu() for batch in batches])
+
+    def seen(self, logits: Tensor) -> pd.DataFrame:
+        """Row, label, flipped and margin of each comment."""
+        given, other = _given_and_other(logits, torch.from_numpy(self.split.labels))
+        margin = (given - other).numpy()
+        return pd.DataFrame({"row": self.rows, "label": self.split.labels, "flipped": self.flipped, "margin": margin})
+
+
 def comment_losses(logits: Tensor, labels: Tensor, settings: TrainingSettings) -> dict[str, np.ndarray]:
-    """Margin, loss and pull of each comment, from logits ``(comments, 2)``: measured, not by closed forms."""
+    """Loss and pull (gradient norm on the logits) of each comment, measured from logits ``(comments, 2)``."""
     logits = logits.detach().requires_grad_()
     losses = _losses(logits, labels, settings)
     (gradient,) = torch.autograd.grad(losses.sum(), logits)
-    given, other = (logits.detach().gather(1, which[:, None])[:, 0] for which in (labels, 1 - labels))
-    found = {"margin": given - other, "loss": losses.detach(), "pull": gradient.norm(dim=1)}
-    return {name: values.cpu().numpy() for name, values in found.items()}
+    return {"loss": losses.detach().numpy(), "pull": gradient.norm(dim=1).numpy()}
+
+
+def _given_and_other(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    given, other = (logits.gather(1, which[:, None])[:, 0] for which in (labels, 1 - labels))
+    return given, other
 
 
 def _losses(logits: Tensor, labels: Tensor, settings: TrainingSettings) -> Tensor:
     return focal_loss(logits, labels, settings.gamma, settings.alpha, reduction="none")
-
-
-@torch.no_grad()
-def _logits(model: AuraModel, split: TokenizedSplit) -> Iterator[Tensor]:
-    for batch in dev_batches(TASK, split):
-        yield model(batch.to(model.device))[TASK].cpu()
 
 
 class EncoderPulls:

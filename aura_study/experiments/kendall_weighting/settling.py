@@ -1,4 +1,7 @@
-"""Kendall's weighting with every task present (claim K1): where the learned uncertainty settles."""
+"""Kendall's weighting with every task present (claims K1 and K1a): where the learned uncertainty settles, and what its
+weight is."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,6 +63,28 @@ def settled(trajectories: pd.DataFrame) -> pd.DataFrame:
 def measure_fixed_points(table: pd.DataFrame) -> Measurement:
     """K1: measured over predicted weight, over every form and loss level."""
     return Measurement.over(table["ratio"], "weight reached / weight predicted", predicted=1.0)
+
+
+def factor_and_precision(sigmas: Sequence[float]) -> pd.DataFrame:
+    """The weight that the module gives a task, beside the precision of Gaussian noise of the same sigma.
+
+    The precision is the curvature of -log N(y; mu, sigma^2) in mu, by autograd. Columns: sigma, factor, precision,
+    excess (factor / precision - 1).
+    """
+    level = torch.tensor(sigmas, dtype=torch.float64)
+    weigh = MaskedKendallLoss([f"sigma {sigma:g}" for sigma in sigmas], dtype=torch.float64)
+    weigh.theta.data.copy_(level.log())
+    mu = torch.zeros_like(level, requires_grad=True)
+    surprise = -torch.distributions.Normal(mu, level).log_prob(torch.ones_like(level)).sum()
+    (slope,) = torch.autograd.grad(surprise, mu, create_graph=True)
+    (precision,) = torch.autograd.grad(slope.sum(), mu)
+    table = pd.DataFrame({"sigma": level, "factor": weigh.weights(), "precision": precision})
+    return table.assign(excess=table["factor"] / table["precision"] - 1)
+
+
+def measure_precision(table: pd.DataFrame) -> Measurement:
+    """K1a: how far the factor lies above the precision, over every sigma."""
+    return Measurement.over(table["excess"], "1/(2 sigma^2) over the precision of the noise, minus 1", predicted=-0.5)
 
 
 def objective(loss: float, points: int = 300) -> pd.DataFrame:

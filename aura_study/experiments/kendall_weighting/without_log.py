@@ -1,4 +1,4 @@
-"""Kendall's weighting without log sigma (claims K3 and K4, the guide's question 1): what is lost, and how."""
+"""Kendall's weighting without log sigma (claim K3, the guide's question 1): what is lost, and how."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval
 from aura_study.experiments.kendall_weighting.regressions import (
     NOISE,
     TASKS,
@@ -165,7 +164,6 @@ def _tidy(record: Tensor, seeds: Sequence[int]) -> pd.DataFrame:
 def signal(runs: pd.DataFrame) -> pd.DataFrame:
     """How each task's training signal behaved, one row per optimiser, arm, task and seed.
 
-    ``volatility``: standard deviation of the step-to-step change of log gradient norm; ``peak``: largest norm;
     ``rises``: share of steps on which the weight rose; ``kept``: mean norm of the last tenth over that of the first;
     ``final_error``: mean of the last tenth, in units of the noise variance.
     """
@@ -176,13 +174,10 @@ def signal(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **dict(zip(("optimizer", "arm", "task", "seed"), keys, strict=True)),
-                "volatility": np.diff(np.log(np.maximum(gradient, np.finfo(np.float32).tiny))).std(),
-                "peak": gradient.max(),
                 "rises": (np.diff(weight) > 0).mean(),
                 "kept": gradient[-tenth:].mean() / gradient[:tenth].mean(),
                 "final_weight": weight[-1],
                 "final_error": group["error"].to_numpy()[-tenth:].mean(),
-                "finite": bool(np.isfinite(gradient).all() and np.isfinite(weight).all()),
             }
         )
     return pd.DataFrame(rows)
@@ -193,16 +188,3 @@ def signal_curves(runs: pd.DataFrame, block: int = 20) -> pd.DataFrame:
     blocks = runs.assign(step=runs["step"] // block * block + block / 2)
     keys = ["optimizer", "arm", "task", "step"]
     return blocks.groupby(keys, as_index=False)[["gradient", "error", "weight"]].mean()
-
-
-def measure_instability(table: pd.DataFrame) -> Measurement:
-    """K4: how much more volatile, or higher at its peak, the signal is without log sigma; the worst case of each seed.
-
-    A run that is not finite counts as infinitely unstable.
-    """
-    arms = table.set_index(["optimizer", "task", "seed", "arm"])[["volatility", "peak"]].unstack("arm")
-    ratios = pd.concat({name: arms[name]["without log"] / arms[name]["with log"] for name in ("volatility", "peak")})
-    unit = "signal without log sigma / with it: volatility or peak, whichever is worse"
-    if not table["finite"].all():
-        return Measurement(np.inf, np.inf, np.inf, unit, predicted=1.0, seeds=table["seed"].nunique())
-    return Measurement.of(mean_interval(ratios.groupby("seed").max()), unit, predicted=1.0)

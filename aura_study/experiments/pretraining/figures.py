@@ -10,12 +10,12 @@ from aura_study.figures.lines import band, coloured, legend_below, shade_absence
 from aura_study.figures.style import ABSENT_COLOUR, COLOURS, THEORY_COLOUR, policy_line, style
 
 ARM_LINES = {
-    "control": {"color": "#777777", "linestyle": "-.", "label": "control (no absence)"},
-    **{policy: policy_line(policy) for policy in ("frozen", "masked", "unmasked")},
+    "alone": {"color": "#777777", "linestyle": "-.", "label": "that task alone"},
+    **{policy: policy_line(policy) for policy in ("masked", "unmasked")},
 }
 FIRST_STEPS_LINES: dict[str, Any] = {
     "unmasked": {"linestyle": "-"},
-    "control": {"linestyle": ":", "linewidth": 0.9, "alpha": 0.6},
+    "masked": {"linestyle": ":", "linewidth": 0.9, "alpha": 0.6},
 }
 REGIME_TITLES: dict[Any, str] = {
     "clipped": "AdamW, clipped (AURA)",
@@ -38,13 +38,13 @@ def learning_curve(curve: pd.DataFrame) -> Plate:
         figure,
         "Mean loss on the same hidden tokens of the development texts. Dashed: each token's share of the training "
         "texts; dotted: its share after the left neighbour.",
-        "The loss of the RoBERTa falls over the steps, from above the level line of the unigram to below it.",
+        "The loss of the RoBERTa over the steps, as a falling curve, against two level lines.",
     )
 
 
 @style()
 def forgetting(bands: pd.DataFrame, stretch: Sequence[int]) -> Plate:
-    """Masked-language loss and CKA through fine-tuning, every arm against its control, one column per regime.
+    """Masked-language loss and CKA through fine-tuning, every arm against the mask, one column per regime.
 
     Args:
         bands: measure (mlm_loss or cka), regime, policy, step, mean, low, high over seeds.
@@ -67,17 +67,47 @@ def forgetting(bands: pd.DataFrame, stretch: Sequence[int]) -> Plate:
     return Plate(
         figure,
         "What is left of the pre-training while it is fine-tuned: mean over seeds, bands from the lowest to the "
-        "highest seed (frozen: perhaps one seed alone). Shaded: a task is absent. Above, the loss of the kept "
+        "highest seed. Shaded: a task is absent; until its return the arms are one model. Above, the loss of the kept "
         "language-model head (higher is more forgotten); below, the likeness of the hidden states (1: unchanged). Each "
         "column has axes of its own.",
-        "Two rows of panels, one column per way of optimising. With AdamW the unmasked curve stays near the control's; "
-        "with SGD it jumps at the return of the task.",
+        "Two rows of panels, one column per way of optimising, with one curve for all arms up to the end of the shaded "
+        "stretch, and a curve for each after it.",
+    )
+
+
+@style()
+def warm_up(bands: pd.DataFrame) -> Plate:
+    """Masked-language loss and CKA through fine-tunings without an absence, by warm-up.
+
+    Args:
+        bands: as for `forgetting`; regime is the warm-up's share of the steps.
+    """
+    figure, panels = subplots(1, 2, figsize=(9.5, 3.6))
+    labels = {"mlm_loss": "loss on hidden tokens (nats)", "cka": "CKA to the pre-trained states"}
+    for axes, (measure, label) in zip(panels, labels.items(), strict=True):
+        for colour, share, rows in coloured(bands[bands["measure"] == measure], "regime"):
+            band(
+                axes,
+                rows,
+                "step",
+                0.12,
+                color=colour,
+                label=f"{100 * float(share):g} % warm-up" if float(share) else "no warm-up",
+            )
+        axes.set(xlabel="optimiser step", ylabel=label)
+    legend_below(figure, panels[0], ncols=3)
+    return Plate(
+        figure,
+        "What is left of the pre-training while it is fine-tuned with no task absent, by how long the rate rises "
+        "before it falls to 0: mean over seeds, bands from the lowest to the highest seed. All rates have the same "
+        "peak and add up to the same at the last step, but not before it.",
+        "Two panels, loss and CKA, each with a curve for every warm-up.",
     )
 
 
 @style()
 def first_steps(steps: pd.DataFrame) -> Plate:
-    """Gradient and update of the encoder around the return, unmasked against control, by regime."""
+    """Gradient and update of the encoder around the return, unmasked against masked, by regime."""
     figure, (left, right) = subplots(1, 2, figsize=(9.5, 3.8))
     for colour, regime, rows in coloured(steps, "regime", sort=False):
         for policy, look in FIRST_STEPS_LINES.items():
@@ -96,9 +126,9 @@ def first_steps(steps: pd.DataFrame) -> Plate:
     legend_below(figure, left, ncols=4)
     return Plate(
         figure,
-        "Around the return, mean over seeds; solid: unmasked, dotted: control. Left, the gradient that reaches the "
+        "Around the return, mean over seeds; solid: unmasked, dotted: masked. Left, the gradient that reaches the "
         "encoder. Right, how far a parameter moves in a step, against what Adam does after a jump to a constant "
         "gradient beside which all before were nothing (dashed).",
-        "Left: the unmasked gradient jumps by orders of magnitude in all regimes but that at AURA's own "
-        "rate. Right: the update jumps as much under SGD, and by a small factor at most under AdamW.",
+        "Two panels, gradient norm and update on logarithmic axes, with a solid and a dotted curve for every way of "
+        "optimising, and a dashed one for Adam's bound on the right.",
     )

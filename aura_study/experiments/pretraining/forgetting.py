@@ -1,61 +1,80 @@
-"""What the return of an absent task does to the encoder's pre-training (claim P8).
+"""What the return of an absent task does to the encoder's pre-training (claims P8 to P8g).
 
-Every fine-tuning starts from one checkpoint. The control has all tasks in every batch; the other arms lose one task
-for a stretch and see the control's batches otherwise. Until the task returns, the arms with an absence have the same
-encoder bit for bit, whatever their policy; what follows is the spike's doing. An arm's *effect* is the masked-language
-loss that it adds to the control's, over what the control's fine-tuning added to the checkpoint's.
+Every fine-tuning starts from one checkpoint, and its arms part at the return of a task (`fine_tuning`): until then they
+are one model. So what the unmasked arm has lost beyond the masked one is the spike's doing and nothing else's. It is
+judged at the end of training, in two units: parts of what the pre-training had learned, and parts of what the masked
+fine-tuning costs it anyway.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import mean_interval, spread
-from aura_study.experiments.pretraining.parameters import PretrainingParameters, RegimeName
+from aura_study.claims.statistics.intervals import Estimate, mean_interval, ratio_of_means, spread
+from aura_study.experiments.pretraining.parameters import WARM_UPS, PretrainingParameters, RegimeName
+
+END = "at the end"
+SOON = "after the return"
+LEARNED = "nats that the pre-training had learned"
 
 
-def effects(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
-    """Every arm at every moment against its control, and against the mask, of the same seed.
+def adequacy(curve: pd.DataFrame) -> dict[str, float]:
+    """What the pre-training is worth, in nats on hidden tokens, by the last row of a learning curve.
 
-    Columns: regime, policy, seed, moment, mlm_loss, cka, distance; ``forgotten``, the controls' loss minus the
-    checkpoint's, mean over seeds (a seed that forgot little must not decide by its small divisor); ``effect``, the
-    arm's loss minus the control's over ``forgotten``; ``drift``, the same of 1 - CKA; ``spike``, the arm's loss minus
-    the masked arm's over ``forgotten``: control and arms differ in the absent task's rows too, masked and unmasked in
-    the return alone. NaN where no masked arm was trained.
+    Keys: `LEARNED`, below the unigram, which knows no context; and how far below the bigram, which knows one neighbour.
+    """
+    last = curve.iloc[-1]
+    return {
+        LEARNED: float(last["unigram"] - last["mlm_loss"]),
+        "nats of the pre-training below the bigram": float(last["bigram"] - last["mlm_loss"]),
+    }
+
+
+def costs(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
+    """What every arm has lost of the pre-training by every moment: regime, policy, seed, moment, cost, drift.
+
+    ``cost`` is its masked-language loss minus the checkpoint's, in nats on the same hidden tokens; ``drift`` is 1 - CKA
+    of its hidden states with the checkpoint's.
     """
     names = {step: name for name, step in p.moments.items()}
     chosen = runs[runs["step"].isin(names)].assign(moment=runs["step"].map(names))
-    start = float(chosen.loc[chosen["step"] == 0, "mlm_loss"].mean())
-    keys, found = ["regime", "seed", "moment"], ["mlm_loss", "cka"]
-    table = chosen.loc[(chosen["policy"] != "control") & (chosen["step"] > 0), [*keys, "policy", *found, "distance"]]
-    for other in ("control", "masked"):
-        rows = chosen.loc[chosen["policy"] == other, [*keys, *found]]
-        table = table.merge(rows, "left", keys, suffixes=("", f"_{other}"))
-    controls = table.groupby(["regime", "moment", "policy"])[["mlm_loss_control", "cka_control"]].transform("mean")
-    forgotten = controls["mlm_loss_control"] - start
-    table = table.assign(
-        forgotten=forgotten,
-        effect=(table["mlm_loss"] - table["mlm_loss_control"]) / forgotten,
-        drift=(table["cka_control"] - table["cka"]) / (1 - controls["cka_control"]),
-        spike=(table["mlm_loss"] - table["mlm_loss_masked"]) / forgotten,
-    )
-    return table.drop(columns=[f"{name}_{other}" for name in found for other in ("control", "masked")])
+    start = chosen.loc[chosen["step"] == 0, "mlm_loss"].iloc[0]  # one checkpoint, one loss
+    later = chosen[chosen["step"] > 0]
+    later = later.assign(cost=later["mlm_loss"] - start, drift=1 - later["cka"])
+    return later[["regime", "policy", "seed", "moment", "cost", "drift"]].reset_index(drop=True)
 
 
-def effect_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`effects` over seeds, by regime, policy and moment: mean effect and spike, each with its 95 % interval, drift."""
+def cost_table(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
+    """`costs` over seeds: regime, moment, policy, seeds, cost and drift (means); and of the arms that are not masked
+    what they cost beyond the masked one, with its 95 % interval (Fieller's): in parts of the masked one's cost as
+    ``spike``, low, high, and in parts of what had been learned as ``of what was learned``.
+    """
+    part = 1 / adequacy(curve)[LEARNED]
     rows = []
-    for (regime, policy, moment), group in table.groupby(["regime", "policy", "moment"], sort=False):
-        row = {"regime": regime, "policy": policy, "moment": moment, "seeds": len(group)}
-        row |= {name: group[name].mean() for name in ("forgotten", "drift")}
-        for name in ("effect", "spike"):
-            if group[name].notna().all():
-                estimate = mean_interval(group[name])
-                row |= {name: estimate.mean, f"{name} low": estimate.low, f"{name} high": estimate.high}
+    for regime, moment, policy in table[["regime", "moment", "policy"]].drop_duplicates().itertuples(index=False):
+        arm, masked = (by_seed(table, regime, name, moment) for name in (policy, "masked"))
+        drift = by_seed(table, regime, policy, moment, "drift")
+        row = {"regime": regime, "moment": moment, "policy": policy, "seeds": len(arm)}
+        row |= {"cost": arm.mean(), "drift": drift.mean()}
+        if policy != "masked":
+            spike = ratio_of_means(arm - masked, masked)
+            row |= {"spike": spike.mean, "low": spike.low, "high": spike.high}
+            row["of what was learned"] = part * (arm - masked).mean()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def by_seed(table: pd.DataFrame, regime: str, policy: str, moment: str = END, what: str = "cost") -> np.ndarray:
+    """``what`` of one arm at one moment, ``(seeds,)``, in the order of the seeds."""
+    arm = table[(table["regime"] == regime) & (table["policy"] == policy) & (table["moment"] == moment)]
+    return arm.sort_values("seed")[what].to_numpy()
+
+
+def spikes_cost(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked", moment: str = END) -> np.ndarray:
+    """What an arm costs beyond the masked one, ``(seeds,)``, nats."""
+    return by_seed(table, regime, policy, moment) - by_seed(table, regime, "masked", moment)
 
 
 def bands(runs: pd.DataFrame) -> pd.DataFrame:
@@ -64,24 +83,81 @@ def bands(runs: pd.DataFrame) -> pd.DataFrame:
     return spread(tested, ["measure", "regime", "policy", "step"], "value")
 
 
-def measure(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked") -> Measurement:
-    """P8 and its parts: an arm's effect, at whichever is worse: soon after the return, or the end of training.
-
-    The interval is infinite, and the claim undecided, if the controls have forgotten nothing.
-    """
-    arm = table[(table["regime"] == regime) & (table["policy"] == policy)]
-    forgets = bool((arm["forgotten"] > 0).all())  # a share of nothing tells nothing
-    found = {moment: arm[arm["moment"] == moment] for moment in ("after the return", "at the end")}
-    worse = max(found.values(), key=lambda rows: float(rows["effect"].mean()))
-    effect = mean_interval(worse["effect"])
-    spike = worse["spike"].dropna()
-    against_mask = {"the same against the mask, on the same batches": float(spike.mean())} if len(spike) else {}
+def measure_ruin(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) -> Measurement:
+    """P8, P8a, P8b: what the spike takes, in parts of what the pre-training had learned."""
+    part = 1 / adequacy(curve)[LEARNED]
+    drifts = {policy: by_seed(table, regime, policy, what="drift").mean() for policy in ("masked", "unmasked")}
     return Measurement.of(
-        effect if forgets else replace(effect, low=-np.inf, high=np.inf),
-        "masked-language loss that the spike adds / that fine-tuning adds anyway",
+        part * mean_interval(spikes_cost(table, regime)),
+        "masked-language loss that the spike adds / that the pre-training had taken away",
         limits={
-            "effect at the end of training": float(found["at the end"]["effect"].mean()),
-            "drift (1 - CKA) added / that of the control": float(worse["drift"].mean()),
-            **against_mask,
+            **adequacy(curve),
+            "the same ten steps after the return": float(part * spikes_cost(table, regime, moment=SOON).mean()),
+            "what the masked fine-tuning takes": float(part * by_seed(table, regime, "masked").mean()),
+            **{f"1 - CKA, {policy}": float(drift) for policy, drift in drifts.items()},
         },
+    )
+
+
+def measure_added(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) -> Measurement:
+    """P8e, P8f: what the spike takes, in parts of what the masked fine-tuning takes."""
+    masked = by_seed(table, regime, "masked")
+    unit = "masked-language loss that the spike adds / that the masked fine-tuning adds"
+    return _in_parts(ratio_of_means(spikes_cost(table, regime), masked), masked, unit, adequacy(curve))
+
+
+def measure_own_rate(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
+    """P8c: what the unmasked fine-tuning takes at AURA's own rate, in parts of what the masked one takes."""
+    unmasked, masked = (by_seed(table, "own_rate", policy) for policy in ("unmasked", "masked"))
+    unit = "masked-language loss that the unmasked fine-tuning adds / that the masked one adds"
+    return _in_parts(ratio_of_means(unmasked, masked), masked, unit, adequacy(curve), predicted=1.0)
+
+
+def measure_alone(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
+    """P8g: what the spike takes, in parts of what the same steps on the returning task alone take."""
+    alone = spikes_cost(table, "clipped", "alone")
+    soon = [spikes_cost(table, "clipped", policy, SOON).mean() for policy in ("unmasked", "alone")]
+    unit = "masked-language loss that the spike adds / that the returning task alone adds, both beyond the mask"
+    limits = {**adequacy(curve), "the same ten steps after the return": float(soon[0] / soon[1])}
+    return _in_parts(ratio_of_means(spikes_cost(table, "clipped"), alone), alone, unit, limits, predicted=1.0)
+
+
+def warm_ups(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
+    """`costs` at the end of the fine-tunings of every warm-up; ``regime`` is its share of the steps."""
+    return costs(runs[runs["step"].isin((0, p.steps))], p)
+
+
+def warm_up_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Over seeds, by warm_up: cost and drift (means), and what is saved of the cost without one, with its interval."""
+    rows = []
+    for share in WARM_UPS:
+        cost, drift = (by_seed(table, f"{share:g}", "masked", what=what) for what in ("cost", "drift"))
+        row = {"warm_up": share, "seeds": len(cost), "cost": cost.mean(), "drift": drift.mean()}
+        if share:
+            saved = _saved(table, share)
+            row |= {"saved": saved.mean, "low": saved.low, "high": saved.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def measure_warm_up(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
+    """P8d: what OneCycleLR's warm-up saves of what fine-tuning without one costs."""
+    *_, aura, one_cycle = WARM_UPS
+    worth = {**adequacy(curve), f"saved by AURA's own {100 * aura:g} %": _saved(table, aura).mean}
+    unit = "masked-language loss that the warm-up saves / that fine-tuning adds without one"
+    return _in_parts(_saved(table, one_cycle), by_seed(table, "0", "masked"), unit, worth)
+
+
+def _saved(table: pd.DataFrame, share: float) -> Estimate:
+    without, within = by_seed(table, "0", "masked"), by_seed(table, f"{share:g}", "masked")
+    return ratio_of_means(without - within, without)
+
+
+def _in_parts(
+    share: Estimate, whole: np.ndarray, unit: str, limits: Mapping[str, float], predicted: float | None = None
+) -> Measurement:
+    """A share of ``whole``, ``(seeds,)``; void where that is no loss."""
+    void = "" if whole.mean() > 0 else "what it would be a part of is no loss at all"
+    return Measurement.of(
+        share, unit, predicted, {**limits, "nats that it is a part of": float(whole.mean())}, void=void
     )

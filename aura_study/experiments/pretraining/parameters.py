@@ -5,17 +5,25 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from aura_study.data.tasks import TaskName
+from aura_study.experiments.pretraining.fine_tuning import Arm
 from aura_study.experiments.pretraining.language_model import PretrainingJob
 from aura_study.training.parameters import BatchSize, CorpusParameters, MaxLength
 
 RegimeName = Literal["clipped", "unclipped", "sgd", "own_rate"]
-
+"""Ways to optimise: AdamW clipped as AURA does, AdamW and SGD without clipping, and the first with AURA's own rate for
+sigma."""
+ARMS: dict[RegimeName, tuple[Arm, ...]] = {
+    "clipped": ("masked", "alone", "unmasked"),
+    "unclipped": ("masked", "unmasked"),
+    "sgd": ("masked", "unmasked"),
+    "own_rate": ("masked", "unmasked"),
+}
+"""What goes on from the return under each."""
 
 ADAM_MEMORY = 10
-"""Steps after the return at which the encoder is first judged: 1/(1 - b1), what Adam's first moment remembers."""
-REGIMES: dict[RegimeName, str] = {"clipped": "P8", "unclipped": "P8a", "sgd": "P8b", "own_rate": "P8c"}
-"""Ways to optimise, and the claim that each decides: AdamW clipped as AURA does, AdamW and SGD without clipping, and
-the first with AURA's own rate for sigma."""
+"""Steps after the return at which the encoder is first looked at: 1/(1 - b1), what Adam's first moment remembers."""
+WARM_UPS = (0.0, 0.1, 0.3)
+"""Shares of the steps over which the rate rises: none, AURA's code, OneCycleLR's default."""
 
 
 class PretrainingParameters(CorpusParameters):
@@ -37,13 +45,12 @@ class PretrainingParameters(CorpusParameters):
             "workers": 1,
         },
         "full": {
-            "seed_count": 5,
-            "mlm_steps": 4000,
+            "seed_count": 8,
+            "mlm_steps": 5000,
             "before": 60,
             "absent_steps": 150,
             "after": 100,
             "lr_sigma": 0.02,
-            "mlm_lr": 0.001,
             "dev_rows": 150,
         },
     }
@@ -65,10 +72,6 @@ class PretrainingParameters(CorpusParameters):
     lr_sigma: float = Field(0.075, gt=0, le=1, description="rate for sigma in the demonstrations")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.005, gt=0, le=10, description="SGD's rate for encoder and heads")
-    every_policy: bool = Field(
-        False,
-        description="train masked in every regime, and frozen with every seed; else masked as AURA trains, frozen once",
-    )
 
     @field_validator("checkpoint")
     @classmethod
@@ -76,6 +79,11 @@ class PretrainingParameters(CorpusParameters):
         if checkpoint is not None and not checkpoint.strip():
             raise ValueError("a checkpoint is a hub id or a local folder, or none; got an empty name")
         return checkpoint
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The checkpoint, where it is not pre-trained here."""
+        return () if self.checkpoint is None else (self.checkpoint,)
 
     @property
     def stop(self) -> int:
@@ -86,13 +94,6 @@ class PretrainingParameters(CorpusParameters):
     def steps(self) -> int:
         """Steps of a fine-tuning."""
         return self.stop + self.after
-
-    def policies(self, regime: RegimeName, place: int) -> tuple[str, ...]:
-        """What trains under a regime with the seed at ``place``, the control first."""
-        clipped, everything = regime == "clipped", self.every_policy
-        frozen = ("frozen",) if clipped and (everything or place == 0) else ()
-        masked = ("masked",) if clipped or everything else ()
-        return ("control", *frozen, *masked, "unmasked")
 
     @property
     def moments(self) -> dict[str, int]:

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 
 from aura_study.experiments.pretraining.jobs import settings
-from aura_study.experiments.pretraining.parameters import ADAM_MEMORY, REGIMES, PretrainingParameters
+from aura_study.experiments.pretraining.parameters import ADAM_MEMORY, ARMS, PretrainingParameters
 from aura_study.theory.optimizers import Adam
 
 
 def first_steps(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
-    r"""Unmasked arm and control around the return, mean over seeds.
+    r"""Unmasked and masked arm around the return, mean over seeds.
 
     Columns: regime; policy; since (steps since the return, 0 at the first step back); weight of the returning task;
     gradient, the encoder's whole norm before clipping; update, root mean square over the encoder's parameters in units
@@ -19,11 +19,11 @@ def first_steps(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
     the first step back and 6.5 for the tenth. NaN before the return and under SGD.
     """
     frames = []
-    for regime in REGIMES:
+    for regime in ARMS:
         near = runs["step"].between(p.stop - ADAM_MEMORY, p.steps - 1)
-        run = runs[(runs["regime"] == regime) & runs["policy"].isin(["control", "unmasked"]) & near]
+        run = runs[(runs["regime"] == regime) & runs["policy"].isin(["masked", "unmasked"]) & near]
         mean = run.groupby(["policy", "step"])[["weight", "gradient_norm", "update"]].mean().reset_index()
-        frames.append(mean.assign(regime=regime, update=mean["update"] / settings(p, regime, "control", 0).lr_encoder))
+        frames.append(mean.assign(regime=regime, update=mean["update"] / settings(p, regime, 0).lr_encoder))
     table = pd.concat(frames, ignore_index=True).rename(columns={"gradient_norm": "gradient"})
     adam, since = Adam(), table["step"] - p.stop
     k = (since + 1).where(since >= 0)
@@ -32,15 +32,15 @@ def first_steps(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
 
 
 def spikes(steps: pd.DataFrame) -> pd.DataFrame:
-    """`first_steps` in one row per regime: unmasked over control.
+    """`first_steps` in one row per regime: unmasked over masked.
 
     Columns: regime; weight, gradient and update at the first step back; longest update of the first ten, over the
-    control's longest.
+    masked arm's longest.
     """
     rows = []
     for regime, run in steps.groupby("regime", sort=False):
         first = run[run["since"] == 0].set_index("policy")[["weight", "gradient", "update"]]
         soon = run[run["since"].between(0, ADAM_MEMORY - 1)].groupby("policy")["update"].max()
-        ratios = (first.loc["unmasked"] / first.loc["control"]).to_dict()
-        rows.append({"regime": regime, **ratios, "longest_update": float(soon["unmasked"] / soon["control"])})
+        ratios = (first.loc["unmasked"] / first.loc["masked"]).to_dict()
+        rows.append({"regime": regime, **ratios, "longest_update": float(soon["unmasked"] / soon["masked"])})
     return pd.DataFrame(rows)

@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import diagonal, subplots, task_lines
-from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
+from aura_study.figures.lines import diagonal, labels_once, subplots, task_lines
+from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, THEORY_COLOUR, style
 
 SCHEDULE_LABELS = {"onecycle": "OneCycleLR", "linear": "linear warm-up (V10)", "constant": "constant"}
 SCHEDULE_COLOURS = dict(zip(SCHEDULE_LABELS, COLOURS, strict=False))
@@ -36,25 +36,37 @@ def shapes(table: pd.DataFrame) -> Plate:
 
 
 @style()
-def movement(paths: pd.DataFrame, shares: pd.DataFrame) -> Plate:
-    """Where log sigma moves: its path under OneCycleLR, and the share of the movement in each phase."""
+def movement(paths: pd.DataFrame, targets: pd.DataFrame, shares: pd.DataFrame) -> Plate:
+    """Where log sigma moves and ends under OneCycleLR and a constant rate, and the movement's share of each phase.
+
+    Args:
+        paths: ``s`` by schedule, budget, seed, step and task.
+        targets: of log sigma at the end, by seed and task.
+        shares: of the movement, by schedule, budget, phase and seed.
+    """
     budgets = sorted(paths["budget"].unique())
-    figure, panels = subplots(2, 2, figsize=(8, 6.2))
+    figure, panels = subplots(2, 2, figsize=(8, 6.4))
+    first, last = paths["seed"].min(), paths["step"].max()
     for row, budget in zip(panels, budgets, strict=True):
-        chosen = paths[(paths["budget"] == budget) & (paths["schedule"] == "onecycle")]
-        task_lines(row[0], chosen[chosen["seed"] == chosen["seed"].min()], "step", "s")
-        row[0].set(xlabel="step", ylabel=r"$s = \log\sigma$", title=rf"OneCycleLR, $\Lambda$ = {budget:.2g}")
+        for name, look in {"onecycle": "-", "constant": ":"}.items():
+            chosen = (paths["budget"] == budget) & (paths["schedule"] == name) & (paths["seed"] == first)
+            task_lines(row[0], paths[chosen], "step", "s", linestyle=look)
+        for task, target in targets[targets["seed"] == first].set_index("task")["target"].items():
+            row[0].hlines(target, 0.7 * last, last, color=TASK_COLOURS[str(task)], linewidth=5, alpha=0.35)
+        row[0].set(xlabel="step", ylabel=r"$s = \log\sigma$", title=rf"rates sum up to {budget:.2g}")
         _bars(row[1], shares[shares["budget"] == budget])
         row[1].set_title("share of the movement")
-    panels[0, 0].legend(fontsize=8)
+    panels[0, 0].legend(*labels_once(panels[0, 0]), fontsize=8)
     panels[0, 1].legend(fontsize=8)
     return Plate(
         figure,
-        "Left: log sigma of the four tasks (one seed). Right: how much of its path lies in each phase, mean over "
-        "seeds; black marks: the phase's share of the rates' sum. Above at AURA's budget, below at a budget with "
-        "which sigma arrives.",
-        "Four panels. Curves of log sigma fall over the steps and flatten at the end; bars show that the last 30 "
-        "percent of a OneCycleLR run carry under a tenth of the movement.",
+        "Left: log sigma of the four tasks beside the same network (one seed), under OneCycleLR (lines) and a constant "
+        "rate of the same sum (dotted); wide bars: the fixed points of the last 30 % of the steps. Right: how much of "
+        "the path lies in each phase, mean over seeds; black marks: the phase's share of the rates' sum. The "
+        "titles say what sigma's rates sum up to.",
+        "Four panels. Left, log sigma of four tasks over the steps, a solid and a dotted line each, and wide bars at "
+        "the right end for the fixed points. Right, bars of the share of the movement in three phases, for three "
+        "schedules, each with a mark for its prediction.",
     )
 
 

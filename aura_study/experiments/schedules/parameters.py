@@ -2,8 +2,9 @@
 
 from pydantic import Field, field_validator
 
-from aura_study.runs.parameters import Workers
-from aura_study.training.parameters import BatchSize, CorpusParameters, DevRows, Encoder, Rows
+from aura_study.data.registry import BUILT
+from aura_study.runs.parameters import Encoder, Workers
+from aura_study.training.parameters import BatchSize, CorpusParameters, DevRows, Rows
 
 
 class SchedulesParameters(CorpusParameters):
@@ -15,7 +16,7 @@ class SchedulesParameters(CorpusParameters):
         "full": {
             "absence_lengths": [100, 1000, 12390],
             "steps": 400,
-            "seed_count": 5,
+            "seed_count": 8,
             "batch_size": 16,
             "rows": None,
             "dev_rows": None,
@@ -26,15 +27,20 @@ class SchedulesParameters(CorpusParameters):
     rows: Rows = 500
     dev_rows: DevRows = 50
     workers: Workers = 1
-    encoder: Encoder = "tiny"
+    encoder: Encoder = BUILT
     batch_size: BatchSize = 8
     lengths: list[int] = Field([300, 3000, 12390], min_length=1, description="run lengths in steps; AURA's has 12,390")
     absence_lengths: list[int] = Field([100, 1000], min_length=1, description="the same, for the measured absences")
-    seed_count: int = Field(3, ge=1, le=100, description="seeds of the training runs, each with every schedule")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of the training runs")
     steps: int = Field(60, ge=20, description="optimiser steps of a training run")
-    budget: float = Field(0.3, gt=0, description="sum of sigma's rates in every run; AURA's own run has about 0.3")
-    large_budget: float = Field(3.0, gt=0, description="the same for the replay in which sigma arrives")
+    budget: float = Field(0.3, gt=0, description="sum of sigma's rates in a run; AURA's own has about 0.3")
+    large_budget: float = Field(3.0, gt=0, description="the same for the replays in which sigma arrives")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's peak rate for encoder and heads")
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Encoders that the notebook reads, by name."""
+        return (self.encoder,)
 
     @field_validator("lengths", "absence_lengths")
     @classmethod

@@ -24,7 +24,7 @@ MARKS = {
 
 @style()
 def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
-    """Forest plots of differences to the mask, a panel per value of column ``panels`` (regime or policy)."""
+    """Forest plots of a score's differences to the mask, a panel per value of column ``panels`` (regime or policy)."""
     names = list(table[panels].unique())
     size = (1.6 + 2.1 * len(names), 3.0)
     figure, row = subplots(1, len(names), sharey=True, sharex=True, squeeze=False, figsize=size)
@@ -34,10 +34,11 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
         colours = [TASK_COLOURS.get(task.split(",")[0], THEORY_COLOUR) for task in tasks]
         forest(axes, rows, tasks, colours, interest)
         axes.set_title(MARKS[name]["label"] if name in MARKS else name, fontsize=10)
-    figure.supxlabel("difference of the score to the masked run", fontsize=10)
+    figure.supxlabel("difference of the area under the ROC curve to the masked run", fontsize=10)
     return Plate(
         figure,
-        "Score minus that of the masked run with the same seed, start and batches: mean and 95 % interval over seeds. "
+        "Area under the ROC curve minus that of the masked run with the same seed, start and batches: mean and 95 % "
+        "interval over seeds. "
         "To the right: better than masked. Grey: less than a point.",
         f"{len(names)} panels side by side. In each, one dot with an interval per task and for the mean of the tasks, "
         "beside a grey band around zero.",
@@ -46,7 +47,7 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
 
 @style()
 def scores(table: pd.DataFrame) -> Plate:
-    """Scores at the end of training: a panel per regime, a marker per weighting, the majority baseline as a tick."""
+    """Scores at the end of training: a panel per regime, a marker per weighting, what is asked of the control."""
     regimes = list(table["regime"].unique())
     policies = [name for name in MARKS if name in set(table["policy"])]
     size = (1.6 + 2.1 * len(regimes), 4.0)
@@ -54,8 +55,9 @@ def scores(table: pd.DataFrame) -> Plate:
     for axes, regime in zip(row.flat, regimes, strict=True):
         rows = table[table["regime"] == regime]
         tasks = list(rows["task"].unique())
-        baseline = rows.drop_duplicates("task")
-        axes.plot(baseline["majority"], range(len(tasks)), "|", color="#777777", markersize=16, label="majority")
+        beside = rows.drop_duplicates("task")
+        axes.plot(beside["tf_idf"], range(len(tasks)), "|", color="#777777", markersize=16, label="TF-IDF")
+        axes.plot(beside["control"], range(len(tasks)), "x", color="#222222", markersize=6, label="control")
         for place, policy in enumerate(policies):
             chosen = rows[rows["policy"] == policy]
             offset = 0.13 * (place - (len(policies) - 1) / 2)
@@ -64,14 +66,14 @@ def scores(table: pd.DataFrame) -> Plate:
             axes.errorbar(chosen["score"], where, xerr=chosen["deviation"].fillna(0.0), **look)
         name_rows(axes, tasks)
         axes.set_title(regime, fontsize=10)
-    row[0, 0].set_xlim(-0.02, 1.04)  # marks at 0 and 1 whole
-    figure.supxlabel("development score at the end of training", fontsize=10)
+    figure.supxlabel("development area under the ROC curve at the end of training", fontsize=10)
     figure.legend(*labels_once(row[0, 0]), loc="outside upper center", ncols=3)
     return Plate(
         figure,
-        "Macro-F1 at the end of training (and samples-F1 of emotion), mean and standard deviation over seeds. "
-        "Vertical ticks: the macro-F1 of always answering with the commonest label.",
-        f"{len(regimes)} panels side by side with up to five markers per task on an axis from 0 to 1.",
+        "Area under the ROC curve at the end of training, mean and standard deviation over seeds; 0.5 is chance. "
+        "Vertical ticks: TF-IDF with logistic regression on the same rows. Crosses: the control, with rows of every "
+        "task in every batch, which has to come within 0.05 of the tick.",
+        f"{len(regimes)} panels side by side with up to five markers, a tick and a cross per task.",
     )
 
 
@@ -127,11 +129,14 @@ def shares_and_scores(relation: pd.DataFrame, slope: float, interest: float) -> 
         axes.plot([], [], "o", color=colour, label=task)
     for regime, marker in markers.items():
         axes.plot([], [], marker=marker, color="#777777", linestyle="none", label=regime)
-    axes.set(xlabel="doublings of the task's share, unmasked against masked", ylabel="change of macro-F1")
+    axes.set(
+        xlabel="doublings of the task's share, unmasked against masked", ylabel="change of the area under the ROC curve"
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return Plate(
         figure,
-        "What a task gains in macro-F1 without the mask, against what it gains in its share of the encoder's clipped "
-        "gradient; one point per regime, task and seed. Line: the fitted gain per doubling. Grey: less than a point.",
-        "Scatter of coloured points around zero; those of reporting under mixing stand apart to the right.",
+        "What a task gains in area under the ROC curve without the mask, against what it gains in its share of the "
+        "encoder's clipped gradient; one point per regime, task and seed. Line: the fitted gain per doubling. Grey: "
+        "less than a point.",
+        "Scatter of coloured points, a colour per task and a marker per regime, with a line through zero.",
     )

@@ -14,9 +14,13 @@ from aura_study.training.runs import Presence, PresenceName
 REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
 """The regimes that P9 is decided over."""
 ALL_ROWS, AURA_RATE = "mixed, all rows", "mixed, AURA's rate"
+FEW, ALL = "few rows of reporting", "all rows"
+ROWS = {"mixed": FEW, AURA_RATE: FEW, "stretch": ALL, "alternating": ALL, ALL_ROWS: ALL}
+"""The rows that a regime trains on, and so the name of its control, which has rows of every task in every batch."""
 KENDALL = ("unmasked", "masked")
 OTHERS = ("frozen", "equal", "analytic")
 FURTHER_SEEDS = 3
+"""Most seeds of runs that no difference rests on."""
 
 
 class TaskQualityParameters(TrainingParameters):
@@ -86,12 +90,19 @@ class TaskQualityParameters(TrainingParameters):
         compared = REGIMES if self.everything else REGIMES[:1]
         arms += [(regime, policy, seed) for regime in compared for seed in some for policy in OTHERS]
         further = (ALL_ROWS, AURA_RATE) if self.everything else ()
-        few = some[:FURTHER_SEEDS]  # no claim rests on these
+        few = some[:FURTHER_SEEDS]
         return arms + [(regime, policy, seed) for regime in further for seed in few for policy in KENDALL]
+
+    @property
+    def controls(self) -> list[tuple[str, str, int]]:
+        """Regime, weighting and seed of the runs that say whether the model can learn its tasks."""
+        few = seeds(min(self.other_seeds, self.seed_count, FURTHER_SEEDS))
+        return [(rows, "masked", seed) for rows in (FEW, ALL) for seed in few]
 
     def job(self, regime: str, policy: str, seed: int) -> QualityJob:
         """The run of one weighting in one regime."""
-        schedule: PresenceName = "alternating" if regime == "alternating" else "mixed"
+        always = Presence(schedule="stretch")
+        presence = {"stretch": self.stretch, "alternating": Presence(schedule="alternating"), FEW: always, ALL: always}
         settings = TrainingSettings(
             policy=policy,
             seed=seed,
@@ -104,8 +115,8 @@ class TaskQualityParameters(TrainingParameters):
         return QualityJob(
             name=f"quality-{regime.replace(', ', '-').replace(' ', '-').replace(chr(39), '')}-{policy}-seed{seed}",
             settings=settings,
-            presence=self.stretch if regime == "stretch" else Presence(schedule=schedule),
-            reporting_rows=self.reporting_rows if regime in ("mixed", AURA_RATE) else None,
+            presence=presence.get(regime, Presence()),
+            reporting_rows=self.reporting_rows if regime in ("mixed", AURA_RATE, FEW) else None,
             probes=(self.stretch.stop, self.after_return) if regime == "stretch" else (),
             regime=regime,
             reporting_dev=self.reporting_dev,

@@ -1,4 +1,5 @@
-"""What the phantom gradient costs in task quality (P9): five weightings, three regimes, paired development scores.
+"""What the phantom gradient costs in task quality (P9): five weightings, three regimes, paired development scores,
+and the controls that say whether the model can learn its tasks.
 
 Within a regime and seed every weighting starts from the same weights and sees the same batches. The regimes are AURA's
 mixing with 101 rows of reporting, as in its first V10.1 (*mixed*), an absence of reporting and its return (*stretch*),
@@ -13,6 +14,7 @@ import pandas as pd
 
 from aura_study.experiments.task_quality.parameters import TaskQualityParameters
 from aura_study.runs.jobs import job_metadata
+from aura_study.training.adequacy import adequacy
 from aura_study.training.runs import train_jobs
 
 
@@ -22,21 +24,41 @@ def train_all(p: TaskQualityParameters, folder: Path) -> list[Path]:
     return train_jobs(jobs, folder, p.workers, "task quality")
 
 
+def train_controls(p: TaskQualityParameters, folder: Path) -> list[Path]:
+    """The same model on the same rows for as many steps, with rows of every task in every batch; files as above."""
+    return train_jobs([p.job(*control) for control in p.controls], folder, p.workers, "controls")
+
+
+def adequacy_of(p: TaskQualityParameters, files: Sequence[Path]) -> pd.DataFrame:
+    """What the files' controls score beside models without a network, see `adequacy`; with the column rows in front."""
+    ends = all_scores(files).query("last")
+    found = []
+    for rows, group in ends.groupby("regime", sort=False):
+        scores = [_by_task(run) for _, run in group.groupby("seed")]
+        corpus = p.job(str(rows), "masked", 0).texts.corpus()
+        found.append(adequacy(scores, corpus).assign(rows=rows))
+    table = pd.concat(found, ignore_index=True)
+    return table[["rows", *table.columns.drop("rows")]]
+
+
+def _by_task(run: pd.DataFrame) -> dict[str, dict[str, float]]:
+    return {str(task): dict(zip(of["measure"], of["score"], strict=True)) for task, of in run.groupby("task")}
+
+
 def all_scores(files: Sequence[Path]) -> pd.DataFrame:
     """Every score of every run.
 
-    Columns: regime, policy, seed, step (scored before it), last (whether that is the end), task, macro_f1, samples_f1
-    (emotion), majority (macro-F1 of the majority baseline).
+    Columns: regime, policy, seed, step (scored before it), last (whether that is the end), task, measure (see
+    `aura_study.training.scores.measures`), score.
     """
     frames = []
     for path in files:
         stored = job_metadata(path)
         settings = stored["job"]["settings"]
-        frame = pd.DataFrame(stored["scores"]).astype({"samples_f1": float})
-        frame = frame.assign(majority=frame["task"].map(stored["majority"]), last=frame["step"] == settings["steps"])
+        frame = pd.DataFrame(stored["scores"]).astype({"score": float})
         common = {"regime": stored["job"]["regime"], "policy": settings["policy"], "seed": settings["seed"]}
-        frames.append(frame.assign(**common))
-    columns = ["regime", "policy", "seed", "step", "last", "task", "macro_f1", "samples_f1", "majority"]
+        frames.append(frame.assign(**common, last=frame["step"] == settings["steps"]))
+    columns = ["regime", "policy", "seed", "step", "last", "task", "measure", "score"]
     return pd.concat(frames, ignore_index=True)[columns]
 
 

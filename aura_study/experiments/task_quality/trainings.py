@@ -18,7 +18,7 @@ from aura_study.training.loop import TrainingSettings
 from aura_study.training.model import AuraModel
 from aura_study.training.recording import Recorder
 from aura_study.training.runs import Prepared, Probe, Texts, TrainingJob
-from aura_study.training.scores import macro_f1, majority_macro_f1, samples_f1
+from aura_study.training.scores import development
 from aura_study.training.weighting import Weighting
 
 RARE = "reporting"
@@ -148,21 +148,18 @@ class Scorer(Probe):
         return shares(self.recorder.frame(), np.array(self.kept))
 
     def results(self, model: AuraModel) -> dict[str, Any]:
-        """All scores, the majority baseline, and the number of rows."""
+        """All scores, and the number of rows."""
         self._score(model, self._settings.steps)
-        train, dev = self._prepared.train, self._prepared.dev
         return {
             "scores": self.scores,
-            "majority": majority_macro_f1(train, dev),
-            "dev_rows": {task: len(split) for task, split in dev.items()},
+            "dev_rows": {task: len(split) for task, split in self._prepared.dev.items()},
             "train_rows": self._prepared.corpus.sizes,
         }
 
     def _score(self, model: AuraModel, step: int) -> None:
-        """Macro-F1 per task, and samples-F1 of emotion, of the model as it stands before ``step``."""
-        samples = samples_f1(model, self._prepared.dev)
-        for task, value in macro_f1(model, self._prepared.dev).items():
-            self.scores.append({"step": step, "task": task, "macro_f1": value, "samples_f1": samples.get(task)})
+        """`development` scores of the model as it stands before ``step``."""
+        for task, found in development(model, self._prepared.dev).items():
+            self.scores += [{"step": step, "task": task, "measure": name, "score": found[name]} for name in found]
 
 
 def shares(trajectory: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
