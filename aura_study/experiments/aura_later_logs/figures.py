@@ -131,10 +131,11 @@ def solved(paths: pd.DataFrame) -> Plate:
         left.plot(dose, own["theory"], **DOTTED | {"linewidth": 1})
         right.plot(dose, own["ratio"], color=colour, label=name)
         left.plot(absent["step"] * rate, absent["s"], color="#888888", linewidth=1)
-    left.annotate("absent, unmasked", (8, -8), xytext=(6, 0), textcoords="offset points", color="#666666")
+    words = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "color": "#666666"}
+    left.annotate("absent, unmasked", (8, -8), **words)
     left.set(xlabel="sum of the learning rates of s", ylabel="s = log sigma", xlim=(0, 20), ylim=(-12, 0.5))
     right.set(xlabel="sum of the learning rates of s", ylabel="loss / variance", xlim=(0, 20), ylim=(0, None))
-    right.legend(title="rates of s and of the logit")
+    right.legend(title="rates of s and of the logit", loc="center right", bbox_to_anchor=(1, 0.32))
     return Plate(
         figure,
         "Kendall's term on the cross-entropy of a row that is being solved. Left: s, with the flow for a loss exp(-z) "

@@ -99,7 +99,7 @@ def descents(p: AuraLaterLogsParameters) -> pd.DataFrame:
     rates, logit_rates = np.array(RATES).T
     s, z, absent = (np.zeros(len(RATES)) for _ in range(3))
     frames = []
-    every = p.flow_steps // 200
+    every = p.flow_steps // 500
     first = float(np.log(2))
     for step in range(p.flow_steps + 1):
         loss = np.logaddexp(0, -z)
