@@ -128,8 +128,9 @@ def open_because(row: Row, seconds: float | None = None) -> str | None:
         return f"Says nothing: {row.void}."
     if row.verdict != Verdict.INCONCLUSIVE:
         return None
+    lost = f"By itself {row.alone}, but not among its question's trained claims." if row.verdict != row.alone else ""
     if row.price is None:
-        return "Its cells lie on both sides of what the rule asks for."
+        return lost or "Its cells lie on both sides of what the rule asks for."
     if row.price.seeds is None and row.p is None:
         return "How many seeds would decide it is not known: its interval is not one of a mean."
     if row.price.seeds is None:
@@ -139,8 +140,7 @@ def open_because(row: Row, seconds: float | None = None) -> str | None:
         work += f", about {duration(seconds * row.price.times)}"
     if row.p is None:
         return f"The rule asks for {row.price.seeds} seeds at least: {work}."
-    alone = f"By itself {row.alone}, but not among its question's trained claims. " if row.verdict != row.alone else ""
-    return f"{alone}{row.price.seeds} seeds would decide it with a power of {row.price.power:.0%}: {work}."
+    return f"{lost} {row.price.seeds} seeds would decide it with a power of {row.price.power:.0%}: {work}.".strip()
 
 
 def tally(rows: Sequence[Row]) -> dict[Kind, dict[Verdict, int]]:
