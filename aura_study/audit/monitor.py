@@ -10,11 +10,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from aura_study.audit.call import adapter, candidates, looks_like_mask
+from aura_study.audit.call import adapter, candidates
+from aura_study.audit.held import held_leaves
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
-from aura_study.audit.make import held_leaves
 from aura_study.audit.marks import TINY_LOSS
-from aura_study.audit.subject import Convention, Unusable, total_of
+from aura_study.audit.signature import looks_like_mask
+from aura_study.audit.subject import Convention
+from aura_study.audit.totals import Unusable, find_total, take_total
 
 Weights = Callable[[], Any]
 
@@ -170,7 +172,8 @@ class PhantomMonitor:
                 ones = {task: torch.ones((), dtype=like.dtype, device=like.device) for task in self.tasks}
                 leaves = [one.requires_grad_() for one in ones.values()]
                 everyone = torch.ones(len(self.tasks), dtype=torch.bool, device=like.device)
-                total = total_of(convention.invoke(self._weighting, ones, everyone), self.tasks, ones, leaves)
+                output = convention.invoke(self._weighting, ones, everyone)
+                total = take_total(output, find_total(output, self.tasks, leaves), self.tasks, ones)
                 slopes = torch.autograd.grad(total, leaves, allow_unused=True)
         finally:
             self._reading = False
