@@ -63,6 +63,8 @@ def ready_subjects(
         for names in [tuple(tasks)] if one.way.told or given else task_guesses(one, tasks):
             ready: dict[str, Subject] = {}
             for convention in _conventions(call, one.module, names):
+                if ready and convention.method not in {subject.convention.method for subject in ready.values()}:
+                    break  # what its other methods do is its own affair: nobody calls them
                 known = ready.get(convention.name)
                 if (known and known.heeds) or (convention.guessed_mask and _unmasked(ready)):
                     continue  # a mask of another kind; or no mask at all, since it can be called without
@@ -76,13 +78,27 @@ def ready_subjects(
                     cut_off = cut_off or isinstance(error.__cause__, CutOff)
                     failures.append(f"{text}, {len(names)} tasks, {convention.text}: {error}")
             if ready:
-                return list(ready.values())
+                return _by_sample(list(ready.values()))
     if cut_off:
         raise CannotAudit(f"A finding about it: {CUT_OFF}", "Hand the losses on as they are: torch.stack(losses).")
     shown = list(dict.fromkeys(failures))[:8] or ["nothing to call was found"]
     reason = "No way of calling it gave a total:\n  " + "\n  ".join(shown)
     first = next((one for one in made.values() if isinstance(one, Made)), None)
     raise CannotAudit(reason, advise(first, tasks) if first else ADAPT)
+
+
+def _by_sample(subjects: list[Subject]) -> list[Subject]:
+    """Those that hand over a matrix alone, where a vector would mix the tasks up: each pulls at what all pull at."""
+    matrices = [subject for subject in subjects if ":matrix" in f":{subject.convention.name}"]
+    vectors = [subject for subject in subjects if subject not in matrices]
+    return matrices if matrices and vectors and _mixed(vectors[0]) and not _mixed(matrices[0]) else subjects
+
+
+def _mixed(subject: Subject) -> bool:
+    losses = {task: 0.5 + 0.25 * i for i, task in enumerate(subject.tasks)}
+    first, second = (subject.own_entries(task, losses) for task in subject.tasks[:2])
+    same = [index for index, _ in first] == [index for index, _ in second]
+    return same and all(bool((a == b).all()) for (_, a), (_, b) in zip(first, second, strict=True))
 
 
 def _unmasked(ready: Mapping[str, Subject]) -> bool:

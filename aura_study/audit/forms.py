@@ -60,7 +60,7 @@ CALL_FORMS = {
     "matrix": CallForm(
         "losses.expand(samples, tasks)",
         lambda losses: ([_stacked(losses).expand(SAMPLES, -1)], {}),
-        Signature.takes_one,
+        Signature.takes_matrix,
         _FILLED,
     ),
 }

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 MAX_DEPTH = 5
+ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
 T = TypeVar("T")
 
 
@@ -22,7 +23,7 @@ def held(owner: Any, kind: type[T]) -> list[T]:
     seen: set[int] = set()
 
     def visit(thing: Any, depth: int) -> None:
-        if id(thing) in seen or depth > MAX_DEPTH:
+        if type(thing) in ATOMS or id(thing) in seen or depth > MAX_DEPTH:
             return
         seen.add(id(thing))
         if isinstance(thing, kind) and thing is not owner:

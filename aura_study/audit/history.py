@@ -38,19 +38,18 @@ def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
     levels = {task: 0.5 + 0.25 * (i % 4) for i, task in enumerate(tasks)}
     first = subject.another()
     first.read(levels)
-    readings = []
+    readings: list[Reading] = []
     try:
         with audited_code():
             for bend in (0.0, 0.7):
                 twin = first.twin()
                 for step in range(PAST):
-                    twin.read(
-                        {
-                            task: level * (1 + bend * math.sin(2.1 * step + i))
-                            for i, (task, level) in enumerate(levels.items())
-                        }
-                    )
+                    wave = [1 + bend * math.sin(2.1 * step + i) for i in range(len(levels))]
+                    twin.read({task: level * by for (task, level), by in zip(levels.items(), wave, strict=True)})
+                other_draw = twin.twin()
+                other_draw.step += PAST
                 readings.append(twin.read(levels))
+            readings.append(other_draw.read(levels))
     except AuditedCodeError:
         return False
     finally:

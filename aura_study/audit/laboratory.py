@@ -69,6 +69,20 @@ def audited_code() -> Iterator[None]:
         raise AuditedCodeError(f"{name}: {text[:200]}" if text else name) from error
 
 
+@contextmanager
+def refusing(adapt: str) -> Iterator[None]:
+    """Bad settings, or code under audit that fails where no error was foreseen, are a refusal.
+
+    Raises:
+        CannotAudit: for anything that was raised, with the advice ``adapt``.
+    """
+    try:
+        with audited_code():
+            yield
+    except AuditedCodeError as error:
+        raise CannotAudit(str(error), adapt) from error
+
+
 _listeners: list[Callable[[str], None]] = []
 
 

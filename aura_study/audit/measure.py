@@ -18,7 +18,7 @@ from aura_study.audit.advice import ADAPT
 from aura_study.audit.evidence import Drift, Evidence, Measured, Settings, WarmState
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
 from aura_study.audit.long import ceiling, cold_start, come_back, residue
-from aura_study.audit.marks import RARE, Absence
+from aura_study.audit.marks import RARE, SENTINEL, Absence
 from aura_study.audit.numbers import MOVED, distance, largest, ratio_of, worst
 from aura_study.audit.subject import Reading, Subject
 from aura_study.audit.warm import LOSS_LEVELS, warm_up
@@ -169,6 +169,8 @@ class Bench:
         with_all = subject.twin().read(self.base)
         without = subject.read(self.base, task, mark)
         same = all(distance(ratio_of(without.weights[t], with_all.weights[t])) <= MOVED for t in without.weights)
+        if mark == Absence.SENTINEL and subject.twin().read({**self.base, task: SENTINEL}).weights[task] != 0:
+            return False  # it counts as a loss of -1
         return without.finite and same and not largest(without.gradients, own)
 
     def _chosen(self, mark: Absence) -> list[str]:
@@ -194,13 +196,7 @@ class Bench:
 
     def own_entries(self, subject: Subject, task: str) -> list[tuple[int, Tensor]]:
         """Parameter entries whose gradient depends on the task's loss: (index of the tensor, boolean mask)."""
-        low = subject.twin().read({**self.base, task: 1e-2}).gradients
-        high = subject.twin().read({**self.base, task: 1e4}).gradients
-        own = []
-        for index, (one, other) in enumerate(zip(low, high, strict=True)):
-            if one is not None and other is not None and bool((differs := one != other).any()):
-                own.append((index, differs))
-        return own
+        return subject.own_entries(task, self.base)
 
     def drift(self, mark: Absence, task: str, optimizer: str) -> Drift:
         """``steps`` steps without ``task``, marked by ``mark``."""

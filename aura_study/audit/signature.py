@@ -101,6 +101,11 @@ class Signature:
         """Whether all losses can be handed over in one argument, the others being numbers."""
         return bool(self.positional or self.star or self.keyword_required) and self.fillers() is not None
 
+    def takes_matrix(self, tasks: Sequence[str]) -> bool:
+        """Whether its names speak of one loss for each sample and task."""
+        named = _any(self.first, ("matrix", "sample", "batch", "element"))
+        return self.takes_one(tasks) and (named or any(telling for _, telling in self.masks()))
+
     def others(self) -> tuple[str, ...]:
         """Required arguments besides the first."""
         if self.positional:

@@ -45,6 +45,11 @@ class Convention:
     guessed: str = ""
     guessed_mask: bool = False
 
+    @property
+    def method(self) -> str:
+        """Name of the method that is called, empty for the module itself."""
+        return self.name.rpartition(":")[0]
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -130,6 +135,12 @@ class Subject:
         leaves = {name: twin._scalar(1.0).requires_grad_() for name in self.tasks}
         weights = twin._run({name: leaf.clone() for name, leaf in leaves.items()}, present, leaves).weights
         return weights[task] == 0 and any(weight != 0 for name, weight in weights.items() if name != task)
+
+    def own_entries(self, task: str, losses: Mapping[str, float]) -> list[tuple[int, Tensor]]:
+        """Parameter entries whose gradient depends on the task's loss: (index of the tensor, boolean mask)."""
+        low, high = (self.twin().read({**losses, task: value}).gradients for value in (1e-2, 1e4))
+        pairs = [(i, a != b) for i, (a, b) in enumerate(zip(low, high, strict=True)) if a is not None and b is not None]
+        return [(i, differs) for i, differs in pairs if bool(differs.any())]
 
     def read(self, losses: Mapping[str, float], absent: str | None = None, mark: Absence = Absence.ZERO) -> Reading:
         """Forward and backward with ``losses``, task ``absent`` marked absent by ``mark``; gradients stay in place.
