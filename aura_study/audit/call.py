@@ -247,8 +247,8 @@ def own_methods(module: Any) -> list[str]:
 
 
 def _has_forward(module: Any) -> bool:
-    forward = getattr(type(module), "forward", None)
-    return isinstance(module, nn.Module) and forward is not None and forward is not nn.Module.forward
+    own = getattr(type(module), "forward", None) is not nn.Module.forward
+    return isinstance(module, nn.Module) and own and callable(getattr(module, "forward", None))
 
 
 def _has_call(module: Any) -> bool:

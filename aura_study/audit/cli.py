@@ -54,7 +54,7 @@ def audit_command(
             found = load_target(target)
             report: Any
             if focal:
-                report = audit_focal(found, load_target(call) if call else None)
+                report = audit_focal(None, load_target(call)) if call else audit_focal(found)
             else:
                 report = audit(found, wanted, _call(call), args=arguments, absence=absence, settings=settings)
         return report.exit_code, report.to_dict(), str(report)

@@ -60,7 +60,7 @@ def _stay(
     own = bench.own_entries(subject, task)
     died: float | None = None
     for step in range(LONG_STEPS):
-        reading = subject.read(bench.base, task, mark)
+        reading = subject.read(bench.losses(subject.step), task, mark)
         pull = largest(reading.gradients, own)
         if died is None and pull is not None and pull == 0.0 and not bench.own_entries(subject, task):
             died = step * LONG_LR
@@ -79,17 +79,17 @@ def cold_start(bench: "Bench", mark: Absence, task: str) -> ColdStart:
         with audited_code():
             stepper = bench.stepper(subject, "SGD")
             for _ in range(COLD_STEPS):
-                if not subject.read(bench.base, task, mark).finite:
+                if not subject.read(bench.losses(subject.step), task, mark).finite:
                     return ColdStart(task, finite=False, ratio=math.nan)
                 stepper()
             ratios: list[float] = []
             for _ in range(COLD_BACK):
-                reading = subject.read(bench.base)
+                reading = subject.read(bench.losses(subject.step))
                 if not reading.finite:
                     return ColdStart(task, finite=False, ratio=math.nan)
                 started = bench.subject.another()
                 started.step = subject.step - 1  # the same draws
-                usual = started.read(bench.base).weights
+                usual = started.read(bench.losses(started.step)).weights
                 ratios += [ratio_of(weight, usual[name]) for name, weight in reading.weights.items()]
                 stepper()
     except AuditedCodeError as error:

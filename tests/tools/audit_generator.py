@@ -66,7 +66,7 @@ class Base(nn.Module):
         self.tasks = list(TASKS)
         self.first, self.seen, self.log = {}, 0, []
 
-    def left_out(self, loss):
+    def _left_out(self, loss):
         """By this weighting's own rule."""
         skip = self.parts.skip
         if loss is None:
@@ -76,19 +76,19 @@ class Base(nn.Module):
         value = float(loss.detach())
         return {"zero": value == 0, "nan": value != value, "negative": value < 0}.get(skip, False)
 
-    def term(self, name, loss, by=1.0):
+    def _term(self, name, loss, by=1.0):
         theta = self.theta[name]
         if self.parts.state == "first loss":
             self.first.setdefault(name, float(loss.detach()))
             loss = loss / self.first[name]
         return self.weight(theta) * loss + by * self.pull(theta)
 
-    def total(self, losses, by=1.0):
+    def _total(self, losses, by=1.0):
         self.seen += 1
-        terms = {name: self.term(name, loss, by) for name, loss in losses.items() if not self.left_out(loss)}
-        return self.reduce(terms)
+        terms = {name: self._term(name, loss, by) for name, loss in losses.items() if not self._left_out(loss)}
+        return self._reduce(terms)
 
-    def reduce(self, terms):
+    def _reduce(self, terms):
         parts = self.parts
         factor = torch.softmax(torch.randn(3), 0)[0] * 3 if parts.state == "draw" else 1.0
         if parts.state == "log":
@@ -109,38 +109,38 @@ class Base(nn.Module):
 
 class ByList(Base):
     def forward(self, losses: list):
-        return self.total(dict(zip(TASKS, losses, strict=True)))
+        return self._total(dict(zip(TASKS, losses, strict=True)))
 
 
 class ByStack(Base):
     def forward(self, losses: torch.Tensor):
-        return self.total(dict(zip(TASKS, losses.unbind(), strict=True)))
+        return self._total(dict(zip(TASKS, losses.unbind(), strict=True)))
 
 
 class ByMapping(Base):
     def forward(self, losses: dict):
         present = losses if self.parts.skip == "missing" else {name: losses[name] for name in TASKS}
-        return self.total(present)
+        return self._total(present)
 
 
 class ByPlace(Base):
     def forward(self, loss_a, loss_b, loss_c):
-        return self.total({"a": loss_a, "b": loss_b, "c": loss_c})
+        return self._total({"a": loss_a, "b": loss_b, "c": loss_c})
 
 
 class WithStrength(Base):
     def forward(self, losses, strength):
-        return self.total(dict(zip(TASKS, losses.unbind(), strict=True)), strength)
+        return self._total(dict(zip(TASKS, losses.unbind(), strict=True)), strength)
 
 
 class WithTemperature(Base):
     def forward(self, losses, t):
-        return self.total(dict(zip(TASKS, (losses / t).unbind(), strict=True)))
+        return self._total(dict(zip(TASKS, (losses / t).unbind(), strict=True)))
 
 
 class WithEpoch(Base):
     def forward(self, losses: list, epoch):
-        return self.total(dict(zip(TASKS, losses, strict=True)), 1.0 if epoch >= 5 else 0.0)
+        return self._total(dict(zip(TASKS, losses, strict=True)), 1.0 if epoch >= 5 else 0.0)
 
 
 class ByMethod(Base):
@@ -148,45 +148,45 @@ class ByMethod(Base):
 
     def put_together(self, losses: dict):
         present = losses if self.parts.skip == "missing" else {name: losses[name] for name in TASKS}
-        return self.total(present)
+        return self._total(present)
 
 
 class ByKeyword(Base):
     def forward(self, *, losses):
         present = losses if self.parts.skip == "missing" else {name: losses[name] for name in TASKS}
-        return self.total(present)
+        return self._total(present)
 
 
 class MaskedTerm(Base):
     def forward(self, losses, mask):
-        return self.reduce(
-            {n: mask[i] * self.term(n, loss) for i, (n, loss) in enumerate(zip(TASKS, losses, strict=True))}
+        return self._reduce(
+            {n: mask[i] * self._term(n, loss) for i, (n, loss) in enumerate(zip(TASKS, losses, strict=True))}
         )
 
 
 class MaskedLoss(Base):
     def forward(self, losses, valid):
-        return self.reduce(
-            {n: self.term(n, loss * valid[i]) for i, (n, loss) in enumerate(zip(TASKS, losses, strict=True))}
+        return self._reduce(
+            {n: self._term(n, loss * valid[i]) for i, (n, loss) in enumerate(zip(TASKS, losses, strict=True))}
         )
 
 
 class WhereTerm(Base):
     def forward(self, losses: torch.Tensor, present: torch.Tensor):
-        terms = torch.stack([self.term(n, loss) for n, loss in zip(TASKS, losses.unbind(), strict=True)])
-        return self.reduce(dict(zip(TASKS, torch.where(present, terms, torch.zeros(())).unbind(), strict=True)))
+        terms = torch.stack([self._term(n, loss) for n, loss in zip(TASKS, losses.unbind(), strict=True)])
+        return self._reduce(dict(zip(TASKS, torch.where(present, terms, torch.zeros(())).unbind(), strict=True)))
 
 
 class PresentNames(Base):
     def forward(self, losses: dict, active_tasks):
-        return self.reduce({name: self.term(name, losses[name]) for name in active_tasks})
+        return self._reduce({name: self._term(name, losses[name]) for name in active_tasks})
 
 
 class Inverted(Base):
     def forward(self, losses, missing):
-        return self.reduce(
+        return self._reduce(
             {
-                n: torch.zeros(()) if bool(missing[i]) else self.term(n, loss)
+                n: torch.zeros(()) if bool(missing[i]) else self._term(n, loss)
                 for i, (n, loss) in enumerate(zip(TASKS, losses, strict=True))
             }
         )
@@ -224,5 +224,6 @@ def is_safe(parts, mark):
             return False
         return parts.mask != "loss only" or parts.form == "constant"
     if mark == "nan":
-        return parts.mask in ("present names", "inverted") or (parts.mask == "where" and parts.form == "constant")
+        still = parts.mask == "where" and parts.form == "constant" and not cold
+        return parts.mask in ("present names", "inverted") or still
     return None
