@@ -73,10 +73,10 @@ class Findings(Generic[F]):
     @property
     def verdict(self) -> Verdict:
         """Safe if all findings that count are; else the first that is not."""
-        unsafe = [finding.verdict for finding in self.deciding() if finding.verdict != Verdict.SAFE]
+        unsafe = [finding.verdict for finding in self._deciding() if finding.verdict != Verdict.SAFE]
         return unsafe[0] if unsafe else Verdict.SAFE
 
-    def deciding(self) -> Sequence[F]:
+    def _deciding(self) -> Sequence[F]:
         """The findings that count; all of them, unless a kind of report says otherwise."""
         return self.findings
 
@@ -128,7 +128,7 @@ class Report(Findings[Finding]):
     not_accepted: Mapping[Absence, str]
     notes: tuple[str, ...] = ()
 
-    def deciding(self) -> Sequence[Finding]:
+    def _deciding(self) -> Sequence[Finding]:
         """Those of the marks that say an absence explicitly, if one of these is safe: that is what to do."""
         explicit = [one for one in self.findings if one.absence not in AMBIGUOUS and one.verdict == Verdict.SAFE]
         return explicit or self.findings

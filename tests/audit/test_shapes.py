@@ -3,7 +3,9 @@
 import audit_shapes as shapes
 import pytest
 
-from aura_study.audit import CannotAudit, audit
+from aura_study.audit import CannotAudit, Settings, audit
+
+QUICK = Settings(lr=0.05, steps=20)
 
 RIGHT = [
     (shapes.Baseline, {"zero": "unstable", "tiny": "phantom"}, 1),
@@ -38,7 +40,7 @@ RIGHT = [
 @pytest.mark.parametrize(("shape", "right", "code"), RIGHT, ids=[shape.__name__ for shape, _, _ in RIGHT])
 def test_right_at_the_first_command(shape, right, code):
     """Verdict on each mark and exit code; no mask is found where there is none."""
-    report = audit(shape)
+    report = audit(shape, settings=QUICK)
     found = {str(finding.absence): str(finding.verdict) for finding in report.findings}
     assert {mark: found.get(mark) for mark in right} == right, str(report)
     assert report.exit_code == code
