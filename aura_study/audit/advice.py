@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aura_study.audit.make import Made
+from aura_study.audit.methods import methods_of, shape_of
 
 ADAPT = (
     "Say how it is called in one line: audit(make, tasks=[...], call=lambda module, losses: ...), where losses is a "
@@ -15,8 +16,6 @@ TARGET = "TARGET"
 
 def advise(made: Made, tasks: Sequence[str]) -> str:
     """An adapter of three lines and the command that uses it, with the module's own methods in it."""
-    from aura_study.audit.call import methods_of
-
     module = made.module
     methods = list(methods_of(module))
     shown = [f"{_target(method)}({', '.join(_parameters(module, method))})" for method in methods]
@@ -41,7 +40,5 @@ def _target(method: str) -> str:
 
 
 def _parameters(module: object, method: str) -> list[str]:
-    from aura_study.audit.call import shape_of
-
     shape = shape_of(module, method)
     return [*shape.positional, *shape.keyword_only] or ["losses"]

@@ -14,11 +14,9 @@ from aura_study.audit.advice import ADAPT, advise
 from aura_study.audit.construct import DEFAULT_TASKS, task_names
 from aura_study.audit.forms import (
     CALL_FORMS,
-    EPOCH_ENDS,
     FORMS_WITH_MASK,
     MASK_KINDS,
     PREDICTIONS,
-    UPDATES,
     built_in,
     from_predictions,
     hooks,
@@ -26,16 +24,11 @@ from aura_study.audit.forms import (
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
 from aura_study.audit.make import Made
 from aura_study.audit.marks import Absence
-from aura_study.audit.signature import Signature
+from aura_study.audit.methods import methods_of, shape_of
 from aura_study.audit.subject import CUT_OFF, Convention, Subject
 from aura_study.audit.totals import CutOff, Losses
 
 TASK_ATTRIBUTES = ("tasks", "task_names", "names", "task_list")
-METHODS = (
-    "backward", "combine", "compute", "compute_loss", "get_loss", "get_weighted_loss", "loss", "total", "total_loss",
-    "weigh", "weighted_loss", "weighted_sum",
-)  # fmt: skip
-OTHER_WORK = ("set_", "load", "save", "reset", "add_", "register", "state", "init", "from_", "to_", "plot", "log_")
 
 
 def ready_subjects(
@@ -217,41 +210,3 @@ def named(name: str, module: Any) -> Iterator[Convention]:
     else:
         masks = [mask for mask, _ in shape.masks()] or list(shape.others()[:1]) or [""]
         yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in MASK_KINDS)
-
-
-def shape_of(module: Any, method: str) -> Signature:
-    """The signature of one of its methods; ``"__call__"`` is that of ``forward`` where a module defines it."""
-    if method != "__call__":
-        return Signature.of(getattr(module, method))
-    return Signature.of(module.forward if _has_forward(module) and not _has_call(module) else module)
-
-
-def methods_of(module: Any) -> Iterator[str]:
-    """Names of what may give the total: calling it, usual names, then any public method of its own."""
-    if callable(module) and (_has_forward(module) or _has_call(module) or not isinstance(module, nn.Module)):
-        yield "__call__"
-    usual = [method for method in METHODS if callable(getattr(module, method, None))]
-    yield from usual
-    for name in own_methods(module):
-        shape = Signature.of(getattr(module, name))
-        takes = shape.required + len(shape.keyword_required) >= 1 or shape.star or shape.double_star
-        if takes and name not in (*usual, *UPDATES, *EPOCH_ENDS, "forward") and not name.startswith(OTHER_WORK):
-            yield name
-
-
-def own_methods(module: Any) -> list[str]:
-    """Public methods that its class, or one above it that is not torch's, defines; in order."""
-    bases = [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
-    names = dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_"))
-    return [name for name in names if inspect.isroutine(getattr(type(module), name, None))]
-
-
-def _has_forward(module: Any) -> bool:
-    own = getattr(type(module), "forward", None) is not nn.Module.forward
-    return isinstance(module, nn.Module) and own and callable(getattr(module, "forward", None))
-
-
-def _has_call(module: Any) -> bool:
-    return isinstance(module, nn.Module) and any(
-        "__call__" in vars(base) for base in type(module).__mro__ if not base.__module__.startswith("torch")
-    )

@@ -33,9 +33,9 @@ def in_a_child(work: Callable[[], T], limit: float, tell: Callable[[str], None] 
         CannotAudit: as ``work`` raises it; or the code ended the process, or did not end in time.
     """
     method = "fork" if hasattr(os, "fork") and not torch.cuda.is_available() else "spawn"
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, work), daemon=False)
+    process: Any = context.Process(target=_work, args=(theirs, work), daemon=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of threads beside a fork: the child starts none of ours
         process.start()

@@ -111,9 +111,11 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
     except (TypeError, ValueError):
         told = [_call(target, title, [values[role]], {}, told=True) for role in ("count", "names")]
         return [_call(target, title, [], {}), *told]
+    if not every:
+        return [_call(target, title, [], {})]
     required = [p for p in every if p.default is p.empty]
     here = {p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()}
-    tasks = next((p for p in required or every if _role(p)), (required or every or [None])[0])
+    tasks = next((p for p in required or every if _role(p)), (required or every)[0])
     filled = {p.name: _value(p, values) for p in required if p is not tasks}
     if unknown := [name for name, value in filled.items() if value is None]:
         if isinstance(target, type):
@@ -129,7 +131,7 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
         return _call(target, title, [], {tasks.name: values[role], **here}, told=True)
 
     nothing = _call(target, title, [], here)
-    if tasks is None or tasks.name in here:
+    if tasks.name in here:
         return [nothing]
     role = _role(tasks)
     order = {"names": ("names", "count", "weights"), "weights": ("weights", "names", "count")}

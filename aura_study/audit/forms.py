@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from aura_study.audit.marks import Absence
+from aura_study.audit.methods import EPOCH_ENDS, UPDATES
 from aura_study.audit.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, looks_like_mask
 from aura_study.audit.subject import Convention, Subject
 from aura_study.audit.totals import Losses
@@ -173,10 +175,6 @@ def _predicted(method: str, prediction: str, target: str, masks: Sequence[str], 
     )
 
 
-UPDATES = ("update", "update_weights", "step_weights", "after_step", "on_step_end", "on_train_batch_end")
-EPOCH_ENDS = (
-    "end_epoch", "epoch_end", "on_epoch_end", "on_train_epoch_end", "step_epoch", "next_epoch", "end_of_epoch", "step",
-)  # fmt: skip
 EPOCH = 5
 
 
@@ -190,17 +188,17 @@ def hooks(module: Any, convention: Convention) -> list[Callable[[Subject, Mappin
             continue
         shape = Signature.of(getattr(module, name))
         if shape.required == 0:
-            found.append(lambda subject, losses, name=name: _end_epoch(subject, name))
+            found.append(partial(_end_epoch, name))
         elif shape.required == 1 and form in CALL_FORMS:
-            found.append(lambda subject, losses, name=name: _update(subject, name, CALL_FORMS[form], losses))
+            found.append(partial(_update, name, CALL_FORMS[form]))
     return found
 
 
-def _end_epoch(subject: Subject, name: str) -> None:
+def _end_epoch(name: str, subject: Subject, losses: Losses) -> None:
     if subject.step % EPOCH == 0:
         getattr(subject.made.module, name)()
 
 
-def _update(subject: Subject, name: str, how: CallForm, losses: Losses) -> None:
+def _update(name: str, how: CallForm, subject: Subject, losses: Losses) -> None:
     arguments, _ = how.pack(losses)
     getattr(subject.made.module, name)(arguments[0] if how.one_argument else list(losses.values()))

@@ -54,7 +54,7 @@ def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
         return False
     finally:
         subject.restore()
-    return not (_alike(*readings[:2], tasks) and _alike(*readings[1:], tasks))
+    return not (_alike(readings[0], readings[1], tasks) and _alike(readings[1], readings[2], tasks))
 
 
 def _alike(one: Reading, other: Reading, tasks: Sequence[str]) -> bool:
