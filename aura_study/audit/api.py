@@ -5,10 +5,11 @@ from typing import Any
 
 from aura_study.audit.balancers import BalancerReport, audit_balancer, balancer_kind
 from aura_study.audit.call import ready_subjects
+from aura_study.audit.construct import named_by_arguments, task_names
 from aura_study.audit.evidence import Settings
 from aura_study.audit.judge import judge
 from aura_study.audit.laboratory import laboratory
-from aura_study.audit.make import Made, make_in_every_way, task_names
+from aura_study.audit.make import Made, make_in_every_way
 from aura_study.audit.marks import Absence
 from aura_study.audit.measure import measure
 from aura_study.audit.report import Report
@@ -47,7 +48,7 @@ def audit(
     if absence is not None and absence not in set(Absence):
         raise ValueError(f"unknown absence {absence!r}; one of {[str(mark) for mark in Absence]}")
     mark = None if absence is None else Absence(absence)
-    names = task_names(tasks)
+    names = task_names(tasks or named_by_arguments(make_module) or None)
     with laboratory():
         made = make_in_every_way(make_module, names, args)
         for one in made.values() if call is None else ():

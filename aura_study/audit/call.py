@@ -6,34 +6,29 @@ anywhere in a user's code, so they are found by trial; an adapter of one line re
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
-from aura_study.audit.make import DEFAULT_TASKS, Made, task_names
-from aura_study.audit.marks import Absence
-from aura_study.audit.subject import Convention, Losses, Subject
-
-ADAPT = (
-    "Say how it is called in one line: audit(make, tasks=[...], call=lambda module, losses: ...), where losses is a "
-    "dict of scalars by task name and the result is the total (or one weight per task); a third argument `present` "
-    "takes a mask. Or audit a function of no arguments that returns the module."
+from aura_study.audit.advice import ADAPT, advise
+from aura_study.audit.construct import DEFAULT_TASKS, task_names
+from aura_study.audit.forms import (
+    CALL_FORMS,
+    FORMS_WITH_MASK,
+    MASK_KINDS,
+    PREDICTIONS,
+    built_in,
+    from_predictions,
+    hooks,
 )
+from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
+from aura_study.audit.make import Made
+from aura_study.audit.marks import Absence
+from aura_study.audit.methods import methods_of, shape_of
+from aura_study.audit.subject import CUT_OFF, Convention, Subject
+from aura_study.audit.totals import CutOff, Losses
+
 TASK_ATTRIBUTES = ("tasks", "task_names", "names", "task_list")
-MASK_NAMES = ("mask", "present", "presence", "active", "valid", "available", "exist", "has_")
-METHODS = (
-    "backward", "combine", "compute", "compute_loss", "get_loss", "get_weighted_loss", "loss", "total", "total_loss",
-    "weigh", "weighted_loss", "weighted_sum",
-)  # fmt: skip
-MASK_KINDS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
-    "bool": lambda present, tasks: present,
-    "float": lambda present, tasks: present.float(),
-    "list": lambda present, tasks: present.tolist(),
-    "names": lambda present, tasks: dict(zip(tasks, present.tolist(), strict=True)),
-}
 
 
 def ready_subjects(
@@ -53,26 +48,73 @@ def ready_subjects(
         CannotAudit: nothing could be made and called; says what was tried.
     """
     failures: list[str] = []
+    cut_off = False
     for text, one in made.items():
         if isinstance(one, str):
             failures.append(f"{text}: {one}")
             continue
-        for names in [tuple(tasks)] if one.way.told or given else task_guesses(one):
+        for names in [tuple(tasks)] if one.way.told or given else task_guesses(one, tasks):
             ready: dict[str, Subject] = {}
             for convention in _conventions(call, one.module, names):
-                if convention.name in ready:
-                    continue  # a mask of another kind
+                if ready and convention.method not in {subject.convention.method for subject in ready.values()}:
+                    break  # what its other methods do is its own affair: nobody calls them
+                known = ready.get(convention.name)
+                if (known and known.heeds) or (convention.guessed_mask and _unmasked(ready)):
+                    continue  # a mask of another kind; or no mask at all, since it can be called without
+                say(f"trying {convention.text}")
                 try:
                     with audited_code():
-                        subject = Subject(one.way, convention, names)
-                        subject.probe()
-                        ready[convention.name] = subject
+                        subject = _try(one, convention, names)
+                        if subject.heeds or (known is None and not convention.guessed_mask):
+                            ready[convention.name] = subject
                 except AuditedCodeError as error:
+                    cut_off = cut_off or isinstance(error.__cause__, CutOff)
                     failures.append(f"{text}, {len(names)} tasks, {convention.text}: {error}")
             if ready:
-                return list(ready.values())
+                return _by_sample(list(ready.values()))
+    if cut_off:
+        raise CannotAudit(f"A finding about it: {CUT_OFF}", "Hand the losses on as they are: torch.stack(losses).")
     shown = list(dict.fromkeys(failures))[:8] or ["nothing to call was found"]
-    raise CannotAudit("No way of calling it gave a total:\n  " + "\n  ".join(shown), ADAPT)
+    reason = "No way of calling it gave a total:\n  " + "\n  ".join(shown)
+    first = next((one for one in made.values() if isinstance(one, Made)), None)
+    raise CannotAudit(reason, advise(first, tasks) if first else ADAPT)
+
+
+def _by_sample(subjects: list[Subject]) -> list[Subject]:
+    """Those that hand over a matrix alone, where a vector would mix the tasks up: each pulls at what all pull at."""
+    matrices = [subject for subject in subjects if ":matrix" in f":{subject.convention.name}"]
+    vectors = [subject for subject in subjects if subject not in matrices]
+    return matrices if matrices and vectors and _mixed(vectors[0]) and not _mixed(matrices[0]) else subjects
+
+
+def _mixed(subject: Subject) -> bool:
+    losses = {task: 0.5 + 0.25 * i for i, task in enumerate(subject.tasks)}
+    first, second = (subject.own_entries(task, losses) for task in subject.tasks[:2])
+    same = [index for index, _ in first] == [index for index, _ in second]
+    return same and all(bool((a == b).all()) for (_, a), (_, b) in zip(first, second, strict=True))
+
+
+def _unmasked(ready: Mapping[str, Subject]) -> bool:
+    return any(not subject.convention.masked for subject in ready.values())
+
+
+def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
+    """A subject that was called once; with what it wants after each step, if it takes that."""
+    subject = Subject(one.way, convention, names)
+    subject.probe()
+    subject.heeds = convention.masked and subject.heeds_mask(names[0])
+    after = hooks(subject.made.module, convention)
+    if after:
+        second = subject.another()
+        second.after = after
+        try:
+            with audited_code():
+                for _ in range(6):
+                    second.read(dict.fromkeys(names, 1.0))
+            subject.after = after
+        except AuditedCodeError:
+            pass  # it is no end of a step
+    return subject
 
 
 def _conventions(call: Callable[..., Any] | str | None, module: Any, names: Sequence[str]) -> Iterable[Convention]:
@@ -81,27 +123,31 @@ def _conventions(call: Callable[..., Any] | str | None, module: Any, names: Sequ
     return named(call, module) if isinstance(call, str) else [adapter(call)]
 
 
-def task_guesses(made: Made) -> list[tuple[str, ...]]:
-    """Task names or numbers that a module made without any hint may want."""
+def task_guesses(made: Made, first: Sequence[str]) -> list[tuple[str, ...]]:
+    """Task names or numbers that a module made without any hint may want; ``first`` if its arguments named them."""
     module, leaves = made.module, made.leaves
-    guesses: list[tuple[str, ...]] = []
+    guesses: list[tuple[str, ...]] = [tuple(first)] if tuple(first) != task_names(None) else []
     for attribute in TASK_ATTRIBUTES:
         value = getattr(module, attribute, None)
         if isinstance(value, list | tuple) and len(value) > 1 and all(isinstance(name, str) for name in value):
             guesses.append(tuple(value))
-    for held in vars(module).get("_modules", {}).values() if isinstance(module, nn.Module) else ():
-        if isinstance(held, nn.ParameterDict | nn.ModuleDict) and len(held) > 1:
-            guesses.append(tuple(held))
+    for value in [*vars(module).values()] if hasattr(module, "__dict__") else []:
+        if isinstance(value, list | tuple) and 1 < len(value) <= 64 and all(isinstance(name, str) for name in value):
+            guesses.append(tuple(dict.fromkeys(value)))
+    for kept in vars(module).get("_modules", {}).values() if isinstance(module, nn.Module) else ():
+        if isinstance(kept, nn.ParameterDict | nn.ModuleDict) and len(kept) > 1:
+            guesses.append(tuple(kept))
     counts = [leaf.numel() for leaf in leaves if leaf.numel() > 1] + [len(leaves)]
     guesses += [task_names(count) for count in (*counts, DEFAULT_TASKS, 2, 4) if 1 < count <= 64]
-    return list(dict.fromkeys(guesses))
+    return [guess for guess in dict.fromkeys(guesses) if len(guess) > 1]
 
 
 def adapter(call: Callable[..., Any]) -> Convention:
     """Convention of a user's own ``call(module, losses)`` or ``call(module, losses, present)``.
 
     ``losses`` is a dict of scalars by task name, in the tasks' order; the absent task's value is what the mark says
-    (0, 1e-8, NaN, None, or no key). ``present`` is a boolean tensor ``(tasks,)``.
+    (0, 1e-8, NaN, None, or no key). ``present`` is a boolean tensor with one entry for each of them: False under the
+    marks ``mask`` and ``nan`` alone.
 
     Raises:
         TypeError: a ``call`` that takes neither two nor three positional arguments.
@@ -117,22 +163,29 @@ def adapter(call: Callable[..., Any]) -> Convention:
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
         return call(module, losses, present) if masked else call(module, losses)
 
-    return Convention(f"adapter {name}", text, invoke, marks, masked)
+    return Convention(f"adapter {name}", text, invoke, marks - {Absence.SHORTER}, masked)
+
+
+def _can_bind(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def candidates(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions that the signatures of ``module`` and of its methods allow, the likeliest first."""
-    for method in _methods(module):
-        shape = _Signature.of(module, method)
+    for method in methods_of(module):
+        shape = shape_of(module, method)
+        yield from from_predictions(method, shape)
         for form, how in CALL_FORMS.items():
             if how.fits(shape, tasks):
-                yield built_in(method, form)
-        keyword = shape.mask()
-        # A second argument without a telling name is a mask only where the two are not two tasks' losses.
-        if keyword or (keyword == "" and not shape.takes_each(tasks)):
-            for form, how in CALL_FORMS.items():
-                if how.one_argument:
-                    yield from (built_in(method, form, keyword, kind) for kind in MASK_KINDS)
+                yield built_in(method, form, shape)
+        for mask, telling in shape.masks():
+            if shape.fillers(mask) is None or (not telling and shape.takes_each(tasks)):
+                continue  # two places without telling names are two tasks' losses
+            yield from (built_in(method, form, shape, mask, kind) for form in FORMS_WITH_MASK for kind in MASK_KINDS)
 
 
 def named(name: str, module: Any) -> Iterator[Convention]:
@@ -144,154 +197,16 @@ def named(name: str, module: Any) -> Iterator[Convention]:
     method, _, rest = name.rpartition(":")
     form, _, suffix = rest.partition("+")
     method = method or "__call__"
-    if form not in CALL_FORMS or suffix not in ("", "mask"):
-        forms = list(CALL_FORMS)
+    if form not in (*CALL_FORMS, PREDICTIONS) or suffix not in ("", "mask"):
+        forms = [*CALL_FORMS, PREDICTIONS]
         raise ValueError(f"unknown call {name!r}: give [METHOD:]FORM or [METHOD:]FORM+mask, FORM one of {forms}")
     if not callable(getattr(module, method, None)):
         raise ValueError(f"{type(module).__name__} has no method {method!r}")
-    if not suffix:
-        yield built_in(method, form)
-        return
-    keyword = _Signature.of(module, method).mask() or ""
-    yield from (built_in(method, form, keyword, kind) for kind in MASK_KINDS)
-
-
-def built_in(method: str, form: str, keyword: str | None = None, kind: str = "bool") -> Convention:
-    """Convention that calls ``method`` with the losses in ``form``; a mask where ``keyword`` is not None.
-
-    An empty ``keyword`` passes the mask as the second positional argument.
-    """
-    masked = keyword is not None
-    prefix = "" if method == "__call__" else f"{method}:"
-    target = "module" if method == "__call__" else f"module.{method}"
-    mask_text = "" if keyword is None else f", {keyword}=mask" if keyword else ", mask"
-    how = CALL_FORMS[form]
-
-    def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
-        function = module if method == "__call__" else getattr(module, method)
-        tasks = list(losses)
-        arguments, keywords = how.pack(losses)
-        if keyword is not None:
-            mask = MASK_KINDS[kind](present, tasks)
-            if keyword:
-                keywords[keyword] = mask
-            else:
-                arguments.append(mask)
-        return function(*arguments, **keywords)
-
-    return Convention(
-        f"{prefix}{form}{'+mask' if masked else ''}",
-        f"{target}({how.text}{mask_text})",
-        invoke,
-        frozenset({Absence.MASK, Absence.NAN}) if masked else how.marks,
-        masked,
-        keyword == "",
-    )
-
-
-def _methods(module: Any) -> Iterator[str]:
-    forward = getattr(type(module), "forward", None)
-    has_forward = forward is not None and forward is not nn.Module.forward
-    if callable(module) and (has_forward or not isinstance(module, nn.Module)):
-        yield "__call__"
-    for method in METHODS:
-        if callable(getattr(module, method, None)):
-            yield method
-
-
-def _can_bind(function: Callable[..., Any], count: int) -> bool:
-    try:
-        inspect.signature(function).bind(*range(count))
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def looks_like_mask(name: str) -> bool:
-    """Whether an argument's name says that it is a presence mask."""
-    return any(word in name.lower() for word in MASK_NAMES)
-
-
-@dataclass(frozen=True)
-class _Signature:
-    """What can be told from a signature: positional names, how many are required, ``*`` and ``**``."""
-
-    positional: tuple[str, ...] = ()
-    required: int = 0
-    keyword_only: tuple[str, ...] = ()
-    star: bool = True
-    double_star: bool = True
-
-    @classmethod
-    def of(cls, module: Any, method: str) -> "_Signature":
-        function = getattr(module, method) if method != "__call__" else getattr(module, "forward", module)
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):
-            return cls()
-        kinds = inspect.Parameter
-        positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
-        return cls(
-            tuple(p.name for p in positional),
-            sum(p.default is kinds.empty for p in positional),
-            tuple(p.name for p in parameters if p.kind == kinds.KEYWORD_ONLY),
-            any(p.kind == kinds.VAR_POSITIONAL for p in parameters),
-            any(p.kind == kinds.VAR_KEYWORD for p in parameters),
-        )
-
-    def takes_each(self, tasks: Sequence[str]) -> bool:
-        """Whether every loss can be an argument of its own, nothing else being required."""
-        one_each = len(tasks) > 1 and self.required <= len(tasks) <= len(self.positional)
-        return self.star or (one_each and not any(map(looks_like_mask, self.positional[: len(tasks)])))
-
-    def takes_keywords(self, tasks: Sequence[str]) -> bool:
-        """Whether every task is the name of an argument."""
-        return self.double_star or set(tasks) <= {*self.positional, *self.keyword_only}
-
-    def takes_one(self, tasks: Sequence[str]) -> bool:
-        """Whether all losses can be handed over in one argument, nothing else being required."""
-        return bool(self.positional or self.star) and self.required <= 1
-
-    def mask(self) -> str | None:
-        """Name of the mask argument, ``""`` for an unnamed second one, None if there is none."""
-        names = (*self.positional[1:], *self.keyword_only)
-        for name in names:
-            if looks_like_mask(name):
-                others = self.required - 1 - (name in self.positional[1 : self.required])
-                return name if others <= 0 else None
-        return "" if self.required == 2 and len(self.positional) == 2 else None
-
-
-@dataclass(frozen=True)
-class CallForm:
-    """One form in which the losses can be handed over.
-
-    Attributes:
-        text: as Python, for the report.
-        pack: positional and keyword arguments from the losses by name.
-        fits: whether a signature takes the losses of these tasks so.
-        marks: the marks of absence that it can express without a mask.
-        one_argument: whether the losses are one argument, beside which a mask has its place.
-    """
-
-    text: str
-    pack: Callable[[Losses], tuple[list[Any], dict[str, Any]]]
-    fits: Callable[[_Signature, Sequence[str]], bool]
-    marks: frozenset[Absence]
-    one_argument: bool = True
-
-
-_FILLED = frozenset({Absence.ZERO, Absence.TINY, Absence.NAN})
-_LISTED = _FILLED | {Absence.NONE}
-_NAMED = _LISTED | {Absence.OMIT}
-CALL_FORMS = {
-    "varargs": CallForm("*losses", lambda losses: ([*losses.values()], {}), _Signature.takes_each, _LISTED, False),
-    "keywords": CallForm("**losses", lambda losses: ([], dict(losses)), _Signature.takes_keywords, _NAMED, False),
-    "mapping": CallForm("{name: loss}", lambda losses: ([dict(losses)], {}), _Signature.takes_one, _NAMED),
-    "list": CallForm("[losses]", lambda losses: ([[*losses.values()]], {}), _Signature.takes_one, _LISTED),
-    "stacked": CallForm("torch.stack(losses)", lambda losses: ([_stacked(losses)], {}), _Signature.takes_one, _FILLED),
-}
-
-
-def _stacked(losses: Losses) -> Tensor:
-    return torch.stack([loss for loss in losses.values() if loss is not None])
+    shape = shape_of(module, method)
+    if form == PREDICTIONS:
+        yield from from_predictions(method, shape)
+    elif not suffix:
+        yield built_in(method, form, shape)
+    else:
+        masks = [mask for mask, _ in shape.masks()] or list(shape.others()[:1]) or [""]
+        yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in MASK_KINDS)

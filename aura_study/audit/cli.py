@@ -1,19 +1,18 @@
 """``aura-study audit TARGET``: does this loss weighting have the phantom gradient?"""
 
-import contextlib
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+from aura_study.audit.advice import ADAPT, TARGET
 from aura_study.audit.api import audit
-from aura_study.audit.call import ADAPT
+from aura_study.audit.child import in_a_child
 from aura_study.audit.evidence import Settings
 from aura_study.audit.focal import audit_focal
-from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
+from aura_study.audit.laboratory import CannotAudit, refusing
 from aura_study.audit.make import load_target
 from aura_study.audit.marks import Absence
 
@@ -39,30 +38,36 @@ def audit_command(
     focal: Annotated[
         bool, typer.Option("--focal", help="audit a focal loss instead: do weights or smoothing leak into p_t?")
     ] = False,
+    limit: Annotated[float, typer.Option(help="seconds after which the code under audit is ended")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Audit a loss weighting for the phantom gradient. Runs the code of TARGET.
+    """Audit a loss weighting for the phantom gradient. Runs the code of TARGET, in a process of its own.
 
-    Exit code 0: every way of marking a task absent that it accepts is safe. 1: not safe. 2: could not be audited.
+    Exit code 0: a way of saying that a task is absent is safe. 1: none is. 2: could not be audited.
     """
     arguments = _json_arguments(args)
     settings = _settings(lr, steps)
-    report: Any
-    try:
-        # The audited code may print; standard output is the report's.
-        with audited_code(), contextlib.redirect_stdout(sys.stderr):
+    wanted = _tasks(tasks)
+
+    def work() -> tuple[int, dict[str, Any], str]:
+        with refusing(ADAPT):
             found = load_target(target)
+            report: Any
             if focal:
-                report = audit_focal(found)
+                report = audit_focal(None, load_target(call)) if call else audit_focal(found)
             else:
-                report = audit(found, _tasks(tasks), _call(call), args=arguments, absence=absence, settings=settings)
+                report = audit(found, wanted, _call(call), args=arguments, absence=absence, settings=settings)
+        return report.exit_code, report.to_dict(), str(report)
+
+    try:
+        code, document, shown = in_a_child(work, limit, lambda doing: typer.echo(f"... {doing}", err=True))
     except CannotAudit as failure:
-        report = _NotAudited(target, failure)
-    except AuditedCodeError as error:  # bad settings, or code under audit that fails where no error was foreseen
-        report = _NotAudited(target, CannotAudit(str(error), ADAPT))
-    text = json.dumps(report.to_dict(), indent=1, allow_nan=False) if as_json else str(report)
-    typer.echo(text, err=isinstance(report, _NotAudited) and not as_json)
-    raise typer.Exit(report.exit_code)
+        adapt = failure.adapt.replace(TARGET, target)
+        code, failed = 2, _NotAudited(target, CannotAudit(failure.reason, adapt))
+        document, shown = failed.to_dict(), str(failed)
+    text = json.dumps(document, indent=1, allow_nan=False) if as_json else shown
+    typer.echo(text, err=code == 2 and not as_json)
+    raise typer.Exit(code)
 
 
 @dataclass(frozen=True)

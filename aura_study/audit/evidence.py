@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from aura_study.audit.marks import Absence
-from aura_study.audit.subject import Convention, Reading
+from aura_study.audit.subject import Convention, Reading, Subject
+
+FAR = 100.0
+"""A start that multiplies or divides a weight by more is another story."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,24 @@ class WarmState:
     """A module at rest with all tasks present.
 
     Attributes:
+        subject: the module, with all that it remembers; read only through twins.
         values: parameters.
         reading: all tasks present, at these values.
         fall: each task's weight over its initial weight after a long descent at constant speed.
         falling: the share of the weight that the last sixth of that descent took.
         responds: whether a task's loss moves any parameter, at the start and here; None if nothing is learned.
+        counts: whether the module counts its steps.
+        forwarded: whether that count was moved far ahead.
     """
 
+    subject: Subject
     values: list[Tensor]
     reading: Reading
     fall: dict[str, float]
     falling: dict[str, float]
     responds: dict[str, bool] | None
+    counts: bool = False
+    forwarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Drift:
         gradient: largest gradient entry on the absent task's own parameters at the first absent step.
         present_ratio: weights of the present tasks during the absence over before it, (smallest, largest).
         dead: whether the task's loss no longer moves any parameter after the absence.
+        on_return: whether it broke when the task was back.
     """
 
     optimiser: str
@@ -69,6 +79,7 @@ class Drift:
     gradient: float | None
     present_ratio: tuple[float, float]
     dead: bool
+    on_return: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,40 @@ class Return:
 
 
 @dataclass(frozen=True)
+class LongAbsence:
+    """A very long absence: the weight's growth halfway through and at its end.
+
+    Attributes:
+        died: phantom number after which the task's loss moves no parameter any more, None if it always did.
+    """
+
+    halfway: float
+    end: float
+    died: float | None
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """A task that is absent from the very first batch and comes a few steps later.
+
+    Attributes:
+        finite: whether the total and the gradients were, then and when it came.
+        ratio: of the weights to those of a start with all tasks, the farthest from 1.
+        raised: the module's error, if it raised.
+    """
+
+    task: str
+    finite: bool
+    ratio: float
+    raised: str = ""
+
+    @property
+    def strange(self) -> bool:
+        """Whether there is anything to say about it."""
+        return not self.finite or bool(self.raised) or not 1 / FAR < self.ratio < FAR
+
+
+@dataclass(frozen=True)
 class Residue:
     """What still moves the absent task's own parameters although its gradient is 0: largest displacement by each."""
 
@@ -106,8 +151,10 @@ class Evidence:
         warm: the state before the absence.
         drifts: one per optimiser and task.
         returns: by optimiser, of the task that drifted farthest; empty if none moved.
-        ceiling: growth halfway through and at the end of a very long absence; None if nothing moved.
+        ceiling: a very long absence; None if nothing moved.
         residue: of the first task; None if a weight moved, or if nothing is learned.
+        cold: an absence from the very first batch, where that is another story.
+        measured: the tasks that were measured; the first step of the others is like theirs.
     """
 
     mark: Absence
@@ -115,8 +162,10 @@ class Evidence:
     warm: WarmState
     drifts: tuple[Drift, ...]
     returns: Mapping[str, Return] = field(default_factory=dict)
-    ceiling: tuple[float, float] | None = None
+    ceiling: LongAbsence | None = None
     residue: Residue | None = None
+    cold: ColdStart | None = None
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -168,15 +168,22 @@ def _detect(target: Any) -> FocalCall:
 
     def call(logits: Tensor, targets: Tensor, gamma: float, weight: Tensor | None, smoothing: float) -> Tensor:
         keywords: dict[str, Any] = {}
+        neutral = {"weight": torch.ones(len(LOGITS)) if _required(names, found["weight"]) else None, "smoothing": 0.0}
         for setting, value in (("gamma", gamma), ("weight", weight), ("smoothing", smoothing)):
-            if value is None or (setting == "smoothing" and value == 0):
-                continue
             name = found[setting]
+            unset = value is None or (setting == "smoothing" and value == 0)
             if name is None:
-                raise TypeError(f"no argument sets {setting}; arguments: {list(names)}")
-            keywords[name] = value
+                if not unset:
+                    raise TypeError(f"no argument sets {setting}; arguments: {list(names)}")
+                continue
+            keywords[name] = neutral[setting] if unset else value  # not the default of the code under audit
         made = target(**keywords)(logits, targets) if isinstance(target, type) else target(logits, targets, **keywords)
         result: Tensor = made.mean() if made.ndim else made
         return result
 
     return call
+
+
+def _required(names: Mapping[str, inspect.Parameter], name: str | None) -> bool:
+    """Whether the argument has no default, or a number as one: None is no neutral setting of it then."""
+    return name is not None and names[name].default is not None

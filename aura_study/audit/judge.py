@@ -18,8 +18,8 @@ safe            none of these
 import math
 
 from aura_study.audit.evidence import Drift, Evidence, Measured, Settings
-from aura_study.audit.marks import MARK_TEXT
-from aura_study.audit.measure import MOVED, distance, worst
+from aura_study.audit.marks import MARK_TEXT, RARE
+from aura_study.audit.numbers import MOVED, distance, worst
 from aura_study.audit.report import Finding, Report, Verdict
 
 SWITCHED_OFF, STILL_OFF = 1e-2, 0.1
@@ -34,10 +34,38 @@ def judge(measured: Measured) -> Report:
     notes = []
     if measured.without_mask is not None:
         notes.append(_without_mask(_finding(measured.without_mask, settings)))
-    if any(evidence.convention.guessed_mask for evidence in measured.evidence):
-        notes.append(GUESSED_MASK)
-    findings = tuple(_finding(evidence, settings) for evidence in measured.evidence)
-    return Report(measured.target, measured.tasks, settings, findings, measured.not_accepted, tuple(notes))
+    findings = [_finding(evidence, settings) for evidence in measured.evidence]
+    if len(findings) > 1:  # a rare mark is told of where it works, or where it is asked about
+        findings = [one for one in findings if one.absence not in RARE or one.verdict == Verdict.SAFE]
+    for convention in dict.fromkeys(finding.evidence.convention for finding in findings):
+        if convention.guessed_mask:
+            notes.append(GUESSED_MASK)
+        if convention.guessed:
+            notes.append(f"{convention.guessed}; if that is wrong, say how it is called with `call`")
+    notes += _by_symmetry(measured)
+    return Report(measured.target, measured.tasks, settings, tuple(findings), measured.not_accepted, tuple(notes))
+
+
+def _by_symmetry(measured: Measured) -> list[str]:
+    few = max((evidence.measured for evidence in measured.evidence), key=len)
+    if len(few) == len(measured.tasks):
+        return []
+    return [
+        f"{len(few)} of {len(measured.tasks)} tasks were taken away for the whole absence ({', '.join(few[:6])}); the "
+        "first absent step of every other one is like theirs"
+    ]
+
+
+def _by_task(evidence: Evidence) -> list[str]:
+    """Growth of each task's weight, where some move and others do not."""
+    by_task: dict[str, float] = {}
+    for drift in evidence.drifts:
+        by_task[drift.task] = max(drift.growth, by_task.get(drift.task, 1.0), key=distance)
+    still = [distance(growth) <= MOVED for growth in by_task.values()]
+    if all(still) or not any(still):
+        return []
+    told = [f"{task} {'unmoved' if distance(g) <= MOVED else f'x {g:.3g}'}" for task, g in list(by_task.items())[:8]]
+    return [f"by task: {', '.join(told)}"]
 
 
 def _without_mask(finding: Finding) -> str:
@@ -53,6 +81,7 @@ def _finding(evidence: Evidence, settings: Settings) -> Finding:
         or _inert(evidence)
         or _unregularised(evidence)
         or _phantom(farthest, settings)
+        or _cold(evidence)
         or (Verdict.SAFE, f"while {MARK_TEXT[evidence.mark]}, the absent task's weight stays exactly where it was")
     )
     if verdict == Verdict.SAFE and evidence.warm.responds is None:
@@ -71,9 +100,19 @@ def _finding(evidence: Evidence, settings: Settings) -> Finding:
 def _unstable(evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | None:
     if not evidence.warm.reading.finite:
         return Verdict.UNSTABLE, "the total or a gradient is not finite even with every task present"
+    if evidence.cold is not None and not evidence.cold.finite and not _at_once(evidence):
+        return Verdict.UNSTABLE, (
+            f"if {evidence.cold.task!r} is absent from the very first batch, the total or a gradient is NaN or "
+            "infinite, then or when it comes"
+        )
     broken = [drift for drift in evidence.drifts if drift.broke_at is not None]
     if broken:
         first = min(broken, key=lambda drift: drift.broke_at or 0.0)
+        if first.on_return:
+            return Verdict.UNSTABLE, (
+                f"after an absence of {first.task!r} while {MARK_TEXT[evidence.mark]}, its return makes the total or a "
+                "gradient NaN or infinite"
+            )
         if not first.broke_at:
             return Verdict.UNSTABLE, f"when {MARK_TEXT[evidence.mark]}, the total or a gradient is NaN or infinite"
         return Verdict.UNSTABLE, (
@@ -96,6 +135,10 @@ def _unstable(evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | N
                 f"it was ({optimiser})"
             )
     return None
+
+
+def _at_once(evidence: Evidence) -> bool:
+    return any(drift.broke_at == 0 for drift in evidence.drifts)
 
 
 def _inert(evidence: Evidence) -> tuple[Verdict, str] | None:
@@ -127,6 +170,16 @@ def _phantom(farthest: Drift, settings: Settings) -> tuple[Verdict, str] | None:
     )
 
 
+def _cold(evidence: Evidence) -> tuple[Verdict, str] | None:
+    cold = evidence.cold
+    if cold is None or cold.raised:
+        return None
+    return Verdict.PHANTOM, (
+        f"if {cold.task!r} is absent from the very first batches, weights are x {cold.ratio:.3g} of what a start with "
+        "every task gives"
+    )
+
+
 def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str]:
     notes = []
     farthest = worst(evidence.drifts)
@@ -134,8 +187,13 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
     if moved and verdict not in (Verdict.PHANTOM, Verdict.SAFE) and math.isfinite(farthest.growth):
         notes.append(f"the absent weight moved x {farthest.growth:.3g} before that")
     if moved and evidence.ceiling is not None:
-        halfway, end = evidence.ceiling
-        if math.isfinite(end) and distance(max(end, 1e-300) / max(halfway, 1e-300)) < LEVEL:
+        halfway, end = evidence.ceiling.halfway, evidence.ceiling.end
+        if evidence.ceiling.died is not None:
+            notes.append(
+                f"the parameter of {farthest.task!r} dies in a longer absence: from a phantom number of about "
+                f"{max(evidence.ceiling.died, 0.5):.2g} on its loss moves nothing any more, for good"
+            )
+        elif math.isfinite(end) and distance(max(end, 1e-300) / max(halfway, 1e-300)) < LEVEL:
             notes.append(f"the growth levels off at x {end:.3g}")
         else:
             notes.append("no bound on the growth was seen")
@@ -146,6 +204,9 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
     ]
     if lengths:
         notes.append(f"after its return the weight needs {', '.join(lengths)} times the absence to recover")
+    if evidence.cold is not None and evidence.cold.raised:
+        notes.append(f"absent from the very first batch it raises {evidence.cold.raised}")
+    notes += _by_task(evidence)
     ratios = [ratio for drift in evidence.drifts for ratio in drift.present_ratio]
     if all(map(math.isfinite, ratios)) and max(map(distance, ratios)) > MOVED:
         notes.append(f"present tasks' weights change at once, x {min(ratios):.3g} to x {max(ratios):.3g}")

@@ -1,9 +1,11 @@
 """Where code that is not ours is run: it leaves no trace outside, and whatever it raises comes out in one line."""
 
+import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -26,10 +28,22 @@ class AuditedCodeError(Exception):
 
 
 @contextmanager
+def own_randomness() -> Iterator[None]:
+    """Put the random states back at the end."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+@contextmanager
 def laboratory() -> Iterator[None]:
     """Own random state, gradients on, warnings of the audited code off."""
     with (
-        torch.random.fork_rng(devices=[]),
+        own_randomness(),
         torch.inference_mode(False),
         torch.enable_grad(),
         warnings.catch_warnings(),
@@ -53,3 +67,36 @@ def audited_code() -> Iterator[None]:
         text = " ".join(str(error).split())
         name = type(error).__name__
         raise AuditedCodeError(f"{name}: {text[:200]}" if text else name) from error
+
+
+@contextmanager
+def refusing(adapt: str) -> Iterator[None]:
+    """Bad settings, or code under audit that fails where no error was foreseen, are a refusal.
+
+    Raises:
+        CannotAudit: for anything that was raised, with the advice ``adapt``.
+    """
+    try:
+        with audited_code():
+            yield
+    except AuditedCodeError as error:
+        raise CannotAudit(str(error), adapt) from error
+
+
+_listeners: list[Callable[[str], None]] = []
+
+
+def say(text: str) -> None:
+    """Tell whoever listens what is being done, before it is done."""
+    for listener in _listeners:
+        listener(text)
+
+
+@contextmanager
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hand all that is said to ``listener`` meanwhile."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)

@@ -1,11 +1,11 @@
 """Measure ready subjects: how a weighting behaves while a task is away, and when it comes back.
 
-All measurements start from a module warmed up with every task present at constant losses, because an initial value can
-hide the effect: the pull of an s^2 regulariser is 0 at its usual start s = 0. An absence then lasts ``steps`` steps of
-a fresh optimiser, so the phantom number is ``lr * steps``.
+Measurements start from a module warmed up with every task present, because an initial value can hide the effect: the
+pull of an s^2 regulariser is 0 at its usual start s = 0. An absence then lasts ``steps`` steps of a fresh optimiser, so
+the phantom number is ``lr * steps``. Apart from that an absence from the very first batch is tried. What is read to
+learn about a module is read from a twin, so that it does not enter the module's memory.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,20 +13,21 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aura_study.audit.call import ADAPT
-from aura_study.audit.evidence import Drift, Evidence, Measured, Residue, Return, Settings, WarmState
-from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
-from aura_study.audit.marks import Absence
+from aura_study.audit import history
+from aura_study.audit.advice import ADAPT
+from aura_study.audit.evidence import Drift, Evidence, Measured, Settings, WarmState
+from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
+from aura_study.audit.long import ceiling, cold_start, come_back, residue
+from aura_study.audit.marks import RARE, SENTINEL, Absence
+from aura_study.audit.numbers import MOVED, distance, largest, ratio_of, worst
 from aura_study.audit.subject import Reading, Subject
+from aura_study.audit.warm import LOSS_LEVELS, warm_up
 
-LOSS_LEVELS = (0.3, 2.0, 0.8)
-"""Losses of the tasks in turn, below and above the fixed points of usual starts; not 1, often a fixed point itself."""
-WARM_UP_STEPS, WARM_UP_LR = 160, 0.05
-LONG_STEPS, LONG_LR = 200, 0.5
-RESIDUE_DECAY, RESIDUE_STEPS = 0.01, 20
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
-MOVED = 1e-4
-"""Smallest change of a weight, in logarithm, that counts: rounding is below it, the slowest drift here far above."""
+FEW, MANY = 6, 64
+"""Up to FEW tasks each is measured; beyond, one for each level of the losses, and the others by their first step. With
+more than MANY the returns are left out."""
+ALIKE = 1e-3
 
 
 def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Settings) -> Measured:
@@ -49,10 +50,11 @@ def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Sett
         able = [bench for bench in benches if mark in bench.convention.marks]
         if takes_mask and mark == Absence.NAN:
             able = [bench for bench in able if bench.convention.masked]
-        found = _first(able, mark)
+        found = _first(able, mark, rare=absence is None and mark in RARE)
         if isinstance(found, str):
-            refused[mark] = found
-        elif takes_mask and mark == Absence.ZERO and absence is None and not found.convention.masked:
+            if mark not in RARE or absence is not None:
+                refused[mark] = found
+        elif takes_mask and mark == Absence.ZERO and absence is None:
             without_mask = found
         else:
             evidence.append(found)
@@ -63,12 +65,15 @@ def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Sett
     return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused)
 
 
-def _first(benches: Iterable["Bench"], mark: Absence) -> Evidence | str:
+def _first(benches: Iterable["Bench"], mark: Absence, rare: bool) -> Evidence | str:
     """What the first bench that accepts ``mark`` measured, or why the last one did not."""
     error = f"no way of calling it can say that {mark} marks an absence"
     for bench in benches:
         try:
             with audited_code():
+                if rare and not bench.leaves_out(mark):
+                    error = "it is taken for something else"
+                    continue
                 return bench.measure(mark)
         except AuditedCodeError as raised:
             error = str(raised)
@@ -77,199 +82,154 @@ def _first(benches: Iterable["Bench"], mark: Absence) -> Evidence | str:
     return error
 
 
-def distance(growth: float) -> float:
-    """How far a ratio is from 1, in logarithm."""
-    return abs(math.log(growth)) if 0 < growth < math.inf else math.inf
-
-
-def worst(drifts: Sequence[Drift]) -> Drift:
-    """The drift farthest from none."""
-    return max(drifts, key=lambda drift: distance(drift.growth))
-
-
 class Bench:
     """Measures one ready subject on others like it.
 
     Args:
         subject: one that has been called.
         settings: of the absence.
+        late: whether its counters are moved far ahead first, beyond any warm-up of its own.
     """
 
-    def __init__(self, subject: Subject, settings: Settings) -> None:
-        self.subject, self.settings = subject, settings
+    def __init__(self, subject: Subject, settings: Settings, late: bool = False) -> None:
+        self.subject, self.settings, self.late = subject, settings, late
         self.convention, self.tasks = subject.convention, subject.tasks
-        self.losses = {task: LOSS_LEVELS[i % len(LOSS_LEVELS)] for i, task in enumerate(subject.tasks)}
+        self.moved = False
 
-    def measure(self, mark: Absence) -> Evidence:
-        """Everything that `judge` asks of one mark; lets the module's own error out."""
-        for task in self.tasks:
-            self.fresh().read(self.losses, task, mark)
-        drifts = tuple(self.drift(mark, task, optimizer) for optimizer in OPTIMIZERS for task in self.tasks)
-        evidence = Evidence(mark, self.convention, self.warm, drifts)
-        if any(drift.broke_at is not None for drift in drifts) or self.warm.responds is None:
-            return evidence
-        farthest = worst(drifts)
-        if distance(farthest.growth) <= MOVED:
-            return replace(evidence, residue=self.residue(mark, self.tasks[0]))
-        returns = {
-            optimizer: self.come_back(mark, worst([d for d in drifts if d.optimiser == optimizer]).task, optimizer)
-            for optimizer in OPTIMIZERS
-        }
-        return replace(evidence, returns=returns, ceiling=self.ceiling(mark, farthest.task))
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether earlier losses, and not the parameters alone, decide the weights."""
+        return history.remembers(self.subject, self.tasks)
 
-    def fresh(self) -> Subject:
-        """A new module at the warm state."""
-        warm = self.warm
-        subject = self.subject.another()
-        subject.read(self.losses)
-        subject.load(warm.values)
-        return subject
+    def losses(self, step: int) -> dict[str, float]:
+        """Of all tasks: constant, but for a module that remembers, to which a constant is an exception."""
+        levels = {task: LOSS_LEVELS[i % len(LOSS_LEVELS)] for i, task in enumerate(self.tasks)}
+        return history.varied(levels, step) if self.remembers else levels
+
+    @cached_property
+    def base(self) -> dict[str, float]:
+        """Of all tasks, at the level that they have on average."""
+        return {task: LOSS_LEVELS[i % len(LOSS_LEVELS)] for i, task in enumerate(self.tasks)}
 
     @cached_property
     def warm(self) -> WarmState:
         """At rest with all tasks present."""
-        subject = self.subject.another()
-        subject.read(self.losses)
-        responds_first = self._responds(subject)
-        fall, falling = self._descend(subject)
-        subject.restore()
-        if subject.parameters:
-            optimizer = torch.optim.Adam(subject.parameters, lr=WARM_UP_LR)
-            for _ in range(WARM_UP_STEPS):
-                if not subject.read(self.losses).finite:
-                    break
-                optimizer.step()
-        last = subject.read(self.losses)
-        learned = any(gradient is not None for gradient in last.gradients)
-        responds = self._responds(subject)
-        both = {task: responds[task] and responds_first[task] for task in self.tasks} if learned else None
-        return WarmState(subject.values(), last, fall, falling, both)
+        return warm_up(self)
 
-    def _descend(self, subject: Subject) -> tuple[dict[str, float], dict[str, float]]:
-        """Weights along sign descent, which does not slow down as an exponential's gradient fades."""
-        trace = [subject.read(self.losses).weights]
-        for _ in range(WARM_UP_STEPS):
-            reading = subject.read(self.losses)
-            if not reading.finite:
-                break
-            trace.append(reading.weights)
-            with torch.no_grad():
-                for parameter, gradient in zip(subject.parameters, reading.gradients, strict=True):
-                    if gradient is not None:
-                        parameter -= WARM_UP_LR * gradient.sign()
-        earlier = trace[len(trace) * 5 // 6]
-        fall = {task: _ratio(trace[-1][task], trace[0][task]) for task in self.tasks}
-        return fall, {task: 1 - _ratio(trace[-1][task], earlier[task]) for task in self.tasks}
+    @cached_property
+    def later(self) -> "Bench | None":
+        """The same beyond a warm-up of the module's own; None where nothing counts the steps, or it is no different."""
+        if self.late or not self.warm.counts or self.warm.forwarded:
+            return None
+        later = Bench(self.subject, self.settings, late=True)
+        try:
+            with audited_code():
+                usable = later.warm.reading.finite and later.warm.forwarded and all(later.warm.reading.weights.values())
+                return later if usable else None
+        except AuditedCodeError:
+            return None
 
-    def _responds(self, subject: Subject) -> dict[str, bool]:
-        return {task: bool(self._own_entries(subject, task)) for task in self.tasks}
+    def fresh(self) -> Subject:
+        """A new module at the warm state."""
+        twin = self.warm.subject.twin()
+        twin.load(self.warm.values)
+        return twin
 
-    def _own_entries(self, subject: Subject, task: str) -> list[tuple[int, Tensor]]:
+    def measure(self, mark: Absence) -> Evidence:
+        """Everything that `judge` asks of one mark; lets the module's own error out."""
+        chosen = self._chosen(mark)
+        pairs = [(optimizer, task) for optimizer in OPTIMIZERS for task in chosen]
+        if len(self.tasks) > FEW:
+            pairs = [pair for pair in pairs if pair[0] == "SGD" or pair[1] == chosen[0]]
+        drifts = [self.drift(mark, task, optimizer) for optimizer, task in pairs]
+        if self.later is not None:
+            drifts += [self.later.drift(mark, task, "SGD") for task in chosen]
+        cold = next((found for task in chosen[:FEW] if (found := cold_start(self, mark, task)).strange), None)
+        evidence = Evidence(mark, self.convention, self.warm, tuple(drifts), cold=cold, measured=tuple(chosen))
+        if any(drift.broke_at is not None for drift in drifts) or self.warm.responds is None:
+            return evidence
+        farthest = worst(drifts)
+        if distance(farthest.growth) <= MOVED:
+            return replace(evidence, residue=residue(self, mark, self.tasks[0]))
+        again, self.moved = self.moved and len(self.tasks) > FEW, True
+        if self.remembers or again:
+            return replace(evidence, ceiling=ceiling(self, mark, farthest.task)) if not again else evidence
+        returns = {
+            optimizer: come_back(self, mark, worst([d for d in drifts if d.optimiser == optimizer]).task, optimizer)
+            for optimizer in OPTIMIZERS
+            if len(self.tasks) <= MANY
+        }
+        return replace(evidence, returns=returns, ceiling=ceiling(self, mark, farthest.task))
+
+    def leaves_out(self, mark: Absence) -> bool:
+        """Whether an absence that is marked so pulls at nothing of its own and leaves the present weights alone."""
+        task = self.tasks[0]
+        subject = self.fresh()
+        own = self.own_entries(subject, task)
+        with_all = subject.twin().read(self.base)
+        without = subject.read(self.base, task, mark)
+        same = all(distance(ratio_of(without.weights[t], with_all.weights[t])) <= MOVED for t in without.weights)
+        if mark == Absence.SENTINEL and subject.twin().read({**self.base, task: SENTINEL}).weights[task] != 0:
+            return False  # it counts as a loss of -1
+        return without.finite and same and not largest(without.gradients, own)
+
+    def _chosen(self, mark: Absence) -> list[str]:
+        """Tasks to measure: all, or one of each level and those whose first absent step is unlike that one's."""
+        say(f"{mark}: first step without each of {len(self.tasks)} tasks")
+        first = {task: self._first_step(task, mark) for task in self.tasks}
+        if len(self.tasks) <= FEW:
+            return list(self.tasks)
+        chosen = list(self.tasks[: len(LOSS_LEVELS)])
+        for i, task in enumerate(self.tasks):
+            other = first[self.tasks[i % len(LOSS_LEVELS)]]
+            if any(abs(a - b) > ALIKE * (abs(a) + abs(b)) + 1e-6 for a, b in zip(first[task], other, strict=True)):
+                chosen.append(task)
+        return list(dict.fromkeys(chosen))
+
+    def _first_step(self, task: str, mark: Absence) -> tuple[float, ...]:
+        reading = self.fresh().read(self.losses(self.warm.subject.step), task, mark)
+        if not reading.finite:
+            return (-1.0, 0.0, 0.0)
+        pull = sum(float(gradient.abs().sum()) for gradient in reading.gradients if gradient is not None)
+        ratios = [ratio_of(weight, self.warm.reading.weights[name]) for name, weight in reading.weights.items()]
+        return pull, min(ratios), max(ratios)
+
+    def own_entries(self, subject: Subject, task: str) -> list[tuple[int, Tensor]]:
         """Parameter entries whose gradient depends on the task's loss: (index of the tensor, boolean mask)."""
-        low = subject.read({**self.losses, task: 1e-2}).gradients
-        high = subject.read({**self.losses, task: 1e4}).gradients
-        own = []
-        for index, (one, other) in enumerate(zip(low, high, strict=True)):
-            if one is not None and other is not None and bool((differs := one != other).any()):
-                own.append((index, differs))
-        return own
+        return subject.own_entries(task, self.base)
 
     def drift(self, mark: Absence, task: str, optimizer: str) -> Drift:
         """``steps`` steps without ``task``, marked by ``mark``."""
+        say(f"{mark}: {task!r} absent for {self.settings.steps} steps, {optimizer}")
         subject = self.fresh()
-        own = self._own_entries(subject, task)
+        own = self.own_entries(subject, task)
+        if self.remembers:
+            return history.drift(self, subject, mark, task, optimizer, own)
         first, broke_at = self._stay_away(subject, mark, task, optimizer)
-        after = subject.read(self.losses)
+        after = subject.twin().read(self.base)
         before = self.warm.reading.weights
-        others = [_ratio(first.weights[other], before[other]) for other in self.tasks if other != task]
+        others = [ratio_of(first.weights[other], before[other]) for other in self.tasks if other != task]
         dead = broke_at is None and after.finite and self.warm.responds is not None
-        return Drift(
-            optimizer,
-            task,
-            _ratio(after.weights[task], before[task]),
-            broke_at,
-            _largest(first.gradients, own),
-            (min(others), max(others)),
-            dead and not self._own_entries(subject, task),
-        )
+        growth = ratio_of(after.weights[task], before[task])
+        pull = largest(first.gradients, own)
+        gone = dead and not self.own_entries(subject, task)
+        return Drift(optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone)
 
     def _stay_away(self, subject: Subject, mark: Absence, task: str, optimizer: str) -> tuple[Reading, float | None]:
         """First reading of the absence, and the phantom number at which it broke."""
-        if not subject.parameters:
-            only = subject.read(self.losses, task, mark)
-            return only, None if only.finite else 0.0
-        stepper = OPTIMIZERS[optimizer](subject.parameters, lr=self.settings.lr)
+        stepper = self.stepper(subject, optimizer)
         first: Reading | None = None
         for step in range(self.settings.steps):
-            reading = subject.read(self.losses, task, mark)
+            reading = subject.read(self.base, task, mark)
             if first is None:
                 first = reading
             if not reading.finite:
                 return first, step * self.settings.lr
-            stepper.step()
+            stepper()
         assert first is not None
         return first, None
 
-    def come_back(self, mark: Absence, task: str, optimizer: str) -> Return:
-        """An absence, then the task again, with the same optimiser."""
-        subject = self.fresh()
-        stepper = OPTIMIZERS[optimizer](subject.parameters, lr=self.settings.lr)
-        for _ in range(self.settings.steps):
-            subject.read(self.losses, task, mark)
-            stepper.step()
-        before = self.warm.reading.weights[task]
-        trace = []
-        for _ in range(3 * self.settings.steps):
-            reading = subject.read(self.losses)
-            trace.append(_ratio(reading.weights[task], before))
-            if not reading.finite:
-                return Return(min(trace), math.nan, math.inf, False)
-            stepper.step()
-        outside = [step for step, ratio in enumerate(trace) if abs(math.log(max(ratio, 1e-300))) > math.log(1.1)]
-        recovery = 0 if not outside else outside[-1] + 1
-        steps = self.settings.steps
-        return Return(min(trace), trace[steps - 1], math.inf if recovery == len(trace) else recovery / steps, True)
-
-    def ceiling(self, mark: Absence, task: str) -> tuple[float, float]:
-        """Growth of the weight under SGD halfway through and at the end of a very long absence."""
-        subject = self.fresh()
-        stepper = torch.optim.SGD(subject.parameters, lr=LONG_LR)
-        growths = []
-        for _ in range(2):
-            for _ in range(LONG_STEPS // 2):
-                subject.read(self.losses, task, mark)
-                stepper.step()
-            weight = subject.read(self.losses).weights[task]
-            growths.append(_ratio(weight, self.warm.reading.weights[task]))
-        return growths[0], growths[1]
-
-    def residue(self, mark: Absence, task: str) -> Residue:
-        """Displacement of the task's own parameters by Adam's momentum and by AdamW's decay during an absence."""
-        momentum = self.fresh()
-        stepper = torch.optim.Adam(momentum.parameters, lr=self.settings.lr)
-        for _ in range(RESIDUE_STEPS):
-            momentum.read({**self.losses, task: 2 * self.losses[task]})
-            stepper.step()
-        decay = self.fresh()
-        decayer = torch.optim.AdamW(decay.parameters, lr=self.settings.lr, weight_decay=RESIDUE_DECAY)
-        return Residue(*(self._moved(*pair, mark, task) for pair in ((momentum, stepper), (decay, decayer))))
-
-    def _moved(self, subject: Subject, stepper: torch.optim.Optimizer, mark: Absence, task: str) -> float:
-        own = self._own_entries(subject, task)
-        before = subject.values()
-        for _ in range(self.settings.steps):
-            subject.read(self.losses, task, mark)
-            stepper.step()
-        moved: list[Tensor | None] = [b - a for b, a in zip(subject.values(), before, strict=True)]
-        return _largest(moved, own) or 0.0
-
-
-def _ratio(value: float, reference: float) -> float:
-    if reference == 0:
-        return 1.0 if value == 0 else math.inf
-    return value / reference
-
-
-def _largest(tensors: Sequence[Tensor | None], own: Sequence[tuple[int, Tensor]]) -> float | None:
-    entries = [tensor[chosen].abs().max() for index, chosen in own if (tensor := tensors[index]) is not None]
-    return float(max(entries)) if entries else None
+    def stepper(self, subject: Subject, optimizer: str, lr: float | None = None) -> Callable[[], object]:
+        """What steps the parameters that the training loop learns; nothing where there are none."""
+        learned = subject.learned
+        return OPTIMIZERS[optimizer](learned, lr=lr or self.settings.lr).step if learned else lambda: None

@@ -1,6 +1,5 @@
 """Live monitor: each task's running phantom number in a user's own training loop, and a warning when it shows."""
 
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,13 +7,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from aura_study.audit.call import adapter, candidates, looks_like_mask
+from aura_study.audit.call import adapter, candidates
+from aura_study.audit.held import held_leaves
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
-from aura_study.audit.make import held_leaves
-from aura_study.audit.marks import TINY_LOSS
-from aura_study.audit.subject import Convention, Unusable, total_of
+from aura_study.audit.presence import presence
+from aura_study.audit.subject import Convention
+from aura_study.audit.totals import Unusable, find_total, take_total
 
 Weights = Callable[[], Any]
 
@@ -26,10 +26,11 @@ class PhantomGradientWarning(UserWarning):
 class PhantomMonitor:
     """Watches a loss weighting and the optimiser that learns it.
 
-    A task is present in an optimiser step if any forward call since the step before had it: by the mask where there is
-    one, else by a loss that is there, not NaN and above 1e-8. The running phantom number of a task is the sum of the
-    learning rate of the weighting's parameters over the steps in which it was absent. Reading the losses waits for an
-    accelerator once a step.
+    A task is present in an optimizer step if any forward call since the step before had it: by the mask where there is
+    one, else by a loss that is there, not NaN and above 1e-8. Where the arguments are no losses it asks once for
+    `present`, and of a step of which nothing is known it counts nothing. It raises nothing in a training loop. The
+    running phantom number of a task is the sum of the learning rate of the weighting's parameters over the steps in
+    which it was absent. Reading the losses waits for an accelerator once a step.
 
     Args:
         weighting: module whose calls are watched; for anything else say who is present with `present`.
@@ -69,13 +70,15 @@ class PhantomMonitor:
         self.growth = dict.fromkeys(self.tasks, 1.0)
         self._stretch = dict.fromkeys(self.tasks, 0.0)
         self._weighting = weighting
-        self._group = _group_of(weighting, optimizer)
+        self._group, missing = _group_of(weighting, optimizer)
         self._seen: set[str] | None = None
         self._told: set[str] | None = None
         self._warned: set[str] = set()
         self._reading = False
         self._weights = self._weight_source(weights, call)
         self._anchor = self.weights()
+        if missing:
+            self._say_once(f"the optimizer does not hold {missing} of the weighting's parameters: they will not learn")
         self._handles: list[Any] = [optimizer.register_step_post_hook(self._after_step)]
         if isinstance(weighting, nn.Module):
             self._handles.append(weighting.register_forward_pre_hook(self._before_forward, with_kwargs=True))
@@ -114,8 +117,16 @@ class PhantomMonitor:
         self.close()
 
     def _before_forward(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        if not self._reading:
-            self._seen = (self._seen or set()) | presence(module, arguments, keywords, self.tasks)
+        if self._reading or self._told is not None:
+            return
+        here = presence(module, arguments, keywords, self.tasks)
+        if here is not None:
+            self._seen = (self._seen or set()) | here
+        else:
+            self._say_once(
+                "its arguments are no losses that the monitor can read, so that it does not know who is present: say "
+                "so before each step by monitor.present([...])"
+            )
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
         here = self._told if self._told is not None else self._seen
@@ -123,7 +134,11 @@ class PhantomMonitor:
         if here is None:  # a step of which nothing is known
             return
         lr = float(self._group["lr"])
-        now = self.weights()
+        try:
+            now = self.weights()
+        except Exception as error:  # the monitor ends no training
+            self._say_once(f"the weights could not be read ({type(error).__name__}: {error}); pass weights=...")
+            now = dict(self._anchor)
         for task in self.tasks:
             if task in here:
                 self._stretch[task], self.growth[task], self._anchor[task] = 0.0, 1.0, now[task]
@@ -135,6 +150,11 @@ class PhantomMonitor:
             if not self.growth[task] <= self.threshold and task not in self._warned:
                 self._warned.add(task)
                 warnings.warn(self._message(task), PhantomGradientWarning, stacklevel=4)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            warnings.warn(f"PhantomMonitor: {text}", PhantomGradientWarning, stacklevel=4)
 
     def _message(self, task: str) -> str:
         return (
@@ -170,7 +190,8 @@ class PhantomMonitor:
                 ones = {task: torch.ones((), dtype=like.dtype, device=like.device) for task in self.tasks}
                 leaves = [one.requires_grad_() for one in ones.values()]
                 everyone = torch.ones(len(self.tasks), dtype=torch.bool, device=like.device)
-                total = total_of(convention.invoke(self._weighting, ones, everyone), self.tasks, ones, leaves)
+                output = convention.invoke(self._weighting, ones, everyone)
+                total = take_total(output, find_total(output, self.tasks, leaves), self.tasks, ones)
                 slopes = torch.autograd.grad(total, leaves, allow_unused=True)
         finally:
             self._reading = False
@@ -179,44 +200,14 @@ class PhantomMonitor:
         return {task: float(slope) for task, slope in zip(self.tasks, slopes, strict=True) if slope is not None}
 
 
-def presence(
-    module: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any], tasks: Sequence[str]
-) -> set[str]:
-    """Tasks that a call of a weighting has, from its mask or from the losses themselves."""
-    mask = _mask_of(module, arguments, keywords)
-    if isinstance(mask, Mapping):
-        return {task for task in tasks if mask.get(task)}
-    if mask is not None:
-        flags = mask.detach().reshape(-1).tolist() if isinstance(mask, Tensor) else list(mask)
-        return {task for task, here in zip(tasks, flags, strict=True) if here}
-    first = arguments[0] if arguments else keywords
-    if isinstance(first, Mapping):
-        losses = first if set(first) & set(tasks) else next(iter(first.values()), {})
-        return {task for task, loss in losses.items() if _counts(loss)} if isinstance(losses, Mapping) else set(tasks)
-    values: Iterable[Any] = arguments
-    if isinstance(first, list | tuple):
-        values = first
-    elif isinstance(first, Tensor) and first.ndim:
-        values = first.detach().reshape(-1).tolist()
-    return {task for task, loss in zip(tasks, values, strict=False) if _counts(loss)}
+def _group_of(weighting: Any, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], int]:
+    """The optimiser's group with the weighting's parameters, read at every step because schedulers change it.
 
-
-def _counts(loss: Any) -> bool:
-    return loss is not None and float(loss.detach() if isinstance(loss, Tensor) else loss) > TINY_LOSS
-
-
-def _mask_of(module: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-    try:
-        bound = inspect.signature(module.forward).bind_partial(*arguments, **keywords).arguments
-    except (TypeError, ValueError):
-        bound = dict(keywords)
-    return next((value for name, value in bound.items() if looks_like_mask(name) and value is not None), None)
-
-
-def _group_of(weighting: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimiser's group with the weighting's parameters, read at every step because schedulers change it."""
+    And how many of these parameters no group holds.
+    """
     wanted = {id(leaf) for leaf in held_leaves(weighting)}
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for group in optimizer.param_groups:
         if any(id(parameter) in wanted for parameter in group["params"]):
-            return group
+            return group, len(wanted - held)
     raise ValueError("the optimizer holds none of the weighting's parameters: nothing would learn them")

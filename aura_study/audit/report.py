@@ -2,13 +2,13 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
 from aura_study.audit.evidence import Evidence, Settings
-from aura_study.audit.marks import MARK_TEXT, Absence
+from aura_study.audit.marks import AMBIGUOUS, MARK_TEXT, Absence
 
 
 class Verdict(StrEnum):
@@ -72,9 +72,13 @@ class Findings(Generic[F]):
 
     @property
     def verdict(self) -> Verdict:
-        """Safe if all findings are; else the first that is not."""
-        unsafe = [finding.verdict for finding in self.findings if finding.verdict != Verdict.SAFE]
+        """Safe if all findings that count are; else the first that is not."""
+        unsafe = [finding.verdict for finding in self._deciding() if finding.verdict != Verdict.SAFE]
         return unsafe[0] if unsafe else Verdict.SAFE
+
+    def _deciding(self) -> Sequence[F]:
+        """The findings that count; all of them, unless a kind of report says otherwise."""
+        return self.findings
 
     @property
     def safe(self) -> bool:
@@ -124,6 +128,11 @@ class Report(Findings[Finding]):
     not_accepted: Mapping[Absence, str]
     notes: tuple[str, ...] = ()
 
+    def _deciding(self) -> Sequence[Finding]:
+        """Those of the marks that say an absence explicitly, if one of these is safe: that is what to do."""
+        explicit = [one for one in self.findings if one.absence not in AMBIGUOUS and one.verdict == Verdict.SAFE]
+        return explicit or self.findings
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; numbers that are not finite become None."""
         return {
@@ -153,6 +162,8 @@ class Report(Findings[Finding]):
             for verdict in found
         }
         parts = "; ".join(f"{verdict} ({names})" for verdict, names in marks.items())
+        if self.safe and len(found) > 1:
+            return f"SAFE by {marks[Verdict.SAFE]} alone: {parts}"
         return f"{'SAFE' if self.safe else 'NOT SAFE'}: {parts}"
 
     def __str__(self) -> str:
@@ -164,12 +175,12 @@ class Report(Findings[Finding]):
             "",
         ]
         for finding in self.findings:
-            lines += [f"  {finding.absence!s:<5} {finding.verdict.upper():<13} {MARK_TEXT[finding.absence]}"]
-            lines += [f"        called as {finding.call}"]
+            lines += [f"  {finding.absence!s:<8} {finding.verdict.upper():<13} {MARK_TEXT[finding.absence]}"]
+            lines += [f"           called as {finding.call}"]
             for sentence in (finding.reason, *finding.notes):
-                lines += textwrap.wrap(sentence, 108, initial_indent=" " * 8, subsequent_indent=" " * 10)
+                lines += textwrap.wrap(sentence, 112, initial_indent=" " * 11, subsequent_indent=" " * 13)
         lines += [
-            f"  {mark!s:<5} not accepted  {textwrap.shorten(reason, 88)}" for mark, reason in self.not_accepted.items()
+            f"  {mark!s:<8} not accepted  {textwrap.shorten(reason, 88)}" for mark, reason in self.not_accepted.items()
         ]
         for title, sentences in (("Note", self.notes), ("Fix", self.fixes())):
             for sentence in sentences:
@@ -191,9 +202,14 @@ def _finding(finding: Finding) -> dict[str, Any]:
             optimiser: {name: finite_or_none(value) for name, value in asdict(back).items()}
             for optimiser, back in evidence.returns.items()
         },
-        "long_absence_growth": finite_or_none(evidence.ceiling),
+        "long_absence": _plain(evidence.ceiling),
+        "absent_from_the_start": _plain(evidence.cold),
         "residue": asdict(evidence.residue) if evidence.residue else None,
     }
+
+
+def _plain(record: Any) -> dict[str, Any] | None:
+    return {name: finite_or_none(value) for name, value in asdict(record).items()} if record else None
 
 
 def finite_or_none(value: Any) -> Any:

@@ -4,6 +4,7 @@ Everything is read from ``.grad`` after one ordinary backward pass, so that it h
 code that calls ``backward`` itself: a task's weight is d total / d L_i, whatever the formula behind it.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aura_study.audit.copies import draw_alike, duplicate, own_optimised
 from aura_study.audit.make import Construction, Made
-from aura_study.audit.marks import STAND_IN, Absence
+from aura_study.audit.marks import LEFT_OUT, STAND_IN, Absence
+from aura_study.audit.totals import CutOff, Losses, Place, Unusable, find_total, take_total
 
-Losses = Mapping[str, Tensor | None]
-TOTAL_KEYS = ("loss", "total", "total_loss")
-
-
-class Unusable(Exception):
-    """A call whose result is no total, with the reason."""
+TOLD = frozenset({Absence.MASK, Absence.NAN})
+"""Marks under which a presence mask says that the task is absent; under all others nobody says so."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,12 @@ class Convention:
     Attributes:
         name: as ``audit(call=...)`` and ``--call`` take it, such as ``"list"`` or ``"backward:stacked+mask"``.
         text: the call as Python, for the report.
-        invoke: calls a module with the losses by name (None or missing where the mark says so) and the presence,
-            boolean ``(tasks,)``.
+        invoke: calls a module with the losses by name (None or missing where the mark says so) and the presence, a
+            boolean tensor with one entry for each loss that is handed over.
         marks: the marks of absence that this way of calling can express.
         masked: whether presence is handed over as a mask.
-        guessed_mask: whether the mask's argument was recognised by its place alone, not by its name.
+        guessed: what was guessed of its arguments, in words for a note; empty if nothing was.
+        guessed_mask: whether its mask was recognised by what it does alone, not by its name.
     """
 
     name: str
@@ -42,7 +42,13 @@ class Convention:
     invoke: Callable[[Any, Losses, Tensor], Any]
     marks: frozenset[Absence]
     masked: bool
+    guessed: str = ""
     guessed_mask: bool = False
+
+    @property
+    def method(self) -> str:
+        """Name of the method that is called, empty for the module itself."""
+        return self.name.rpartition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,36 @@ class Subject:
         self.convention = convention
         self.tasks = tuple(tasks)
         self.parameters = self.made.leaves
+        self.step = 0
+        self.heeds = False
+        self.place: Place | None = None
+        self.after: Sequence[Callable[[Subject, Losses], None]] = ()
         self._initial: list[Tensor] | None = None
-        self._masks: dict[str | None, Tensor] = {}
 
     def another(self) -> "Subject":
-        """The same, made anew."""
-        return Subject(self.made.way, self.convention, self.tasks)
+        """The same, made anew: it was never called."""
+        other = Subject(self.made.way, self.convention, self.tasks)
+        other.place, other.after = self.place, self.after
+        return other
+
+    def twin(self) -> "Subject":
+        """As it is now, with all that it remembers; what is read from the twin leaves no trace here."""
+        copied = duplicate(self.made.module, self.parameters)
+        if copied is None:  # its parameters are all of it that can be carried over
+            other = self.another()
+            other.read(dict.fromkeys(self.tasks, 1.0))
+            other.load(self.values())
+            other.step = self.step
+            return other
+        other = copy.copy(self)
+        other.made, other.parameters = Made(copied[0], self.made.way), copied[1]
+        return other
+
+    @property
+    def learned(self) -> list[Tensor]:
+        """The parameters that the training step moves, not an optimiser of the module's own."""
+        own = own_optimised(self.made.module)
+        return [parameter for parameter in self.parameters if id(parameter) not in own]
 
     def probe(self) -> None:
         """`read` once, all tasks present.
@@ -90,14 +120,32 @@ class Subject:
             Unusable: a result that is no total, or losses that do not reach it.
         """
         reading = self.read({task: 1.0 + 0.25 * i for i, task in enumerate(self.tasks)})
-        if lost := [task for task, weight in reading.weights.items() if weight == 0]:
-            raise Unusable(f"the loss of {', '.join(map(repr, lost))} does not reach the total")
+        lost = [task for task, weight in reading.weights.items() if weight == 0]
+        if not lost:
+            return
+        other = self.twin().read({task: 3.0 + 0.5 * i for i, task in enumerate(self.tasks)})
+        if len(lost) == len(self.tasks) and reading.total is not None and other.total != reading.total:
+            raise CutOff(CUT_OFF)
+        raise Unusable(f"the loss of {', '.join(map(repr, lost))} does not reach the total")
+
+    def heeds_mask(self, task: str) -> bool:
+        """Whether a real loss has no weight where the mask says that its task is absent, and the others have one."""
+        twin = self.twin()
+        present = twin._presence([name != task for name in self.tasks])
+        leaves = {name: twin._scalar(1.0).requires_grad_() for name in self.tasks}
+        weights = twin._run({name: leaf.clone() for name, leaf in leaves.items()}, present, leaves).weights
+        return weights[task] == 0 and any(weight != 0 for name, weight in weights.items() if name != task)
+
+    def own_entries(self, task: str, losses: Mapping[str, float]) -> list[tuple[int, Tensor]]:
+        """Parameter entries whose gradient depends on the task's loss: (index of the tensor, boolean mask)."""
+        low, high = (self.twin().read({**losses, task: value}).gradients for value in (1e-2, 1e4))
+        pairs = [(i, a != b) for i, (a, b) in enumerate(zip(low, high, strict=True)) if a is not None and b is not None]
+        return [(i, differs) for i, differs in pairs if bool(differs.any())]
 
     def read(self, losses: Mapping[str, float], absent: str | None = None, mark: Absence = Absence.ZERO) -> Reading:
         """Forward and backward with ``losses``, task ``absent`` marked absent by ``mark``; gradients stay in place.
 
-        The first reading of a subject needs all tasks present, so that every parameter is met, even those that only
-        the graph knows.
+        Then whatever the module wants at the end of a step. Draws depend on the number of steps alone.
         """
         for parameter in self.parameters:
             parameter.grad = None
@@ -107,27 +155,36 @@ class Subject:
             if task != absent:
                 leaves[task] = self._scalar(losses[task]).requires_grad_()
                 handed[task] = leaves[task].clone()  # code under audit may change its losses in place
-            elif mark != Absence.OMIT:
+            elif mark == Absence.EMPTY:
+                handed[task] = self._scalar(0.0).expand(0)
+            elif mark not in LEFT_OUT:
                 value = STAND_IN[mark]
                 handed[task] = None if value is None else self._scalar(value)
-        present = self._presence(absent)
+        present = self._presence([task != absent or mark not in TOLD for task in handed])
+        draw_alike(self.step)
+        self.step += 1
+        reading = self._run(handed, present, leaves)
+        for hook in self.after:
+            hook(self, {task: None if loss is None else 0.95 * loss.detach() for task, loss in handed.items()})
+        return reading
+
+    def _run(self, handed: dict[str, Tensor | None], present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
         output = self.convention.invoke(self.made.module, handed, present)
         if any(leaf.grad is not None for leaf in leaves.values()):  # it has called backward itself
             total = output.detach() if isinstance(output, Tensor) and output.numel() == 1 else None
             self._adopt(None, leaves.values())
         else:
-            total = total_of(output, self.tasks, handed, list(leaves.values()))
+            if self.place is None:
+                self.place = find_total(output, self.tasks, list(leaves.values()))
+            total = take_total(output, self.place, self.tasks, handed)
             if not total.requires_grad:
-                raise Unusable("the result is not connected to the losses: it needs no gradient")
+                raise CutOff(CUT_OFF)
             self._adopt(total, leaves.values())
             total.backward()
         return self._reading(None if total is None else float(total), leaves)
 
-    def _presence(self, absent: str | None) -> Tensor:
-        if absent not in self._masks:
-            flags = [task != absent for task in self.tasks]
-            self._masks[absent] = torch.tensor(flags, device=self._like().device)
-        return self._masks[absent].clone() if self.convention.masked else self._masks[absent]
+    def _presence(self, flags: Sequence[bool]) -> Tensor:
+        return torch.tensor(flags, device=self._like().device)
 
     def _adopt(self, total: Tensor | None, losses: Any) -> None:
         """At the first call, parameters not known yet: in the graph alone, or made by a lazily built module."""
@@ -175,6 +232,12 @@ class Subject:
         return torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
+CUT_OFF = (
+    "the losses reach the total by value and not by gradient (torch.tensor(...), .item() or .detach() on the way): "
+    "nothing but the weighting's own parameters can learn from it"
+)
+
+
 def graph_leaves(output: Tensor) -> list[Tensor]:
     """Leaf tensors that the autograd graph of ``output`` ends in, in the order they are met."""
     found: dict[int, Tensor] = {}
@@ -190,50 +253,3 @@ def graph_leaves(output: Tensor) -> list[Tensor]:
             found.setdefault(id(variable), variable)
         pending.extend(following for following, _ in reversed(node.next_functions))
     return list(found.values())
-
-
-def total_of(output: Any, tasks: Sequence[str], losses: Losses, leaves: Sequence[Tensor]) -> Tensor:
-    """The total that a call's result stands for, attached to the graph.
-
-    A scalar is the total; of a tuple, a mapping or an object, its first entry or what it calls loss or total. A vector
-    with one entry per task is summed if it depends on the losses (terms); if not, its entries are weights.
-
-    Raises:
-        Unusable: anything else.
-    """
-    if isinstance(output, Tensor):
-        return _total_of_tensor(output, tasks, losses, leaves)
-    named = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
-    for key in TOTAL_KEYS:
-        if isinstance(named.get(key), Tensor):
-            return total_of(named[key], tasks, losses, leaves)
-    if isinstance(output, Mapping):
-        if not output or not set(output) <= set(tasks):
-            raise Unusable(f"a mapping with keys {list(output)[:6]} names no total")
-        entries = [torch.as_tensor(output.get(task, 0.0)).reshape(()) for task in tasks]
-        return _total_of_tensor(torch.stack(entries), tasks, losses, leaves)
-    if isinstance(output, list | tuple) and output:
-        one_each = len(output) == len(tasks) and (isinstance(output, list) or len(output) > 2)
-        if one_each and all(isinstance(entry, float) or _is_scalar(entry) for entry in output):
-            entries = [torch.as_tensor(entry).reshape(()) for entry in output]
-            return _total_of_tensor(torch.stack(entries), tasks, losses, leaves)
-        return total_of(output[0], tasks, losses, leaves)
-    raise Unusable(f"the result is {type(output).__name__}, not a tensor")
-
-
-def _is_scalar(entry: Any) -> bool:
-    return isinstance(entry, Tensor) and entry.numel() == 1
-
-
-def _total_of_tensor(output: Tensor, tasks: Sequence[str], losses: Losses, leaves: Sequence[Tensor]) -> Tensor:
-    if output.numel() == 1:
-        return output.reshape(())
-    output = output.reshape(-1)
-    if output.requires_grad:
-        slopes = torch.autograd.grad(output.sum(), list(leaves), retain_graph=True, allow_unused=True)
-        if any(slope is not None for slope in slopes):
-            return output.sum()
-    if len(output) != len(tasks):
-        raise Unusable(f"the result has {len(output)} entries: neither a total nor one entry per task")
-    pairs = zip(output.unbind(), (losses.get(task) for task in tasks), strict=True)
-    return torch.stack([weight * loss for weight, loss in pairs if loss is not None]).sum()

@@ -31,6 +31,20 @@ class Stops(nn.Module):
     def forward(self, losses):
         raise SystemExit(0)
 
+class Exits(nn.Module):
+    def forward(self, losses):
+        import os
+        os._exit(0)
+
+class Asks(nn.Module):
+    def forward(self, losses):
+        return losses.sum() * float(input())
+
+class Loops(nn.Module):
+    def forward(self, losses):
+        while True:
+            pass
+
 def adapt(module, losses):
     return module(torch.stack(list(losses.values())))
 
@@ -98,6 +112,8 @@ def test_call(user_file, call):
     [
         ("{file}:Broken", "it does not work"),
         ("{file}:Stops", "SystemExit"),
+        ("{file}:Exits", "ended the process"),
+        ("{file}:Asks", "EOFError"),
         ("{file}:Missing", "Uncertain"),
         ("nowhere.py:Name", "there is no file"),
         ("no_such_package_here:Name", "no_such_package_here"),
@@ -117,6 +133,13 @@ def test_what_cannot_be_audited_exits_2_with_the_reason(user_file, target, reaso
         assert answer["adapt"]
     else:
         assert reason in result.stderr
+
+
+def test_code_that_does_not_return_is_ended(user_file):
+    """Exit code 2 within the limit, with what it was doing."""
+    result = run(f"{user_file}:Loops", "--limit", "3")
+    assert result.exit_code == 2
+    assert "not done within 3 s; last: trying module" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,46 @@ def test_adapter():
     assert report["class weights"].verdict == "safe"
 
 
+class SmoothUnlessTold(nn.Module):
+    """Smooths by default, and p_t sees it."""
+
+    def __init__(self, gamma=2.0, weight=None, label_smoothing=0.1):
+        super().__init__()
+        self.inner = TakenFromTheWeightedLoss(gamma, weight, label_smoothing)
+
+    def forward(self, logits, targets):
+        return self.inner(logits, targets)
+
+
+class WeightsRequired(nn.Module):
+    """p_t from the logits; class weights are a required tensor."""
+
+    def __init__(self, class_weights, gamma=2.0):
+        super().__init__()
+        self.class_weights, self.gamma = class_weights, gamma
+
+    def forward(self, logits, targets):
+        return weighted_after(logits, targets, self.gamma, self.class_weights)
+
+
+def test_settings_are_neutral_where_they_are_not_asked_about():
+    """A default of the code's own is set aside: plain is plain, class weights do not mix with smoothing."""
+    report = audit_focal(SmoothUnlessTold)
+    assert report["plain"].verdict == "safe"
+    probabilities = torch.tensor(LOGITS).softmax(-1)
+    assert report["class weights"].measured == pytest.approx(
+        ((1 - probabilities ** torch.tensor(WEIGHTS)) ** 2).tolist(), rel=1e-5
+    )
+    assert report["label smoothing"].verdict == "leaks"
+
+
+def test_required_class_weights_are_filled_with_ones():
+    """A loss that needs its class weights is plain with weights of 1."""
+    report = audit_focal(WeightsRequired)
+    assert report.safe
+    assert report["class weights"].weight_factor == pytest.approx(WEIGHTS, rel=1e-6)
+
+
 @pytest.mark.parametrize("target", [lambda logits, targets: logits.sum(), lambda x, y, gamma: 1 / 0])
 def test_what_cannot_be_audited(target):
     """A loss without a settable gamma, or that fails, says so."""

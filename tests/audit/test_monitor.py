@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor, presence
+from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor
+from aura_study.audit.presence import presence
 from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
 
 TASKS = ("a", "b")
@@ -158,6 +159,72 @@ def test_bad_settings_are_refused_by_name():
         PhantomMonitor(specimens.Squared(2), optimizer, TASKS)
     with pytest.raises(ValueError, match="pass weights="):
         PhantomMonitor(weigh, optimizer, ("a", "b", "c"))
+
+
+class Computes(nn.Module):
+    """Is handed predictions, targets and whatever says who is there."""
+
+    def __init__(self):
+        super().__init__()
+        self.rho = nn.Parameter(torch.zeros(2))
+
+    def forward(self, predictions, targets, valid=None, attention_mask=None):
+        return (torch.exp(-self.rho) * 0.5 + self.rho).sum()
+
+
+MANY = {task: torch.ones(4) for task in TASKS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "here"),
+    [
+        ((MANY, MANY), {"valid": {"a": torch.ones(4), "b": torch.zeros(4)}}, {"a"}),
+        ((MANY, MANY), {"valid": torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])}, {"a"}),
+        ((MANY, MANY), {"valid": ["b"]}, {"b"}),
+        ((MANY, MANY), {}, None),
+        ((torch.zeros(2, 3, 4), MANY), {}, None),
+        (({"group": {"x": 1}}, MANY), {}, None),
+        ((torch.ones(2, 5), MANY), {"attention_mask": torch.ones(2, 5)}, None),
+        ((MANY, MANY), {"valid": object()}, None),
+    ],
+)
+def test_a_module_that_is_handed_no_losses(arguments, keywords, here):
+    """Masks of tensors are read; where nothing says who is present, nothing is known, asked for once, and counted."""
+    weigh = Computes()
+    assert presence(weigh, arguments, keywords, TASKS) == here
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    monitor = PhantomMonitor(weigh, optimizer, TASKS, weights=lambda: torch.exp(-weigh.rho), threshold=math.inf)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            weigh(*arguments, **keywords).backward()
+            optimizer.step()
+        assert len(caught) == (here is None)
+    expected = {task: 0.0 if here is None or task in here else 3 * LR for task in TASKS}
+    assert monitor.phantom_numbers == pytest.approx(expected)
+    monitor.present(["b"])
+    weigh(*arguments, **keywords).backward()
+    optimizer.step()
+    assert monitor.phantom_numbers["a"] == pytest.approx(expected["a"] + LR)
+
+
+def test_weights_that_cannot_be_read_end_no_training():
+    """Whatever `weights` raises in the loop is said once."""
+    weigh, broken = UnmaskedKendallLoss(TASKS), []
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    monitor = PhantomMonitor(weigh, optimizer, weights=lambda: [1.0, 1.0] if not broken else 1 / 0)
+    broken.append(True)
+    weigh(only_a(0)).backward()
+    with pytest.warns(PhantomGradientWarning, match="could not be read"):
+        optimizer.step()
+    assert monitor.phantom_numbers["b"] == LR
+
+
+def test_parameters_that_the_optimizer_does_not_hold_are_told():
+    """Half of a weighting in the optimiser is worth a word."""
+    weigh = specimens.ByName(TASKS)
+    with pytest.warns(PhantomGradientWarning, match="does not hold 1"):
+        PhantomMonitor(weigh, torch.optim.SGD([weigh.w["a"]], lr=LR), TASKS)
 
 
 def trained_by_trainer(folder, weighting, **options):

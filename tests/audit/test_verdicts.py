@@ -9,7 +9,7 @@ import pytest
 
 import aura_study.audit
 from aura_study.audit import Absence, Report, Settings, Verdict, assert_no_phantom_gradient, audit
-from aura_study.audit.measure import LOSS_LEVELS
+from aura_study.audit.warm import LOSS_LEVELS
 from aura_study.losses import (
     PARAMETERIZATIONS,
     FrozenKendallLoss,
@@ -147,7 +147,7 @@ def test_long_growth_of_the_square_is_the_ratio_of_its_weights():
     s = 0.0
     for _ in range(200):
         s = 0.5 * level * math.exp(-s)
-    assert report_on(specimens.Squared)["zero"].evidence.ceiling[1] == pytest.approx(math.exp(s), rel=1e-3)
+    assert report_on(specimens.Squared)["zero"].evidence.ceiling.end == pytest.approx(math.exp(s), rel=1e-3)
 
 
 def test_the_start_does_not_hide_the_effect():

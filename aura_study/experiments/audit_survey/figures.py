@@ -16,8 +16,8 @@ VERDICT_COLOURS = {
     "inert": "#b9a5d6",
     "unregularised": "#f0e442",
 }
-MARKS = ("zero", "tiny", "none", "omit", "mask", "nan")
-MARK_LABELS = ("0", "1e-8", "None", "left out", "mask", "NaN")
+MARKS = ("zero", "tiny", "none", "omit", "mask", "nan", "empty", "sentinel", "shorter")
+MARK_LABELS = ("0", "1e-8", "None", "left out", "mask", "NaN", "empty", "-1", "shorter list")
 
 
 @style()

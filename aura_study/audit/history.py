@@ -1,0 +1,108 @@
+"""Modules that remember earlier losses: dynamic weight averages, running means, own optimisers.
+
+To them a constant loss is an exception, so that losses vary; what an absence did is told by the same run without it,
+beside what the weight does anyway: the steps after the return are compared with the range of that run.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from aura_study.audit.evidence import Drift
+from aura_study.audit.laboratory import AuditedCodeError, audited_code
+from aura_study.audit.marks import Absence
+from aura_study.audit.numbers import distance, largest, ratio_of
+from aura_study.audit.subject import Reading, Subject
+
+if TYPE_CHECKING:
+    from aura_study.audit.measure import Bench
+
+PAST, BACK = 26, 12
+SWING = 0.25
+MARGIN = 1.25
+"""How far beyond the range of the run without an absence a weight may be on its return: the range is of few steps."""
+
+
+def varied(levels: Mapping[str, float], step: int) -> dict[str, float]:
+    """Losses around ``levels``, each with a rhythm of its own."""
+    return {
+        task: level * (1 + SWING * math.sin(2.4 * step + 1.7 * i + 0.3 * math.sin(0.9 * step * (1 + i % 3))))
+        for i, (task, level) in enumerate(levels.items())
+    }
+
+
+def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
+    """Whether two pasts, at the same parameters and the same number of steps, or two draws give different weights."""
+    levels = {task: 0.5 + 0.25 * (i % 4) for i, task in enumerate(tasks)}
+    first = subject.another()
+    first.read(levels)
+    readings: list[Reading] = []
+    try:
+        with audited_code():
+            for bend in (0.0, 0.7):
+                twin = first.twin()
+                for step in range(PAST):
+                    wave = [1 + bend * math.sin(2.1 * step + i) for i in range(len(levels))]
+                    twin.read({task: level * by for (task, level), by in zip(levels.items(), wave, strict=True)})
+                other_draw = twin.twin()
+                other_draw.step += PAST
+                readings.append(twin.read(levels))
+            readings.append(other_draw.read(levels))
+    except AuditedCodeError:
+        return False
+    finally:
+        subject.restore()
+    return not (_alike(readings[0], readings[1], tasks) and _alike(readings[1], readings[2], tasks))
+
+
+def _alike(one: Reading, other: Reading, tasks: Sequence[str]) -> bool:
+    if not (one.finite and other.finite):
+        return one.finite == other.finite
+    return all(math.isclose(one.weights[t], other.weights[t], rel_tol=1e-5, abs_tol=1e-12) for t in tasks)
+
+
+def drift(
+    bench: "Bench", subject: Subject, mark: Absence, task: str, optimizer: str, own: Sequence[tuple[int, Tensor]]
+) -> Drift:
+    """``steps`` steps without ``task``, then a few with it, beside the same run with it throughout."""
+    start, steps = subject.step, bench.settings.steps
+    twin = bench.fresh()
+    usual = _run(bench, twin, optimizer, None, mark, steps + BACK)[0]
+    away, broke, pull = _run(bench, subject, optimizer, task, mark, steps, own)
+    if broke is not None:
+        return Drift(optimizer, task, math.nan, broke * bench.settings.lr, pull, (1.0, 1.0), False)
+    back, broke, _ = _run(bench, subject, optimizer, None, mark, BACK)
+    if broke is not None:
+        return Drift(optimizer, task, math.nan, bench.settings.phantom_number, pull, (1.0, 1.0), False, on_return=True)
+    assert subject.step == start + steps + BACK
+    low, high = (pick(reading[task] for reading in usual) for pick in (min, max))
+    pairs = [(reading[task], same[task]) for reading, same in zip(back, usual[steps:], strict=False)]
+    outside = [ratio_of(now, same) for now, same in pairs if not low / MARGIN <= now <= high * MARGIN]
+    growth = max(outside, key=distance) if outside else 1.0
+    ratios = [ratio_of(_mean(away, other), _mean(usual[:steps], other)) for other in away[0]]
+    return Drift(optimizer, task, growth, None, pull, (min(ratios), max(ratios)), False)
+
+
+def _run(
+    bench: "Bench", subject: Subject, optimizer: str, absent: str | None, mark: Absence, steps: int,
+    own: Sequence[tuple[int, Tensor]] = (),
+) -> tuple[list[dict[str, float]], int | None, float | None]:  # fmt: skip
+    """Weights step by step, the step at which they broke, and the pull on ``own`` entries at the first."""
+    stepper = bench.stepper(subject, optimizer)
+    trace: list[dict[str, float]] = []
+    pull: float | None = None
+    for step in range(steps):
+        reading = subject.read(bench.losses(subject.step), absent, mark)
+        if step == 0:
+            pull = largest(reading.gradients, own)
+        if not reading.finite:
+            return trace, step, pull
+        trace.append(reading.weights)
+        stepper()
+    return trace, None, pull
+
+
+def _mean(trace: Sequence[Mapping[str, float]], task: str) -> float:
+    return sum(weights[task] for weights in trace) / len(trace)

@@ -1,0 +1,57 @@
+"""Which methods of a module may give the total, and which belong to the end of a step or an epoch."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from aura_study.audit.signature import Signature
+
+METHODS = (
+    "backward", "combine", "compute", "compute_loss", "get_loss", "get_weighted_loss", "loss", "total", "total_loss",
+    "weigh", "weighted_loss", "weighted_sum",
+)  # fmt: skip
+OTHER_WORK = ("set_", "load", "save", "reset", "add_", "register", "state", "init", "from_", "to_", "plot", "log_")
+UPDATES = ("update", "update_weights", "step_weights", "after_step", "on_step_end", "on_train_batch_end")
+EPOCH_ENDS = (
+    "end_epoch", "epoch_end", "on_epoch_end", "on_train_epoch_end", "step_epoch", "next_epoch", "end_of_epoch", "step",
+)  # fmt: skip
+
+
+def shape_of(module: Any, method: str) -> Signature:
+    """The signature of one of its methods; ``"__call__"`` is that of ``forward`` where a module defines it."""
+    if method != "__call__":
+        return Signature.of(getattr(module, method))
+    return Signature.of(module.forward if _has_forward(module) and not _has_call(module) else module)
+
+
+def methods_of(module: Any) -> Iterator[str]:
+    """Names of what may give the total: calling it, usual names, then any public method of its own."""
+    if callable(module) and (_has_forward(module) or _has_call(module) or not isinstance(module, nn.Module)):
+        yield "__call__"
+    usual = [method for method in METHODS if callable(getattr(module, method, None))]
+    yield from usual
+    for name in own_methods(module):
+        shape = Signature.of(getattr(module, name))
+        takes = shape.required + len(shape.keyword_required) >= 1 or shape.star or shape.double_star
+        if takes and name not in (*usual, *UPDATES, *EPOCH_ENDS, "forward") and not name.startswith(OTHER_WORK):
+            yield name
+
+
+def own_methods(module: Any) -> list[str]:
+    """Public methods that its class, or one above it that is not torch's, defines; in order."""
+    bases = [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
+    names = dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_"))
+    return [name for name in names if inspect.isroutine(getattr(type(module), name, None))]
+
+
+def _has_forward(module: Any) -> bool:
+    own = getattr(type(module), "forward", None) is not nn.Module.forward
+    return isinstance(module, nn.Module) and own and callable(getattr(module, "forward", None))
+
+
+def _has_call(module: Any) -> bool:
+    return isinstance(module, nn.Module) and any(
+        "__call__" in vars(base) for base in type(module).__mro__ if not base.__module__.startswith("torch")
+    )

@@ -1,0 +1,166 @@
+"""What a signature says of its arguments: losses, a presence mask, a number, predictions."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aura_study.audit.copies import Clock
+
+MASK_NAMES = (
+    "mask", "present", "presence", "active", "valid", "avail", "exist", "has_", "observed", "label_flag", "labelled",
+    "labeled", "absent", "missing", "enabled", "is_on",
+)  # fmt: skip
+NO_MASK_NAMES = ("weight", "scale", "rate", "temp", "strength", "attention", "coef", "thresh")
+TIME_NAMES = ("epoch", "step", "iter", "batch_idx", "idx", "round")
+NUMBER_NAMES = (
+    "strength", "lambda", "lam", "temp", "tau", "alpha", "beta", "gamma", "coef", "scale", "factor", "rate", "progress",
+    "schedule", "decay", "eps", "power", "gain", "ratio", "norm", "lr", "momentum", "margin", "anneal", "reg", "sigma",
+    "scaling", "multiplier", "warm",
+)  # fmt: skip
+PREDICTION_NAMES = ("pred", "output", "logit", "y_hat", "estimate", "score", "input")
+TARGET_NAMES = ("target", "label", "truth", "gt", "y_true", "true", "answer")
+COLLECTION_NAMES = ("losses", "terms", "values", "dict", "list", "vector", "tensor", "stack", "array", "all_", "parts")
+LATE = 1000
+"""Where code is told the epoch or the step, it is told a late one: a warm-up is over by then."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Arguments by kind; of what cannot be read, everything is allowed.
+
+    Attributes:
+        positional: names, in order.
+        required: how many of them have no default.
+        keyword_only, keyword_required: names; those without a default.
+        star, double_star: whether there is ``*args``, ``**kwargs``.
+        numbers: names that an annotation or a default says to be a number, a text or a flag.
+        together: whether the first argument's annotation says that it holds several.
+    """
+
+    positional: tuple[str, ...] = ()
+    required: int = 0
+    keyword_only: tuple[str, ...] = ()
+    keyword_required: tuple[str, ...] = ()
+    star: bool = True
+    double_star: bool = True
+    numbers: frozenset[str] = frozenset()
+    together: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], skip: int = 0) -> "Signature":
+        """Of ``function`` without its first ``skip`` arguments (``self`` of a class's own function)."""
+        try:
+            parameters = list(inspect.signature(function).parameters.values())[skip:]
+        except (TypeError, ValueError):
+            return cls()
+        kinds, empty = inspect.Parameter, inspect.Parameter.empty
+        positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+        keyword_only = [p for p in parameters if p.kind == kinds.KEYWORD_ONLY]
+        return cls(
+            tuple(p.name for p in positional),
+            sum(p.default is empty for p in positional),
+            tuple(p.name for p in keyword_only),
+            tuple(p.name for p in keyword_only if p.default is empty),
+            any(p.kind == kinds.VAR_POSITIONAL for p in parameters),
+            any(p.kind == kinds.VAR_KEYWORD for p in parameters),
+            frozenset(p.name for p in parameters if _is_number(p)),
+            bool(positional) and any(word in str(positional[0].annotation).lower() for word in _HOLDERS),
+        )
+
+    @property
+    def first(self) -> str:
+        """Name of the first argument, empty if there is none."""
+        names = (*self.positional, *self.keyword_required)
+        return names[0] if names else ""
+
+    def tasks(self) -> tuple[str, ...]:
+        """Names of arguments that are clearly one task's loss each; none if there are not two."""
+        names = self.positional[: self.required] + self.keyword_required
+        clear = len(names) > 1 and all("loss" in name.lower() for name in names)
+        return names if clear and not self.holds_several else ()
+
+    @property
+    def holds_several(self) -> bool:
+        """Whether the first argument is all losses together."""
+        first = self.first.lower()
+        return self.together or first in ("loss_dict", "l", "ls", "xs") or any(w in first for w in COLLECTION_NAMES)
+
+    def takes_each(self, tasks: Sequence[str]) -> bool:
+        """Whether every loss can be an argument of its own, nothing else being required."""
+        mine = self.positional[: len(tasks)]
+        one_each = len(tasks) > 1 and self.required <= len(tasks) <= len(self.positional) and not self.keyword_required
+        other = any(looks_like_mask(n) or self.is_number(n) or _any(n, PREDICTION_NAMES + TARGET_NAMES) for n in mine)
+        return (self.star and self.required <= len(tasks)) or (one_each and not other and not self.holds_several)
+
+    def takes_keywords(self, tasks: Sequence[str]) -> bool:
+        """Whether every task is the name of an argument."""
+        return self.double_star or set(tasks) <= {*self.positional, *self.keyword_only}
+
+    def takes_one(self, tasks: Sequence[str]) -> bool:
+        """Whether all losses can be handed over in one argument, the others being numbers."""
+        return bool(self.positional or self.star or self.keyword_required) and self.fillers() is not None
+
+    def takes_matrix(self, tasks: Sequence[str]) -> bool:
+        """Whether its names speak of one loss for each sample and task."""
+        named = _any(self.first, ("matrix", "sample", "batch", "element"))
+        return self.takes_one(tasks) and (named or any(telling for _, telling in self.masks()))
+
+    def others(self) -> tuple[str, ...]:
+        """Required arguments besides the first."""
+        if self.positional:
+            return self.positional[1 : self.required] + self.keyword_required
+        return self.keyword_required[1:]
+
+    def fillers(self, mask: str | None = None) -> dict[str, Callable[[], Any]] | None:
+        """What to hand over as the other required arguments but ``mask``; None if one is neither number nor time."""
+        filled: dict[str, Callable[[], Any]] = {}
+        for name in self.others():
+            if name == mask:
+                continue
+            if looks_like_mask(name) and name not in self.numbers:
+                return None
+            other = _any(name, TARGET_NAMES + PREDICTION_NAMES + ("model", "param", "optim", "batch", "loss"))
+            if other and not self.is_number(name):
+                return None
+            filled[name] = (lambda: LATE + Clock.now) if _any(name, TIME_NAMES) else (lambda: 1.0)
+        return filled
+
+    def is_number(self, name: str) -> bool:
+        """Whether an argument is a number by its annotation, default or name."""
+        word = name.lower()
+        return name in self.numbers or _any(word, NUMBER_NAMES + TIME_NAMES)
+
+    def masks(self) -> list[tuple[str, bool]]:
+        """Names of arguments that may be a presence mask, and whether the name says so."""
+        names = [*(self.positional[1:] if self.positional else ()), *self.keyword_only]
+        telling = [name for name in names if looks_like_mask(name) and name not in self.numbers]
+        if telling:
+            return [(name, True) for name in telling]
+        return [(name, False) for name in self.others() if not self.is_number(name)]
+
+
+_HOLDERS = ("list", "dict", "sequence", "mapping", "tuple", "iterable")
+
+
+def looks_like_mask(name: str) -> bool:
+    """Whether an argument's name says that it is a presence mask, and of no number that goes with one."""
+    word = name.lower()
+    return _any(word, MASK_NAMES) and not _any(
+        word, ("weight", "scale", "rate", "temp", "strength", "attention", "coef")
+    )
+
+
+def _any(name: str, words: Sequence[str]) -> bool:
+    """Whether one of ``words`` is in ``name``; a short one only as a part of its own, with or without a number."""
+    lowered = name.lower()
+    parts = [part.rstrip("0123456789") for part in lowered.split("_")]
+    return any(word in parts if len(word) <= 3 else word in lowered for word in words)
+
+
+def _is_number(parameter: inspect.Parameter) -> bool:
+    if isinstance(parameter.default, int | float | str | bool):
+        return True
+    annotation = parameter.annotation
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return name.replace("| None", "").strip() in ("int", "float", "str", "bool")

@@ -1,0 +1,89 @@
+"""A module brought to rest with every task present, and what can be told of it there."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from aura_study.audit.copies import counters, forward_counters
+from aura_study.audit.evidence import WarmState
+from aura_study.audit.laboratory import say
+from aura_study.audit.numbers import ratio_of
+from aura_study.audit.subject import Reading, Subject
+
+if TYPE_CHECKING:
+    from aura_study.audit.measure import Bench
+
+LOSS_LEVELS = (0.3, 2.0, 0.8)
+"""Losses of the tasks in turn, below and above the fixed points of usual starts; not 1, often a fixed point itself."""
+WARM_UP_STEPS, WARM_UP_LR = 160, 0.05
+AHEAD = 1_000_000
+"""Where a module counts its steps, how far its counters are moved: beyond any warm-up."""
+FEW_RESPONSES = 8
+
+
+def warm_up(bench: "Bench") -> WarmState:
+    """The module at rest, with all that it remembers."""
+    say("warming up with every task present")
+    subject = bench.subject.another()
+    before = [value for _, _, value in counters(subject.made.module)]
+    subject.read(bench.losses(0))
+    responds_first = _responds(bench, subject)
+    fall, falling = _descend(bench, subject.twin())
+    subject.restore()
+    _rest(bench, subject)
+    counts = any(now > then for (_, _, now), then in zip(counters(subject.made.module), before, strict=False))
+    last = subject.twin().read(bench.base)
+    forwarded = False
+    if counts and (bench.late or not _learns(subject, last)) and forward_counters(subject.made.module, before, AHEAD):
+        forwarded = True  # its own warm-up may have held the parameters still
+        _rest(bench, subject)
+        last = subject.twin().read(bench.base)
+    responds = _responds(bench, subject)
+    both = {task: responds[task] and (responds_first[task] or forwarded) for task in responds}
+    learned = _learns(subject, last)
+    return WarmState(subject, subject.values(), last, fall, falling, both if learned else None, counts, forwarded)
+
+
+def _rest(bench: "Bench", subject: Subject) -> None:
+    stepper = bench.stepper(subject, "Adam", WARM_UP_LR)
+    for _ in range(WARM_UP_STEPS):
+        if not subject.read(bench.losses(subject.step)).finite:
+            break
+        stepper()
+
+
+def _learns(subject: Subject, reading: Reading) -> bool:
+    learned = {id(parameter) for parameter in subject.learned}
+    pairs = zip(subject.parameters, reading.gradients, strict=True)
+    return any(gradient is not None and id(parameter) in learned for parameter, gradient in pairs)
+
+
+def _descend(bench: "Bench", subject: Subject) -> tuple[dict[str, float], dict[str, float]]:
+    """Weights along sign descent, which does not slow down as an exponential's gradient fades.
+
+    The change over all of it, and the share of the weight that the last sixth took.
+    """
+    learned = {id(parameter) for parameter in subject.learned}
+    trace = [subject.read(bench.losses(subject.step)).weights]
+    for _ in range(WARM_UP_STEPS if learned else 1):
+        reading = subject.read(bench.losses(subject.step))
+        if not reading.finite:
+            break
+        trace.append(reading.weights)
+        with torch.no_grad():
+            for parameter, gradient in zip(subject.parameters, reading.gradients, strict=True):
+                if gradient is not None and id(parameter) in learned:
+                    parameter -= WARM_UP_LR * gradient.sign()
+    earlier = trace[len(trace) * 5 // 6]
+    fall = {task: ratio_of(trace[-1][task], trace[0][task]) for task in bench.tasks}
+    return fall, {task: 1 - ratio_of(trace[-1][task], earlier[task]) for task in bench.tasks}
+
+
+def _responds(bench: "Bench", subject: Subject) -> dict[str, bool]:
+    """Whether a task's loss moves any parameter; of many tasks, each only where all at once leave some entry still."""
+    tasks = list(bench.tasks)
+    if len(tasks) > FEW_RESPONSES:
+        low, high = (subject.twin().read(dict.fromkeys(tasks, value)).gradients for value in (1e-2, 1e4))
+        moving = sum(int((a != b).sum()) for a, b in zip(low, high, strict=True) if a is not None and b is not None)
+        tasks = tasks[:3] if moving >= len(tasks) else tasks
+    return {task: bool(bench.own_entries(subject, task)) for task in tasks}

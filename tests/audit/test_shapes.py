@@ -1,0 +1,91 @@
+"""Shapes met in public code are right at the first command: no argument but the class."""
+
+import audit_shapes as shapes
+import pytest
+
+from aura_study.audit import CannotAudit, Settings, audit
+
+QUICK = Settings(lr=0.05, steps=20)
+
+RIGHT = [
+    (shapes.Baseline, {"zero": "unstable", "tiny": "phantom"}, 1),
+    (shapes.WarmsUp, {"zero": "phantom"}, 1),
+    (shapes.Narrow, {"zero": "phantom"}, 1),
+    (shapes.WeightAverage, {"zero": "unstable", "omit": "safe", "nan": "unstable"}, 0),
+    (shapes.RunningMean, {"zero": "unstable", "omit": "safe", "nan": "unstable"}, 0),
+    (shapes.Variation, {"omit": "safe", "nan": "unstable"}, 0),
+    (shapes.OwnOptimiser, {"zero": "unstable", "nan": "unstable"}, 1),
+    (shapes.SoftOptimal, {"zero": "unstable", "omit": "safe"}, 0),
+    (shapes.RandomWeights, {"zero": "safe", "omit": "safe", "nan": "unstable"}, 0),
+    (shapes.ByEpoch, {"omit": "safe", "zero": "unstable"}, 0),
+    (shapes.Schedule, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.Couple, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.Named, {"mask": "safe"}, 0),
+    (shapes.Merges, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.Validity, {"mask": "phantom"}, 1),
+    (shapes.ValidityLeftOut, {"mask": "safe"}, 0),
+    (shapes.Computes, {"mask": "phantom", "omit": "safe"}, 0),
+    (shapes.Empties, {"zero": "phantom", "empty": "safe"}, 0),
+    (shapes.Sentinels, {"zero": "phantom", "sentinel": "safe"}, 0),
+    (shapes.Shorter, {"zero": "phantom"}, 1),
+    (shapes.Different, {"zero": "phantom"}, 0),
+    (shapes.OptionalMask, {"mask": "safe"}, 0),
+    (shapes.KeywordOnly, {"mask": "safe"}, 0),
+    (shapes.scripted, {"zero": "phantom"}, 1),
+    (shapes.compiled, {"zero": "phantom"}, 1),
+    (shapes.parallel, {"zero": "phantom"}, 1),
+]
+
+
+@pytest.mark.parametrize(("shape", "right", "code"), RIGHT, ids=[shape.__name__ for shape, _, _ in RIGHT])
+def test_right_at_the_first_command(shape, right, code):
+    """Verdict on each mark and exit code; no mask is found where there is none."""
+    report = audit(shape, settings=QUICK)
+    found = {str(finding.absence): str(finding.verdict) for finding in report.findings}
+    assert {mark: found.get(mark) for mark in right} == right, str(report)
+    assert report.exit_code == code
+    assert ("mask" in found) == ("mask" in right)
+
+
+def test_a_death_that_a_longer_absence_brings_is_told():
+    """A clamp at log variance -4 is reached at a phantom number of 4 and something."""
+    notes = " ".join(audit(shapes.Narrow, absence="zero")["zero"].notes)
+    assert "dies in a longer absence" in notes
+    with pytest.raises(KeyError):
+        audit(shapes.Narrow, absence="zero")["mask"]
+
+
+def test_tasks_that_differ_are_told_apart():
+    """A task that is left out at 0 stays where it was, the others move."""
+    assert "by task: task_0 unmoved" in " ".join(audit(shapes.Different)["zero"].notes)
+
+
+def test_a_weighting_that_is_cut_off_from_its_losses_is_a_finding():
+    """The reason says what is wrong with it, not how to call it."""
+    with pytest.raises(CannotAudit, match="by value and not by gradient"):
+        audit(shapes.Detached)
+
+
+def test_a_shorter_list_can_be_asked_about():
+    """Every later loss meets its neighbour's parameter."""
+    assert audit(shapes.Shorter, absence="shorter").exit_code == 1
+
+
+def by_mask(module, losses, present):
+    return module(list(losses.values()), present)
+
+
+def test_zero_under_an_adapter_of_three_is_not_told_to_the_mask():
+    """Nobody says that the task is absent: its loss is 0, and the mask is True."""
+    assert audit(shapes.OptionalMask, call=by_mask, absence="zero").exit_code == 1
+    report = audit(shapes.OptionalMask, call=by_mask)
+    assert report["mask"].verdict == "safe"
+    assert "phantom" in " ".join(report.notes)
+
+
+def test_twenty_eight_tasks_are_audited_by_a_few():
+    """Three are measured in full; one that differs is found by its first step, and measured too."""
+    names = shapes.names_of(28)
+    report = audit(shapes.ByNameLast, tasks=names, absence="zero")
+    assert report["zero"].evidence.measured == ("t0", "t1", "t2", "t27")
+    assert "4 of 28" in " ".join(report.notes)

@@ -1,0 +1,309 @@
+"""Shapes met in public code: states beside the parameters, calls that are not declared, marks of many kinds."""
+
+import torch
+from torch import nn
+
+NAMES = ("box", "cls", "seg")
+
+
+def names_of(n):
+    return [f"t{i}" for i in range(n)]
+
+
+class ByName(nn.Module):
+    def __init__(self, task_names):
+        super().__init__()
+        self.order = list(task_names)
+        self.log_vars = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in self.order})
+
+    def term(self, name, loss):
+        return torch.exp(-self.log_vars[name]) * loss + self.log_vars[name]
+
+
+class Vector(nn.Module):
+    def __init__(self, n=3):
+        super().__init__()
+        self.log_vars = nn.Parameter(torch.zeros(n))
+
+    def term(self, i, loss):
+        return torch.exp(-self.log_vars[i]) * loss + self.log_vars[i]
+
+
+class Baseline(Vector):
+    """Divided by the first batch's losses; an exact 0 leaves the term out."""
+
+    baseline = None
+
+    def forward(self, losses: list):
+        if self.baseline is None:
+            self.baseline = [float(loss) for loss in losses]
+        terms = [self.term(i, loss / self.baseline[i]) for i, loss in enumerate(losses) if float(loss) != 0]
+        return torch.stack(terms).sum()
+
+
+class WarmsUp(Vector):
+    """A plain sum for 500 steps, then the uncertainty weighting."""
+
+    def __init__(self, n=3):
+        super().__init__(n)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, losses):
+        self.calls += 1
+        if self.calls < 500:
+            return losses.sum()
+        return sum(self.term(i, loss) for i, loss in enumerate(losses))
+
+
+class Narrow(Vector):
+    """Log variances in (-4, 4)."""
+
+    def forward(self, losses):
+        held = self.log_vars.clamp(-4, 4)
+        return (torch.exp(-held) * losses + held).sum()
+
+
+class WeightAverage(nn.Module):
+    """Dynamic weight average over a mapping."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.history = {name: [] for name in task_names}
+
+    def forward(self, losses):
+        for name, loss in losses.items():
+            self.history[name].append(loss.item())
+        if min(map(len, self.history.values())) < 2:
+            return sum(losses.values())
+        rates = torch.tensor([kept[-1] for kept in self.history.values()]) / torch.tensor(
+            [kept[-2] for kept in self.history.values()]
+        )
+        weights = len(rates) * torch.softmax(rates / 2, 0)
+        return sum(weight * losses[name] for weight, name in zip(weights, self.history, strict=True) if name in losses)
+
+
+class RunningMean(nn.Module):
+    """Each loss over its own running mean."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.means = {}
+
+    def forward(self, losses):
+        total = 0.0
+        for name, loss in losses.items():
+            old = self.means.get(name, loss.item())
+            self.means[name] = 0.9 * old + 0.1 * loss.item()
+            total = total + loss / self.means[name]
+        return total
+
+
+class Variation(nn.Module):
+    """Weights by the coefficient of variation of each loss so far."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.seen = {name: [] for name in task_names}
+
+    def forward(self, losses):
+        for name, loss in losses.items():
+            self.seen[name] = [*self.seen[name], loss.item()][-40:]
+        if min(map(len, self.seen.values())) < 3:
+            return sum(losses.values()) / len(self.seen)
+        spread = {name: torch.tensor(kept).std() / torch.tensor(kept).mean() for name, kept in self.seen.items()}
+        whole = sum(spread.values())
+        return sum(spread[name] / whole * loss for name, loss in losses.items())
+
+
+class OwnOptimiser:
+    """FAMO's own code: weights of its own, stepped by an optimiser of its own after each update."""
+
+    def __init__(self, n_tasks, device="cuda", gamma=0.01, w_lr=0.025):
+        self.min_losses = torch.zeros(n_tasks).to(device)
+        self.w = torch.tensor([0.0] * n_tasks, device=device, requires_grad=True)
+        self.w_opt = torch.optim.Adam([self.w], lr=w_lr, weight_decay=gamma)
+
+    def get_weighted_loss(self, losses):
+        self.prev_loss = losses
+        z = torch.softmax(self.w, -1)
+        distance = losses - self.min_losses + 1e-8
+        c = (z / distance).sum().detach()
+        return (distance.log() * z / c).sum()
+
+    def update(self, curr_loss):
+        delta = (self.prev_loss - self.min_losses + 1e-8).log() - (curr_loss - self.min_losses + 1e-8).log()
+        with torch.enable_grad():
+            d = torch.autograd.grad(torch.softmax(self.w, -1), self.w, grad_outputs=delta.detach())[0]
+        self.w_opt.zero_grad()
+        self.w.grad = d
+        self.w_opt.step()
+
+
+class SoftOptimal(nn.Module):
+    """Weights are the softmax of the inverse losses."""
+
+    def forward(self, losses: dict):
+        inverse = torch.stack([1 / loss.detach() for loss in losses.values()])
+        weights = torch.softmax(inverse / 10, 0)
+        return sum(weight * loss for weight, loss in zip(weights, losses.values(), strict=True))
+
+
+class RandomWeights(nn.Module):
+    """Weights drawn anew, over those that are there."""
+
+    def __init__(self, task_names):
+        super().__init__()
+
+    def forward(self, losses):
+        weights = torch.softmax(torch.randn(len(losses)), 0)
+        return sum(weight * loss for weight, loss in zip(weights, losses.values(), strict=True))
+
+
+class ByEpoch(nn.Module):
+    """Each loss over its mean in the last epoch."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.scale = dict.fromkeys(task_names, 1.0)
+        self.kept = {name: [] for name in task_names}
+
+    def forward(self, losses):
+        for name, loss in losses.items():
+            self.kept[name].append(loss.item())
+        return sum(loss / self.scale[name] for name, loss in losses.items())
+
+    def on_epoch_end(self):
+        for name, kept in self.kept.items():
+            if kept:
+                self.scale[name] = sum(kept) / len(kept)
+            self.kept[name] = []
+
+
+class Schedule(Vector):
+    def forward(self, losses, beta):
+        return (torch.exp(-self.log_vars) * losses + beta * self.log_vars).sum()
+
+
+class Couple(nn.Module):
+    def __init__(self, num_tasks):
+        super().__init__()
+        self.log_vars = nn.Parameter(torch.zeros(num_tasks))
+
+    def forward(self, det_loss, reg_loss):
+        a, b = self.log_vars
+        total = torch.exp(-a) * det_loss + a + torch.exp(-b) * reg_loss + b
+        return total, torch.exp(-self.log_vars).detach()
+
+
+class Named(ByName):
+    """Only the names that are handed over."""
+
+    def forward(self, losses, present_tasks):
+        return sum(self.term(name, losses[name]) for name in present_tasks)
+
+
+class Merges(ByName):
+    """A method of a name of its own, the total under another one."""
+
+    forward = nn.Module.forward
+
+    def merge_objectives(self, objectives):
+        parts = {f"w_{name}": self.term(name, loss) for name, loss in objectives.items()}
+        return {"log_vars": dict(self.log_vars), **parts, "overall_total": sum(parts.values())}
+
+
+class Validity(Vector):
+    """A matrix of samples by tasks, and which entries are valid."""
+
+    def forward(self, loss_matrix, valid_mask):
+        count = valid_mask.float().sum(0)
+        means = (loss_matrix * valid_mask).sum(0) / count.clamp(min=1)
+        return sum(self.term(i, mean) for i, mean in enumerate(means))
+
+
+class ValidityLeftOut(Vector):
+    def forward(self, loss_matrix, valid_mask):
+        count = valid_mask.float().sum(0)
+        means = (loss_matrix * valid_mask).sum(0) / count.clamp(min=1)
+        return sum(self.term(i, mean) for i, mean in enumerate(means) if count[i] > 0)
+
+
+class Computes(nn.Module):
+    """Means over the valid samples of squared errors."""
+
+    def __init__(self, outputs=NAMES):
+        super().__init__()
+        self.log_vars = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in outputs})
+
+    def forward(self, outputs, targets, masks):
+        total = 0.0
+        for name, log_var in self.log_vars.items():
+            if name in outputs:
+                error = (outputs[name] - targets[name]) ** 2 * masks[name]
+                mean = error.sum() / masks[name].sum().clamp(min=1.0)
+                total = total + torch.exp(-log_var) * mean + log_var
+        return total
+
+
+class Detached(Vector):
+    def forward(self, losses):
+        return sum(self.term(i, torch.tensor(loss.item())) for i, loss in enumerate(losses))
+
+
+class Empties(Vector):
+    def forward(self, losses: list):
+        return sum(self.term(i, loss.mean()) for i, loss in enumerate(losses) if loss.numel() > 0)
+
+
+class Sentinels(Vector):
+    def forward(self, losses: list):
+        return sum(self.term(i, loss) for i, loss in enumerate(losses) if loss > -0.5)
+
+
+class Shorter(Vector):
+    def forward(self, losses: list):
+        return sum(self.term(i, loss) for i, loss in enumerate(losses))
+
+
+class Different(ByName):
+    """One task is masked where its loss is NaN, the others are not."""
+
+    def forward(self, losses):
+        terms = [self.term(n, loss) for n, loss in losses.items() if not (n == self.order[0] and loss == 0)]
+        return sum(terms)
+
+
+class OptionalMask(Vector):
+    def forward(self, losses, mask=None):
+        mask = torch.ones(len(losses)) if mask is None else mask.float()
+        return sum(mask[i] * self.term(i, loss) for i, loss in enumerate(losses))
+
+
+class KeywordOnly(Vector):
+    def forward(self, *, losses, keep_mask=None):
+        return sum(self.term(i, loss) for i, loss in enumerate(losses) if keep_mask is None or keep_mask[i])
+
+
+class Plain(Vector):
+    def forward(self, losses: torch.Tensor) -> torch.Tensor:
+        return (torch.exp(-self.log_vars) * losses + self.log_vars).sum()
+
+
+def scripted():
+    return torch.jit.script(Plain(3))
+
+
+def compiled():
+    return torch.compile(Plain(3))
+
+
+def parallel():
+    return nn.DataParallel(Plain(3))
+
+
+class ByNameLast(ByName):
+    """The last task's regulariser pulls twice as much."""
+
+    def forward(self, losses: dict):
+        extra = self.log_vars[self.order[-1]]
+        return sum(self.term(name, loss) for name, loss in losses.items()) + extra
