@@ -20,7 +20,10 @@ NOTEBOOK = "04_aura_training"
 SMALL = {"before": 6, "absent_steps": 12, "after": 6, "rows": 64, "dev_rows": 16, "workers": 1}
 SECRET = "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"
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "cloudpickle", "tarfile", "zipfile"}
+ONE_ARCHIVE = ("aura_study/data/wheels.py", "imports zipfile")
+"""A wheel's files are read by the names that the registry pins, and kept if their digests are; nothing is unpacked."""
 FORBIDDEN_CALLS = {
+    "extract",
     "eval",
     "exec",
     "read_pickle",
@@ -77,7 +80,7 @@ def faults(code: str) -> Iterator[str]:
             yield "torch.load without weights_only=True"
         if called in ("joblib.load", "pickle.load", "pickle.loads", "yaml.load"):
             yield f"calls {called}"
-        if "trust_remote_code" in options or options.get("allow_pickle", "False") != "False":
+        if any(options.get(name, "False") != "False" for name in ("trust_remote_code", "allow_pickle")):
             yield f"{called} with {options}"
         if options.get("shell", "False") != "False":
             yield f"{called} through a shell"
@@ -89,7 +92,7 @@ def faults(code: str) -> Iterator[str]:
 
 def test_nothing_reads_pickle_or_runs_what_a_file_holds() -> None:
     """No module and no notebook can be made to execute code by a data file, a checkpoint or an archive."""
-    found = {name: list(faults(code)) for name, code in sources()}
+    found = {name: [fault for fault in faults(code) if (name, fault) != ONE_ARCHIVE] for name, code in sources()}
     assert len(found) > 50
     assert {name: told for name, told in found.items() if told} == {}
 
