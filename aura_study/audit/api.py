@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aura_study.audit.balancers import BalancerReport, audit_balancer, balancer_kind
-from aura_study.audit.call import ready_subjects
-from aura_study.audit.construct import named_by_arguments, task_names
+from aura_study.audit.calls.call import ready_subjects
+from aura_study.audit.calls.construct import named_by_arguments, task_names
+from aura_study.audit.calls.make import Made, make_in_every_way
 from aura_study.audit.evidence import Settings
 from aura_study.audit.judge import judge
 from aura_study.audit.laboratory import laboratory
-from aura_study.audit.make import Made, make_in_every_way
 from aura_study.audit.marks import Absence
-from aura_study.audit.measure import measure
+from aura_study.audit.measuring.measure import measure
 from aura_study.audit.report import Report
 
 

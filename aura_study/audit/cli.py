@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from aura_study.audit.advice import ADAPT, TARGET
 from aura_study.audit.api import audit
+from aura_study.audit.calls.advice import ADAPT, TARGET
+from aura_study.audit.calls.make import load_target
 from aura_study.audit.child import in_a_child
 from aura_study.audit.evidence import Settings
 from aura_study.audit.focal import audit_focal
 from aura_study.audit.laboratory import CannotAudit, refusing
-from aura_study.audit.make import load_target
 from aura_study.audit.marks import Absence
 
 ADAPT_COMMAND = (

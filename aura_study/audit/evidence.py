@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from aura_study.audit.calls.subject import Convention, Reading, Subject
 from aura_study.audit.marks import Absence
-from aura_study.audit.subject import Convention, Reading, Subject
 
 FAR = 100.0
 """A start that multiplies or divides a weight by more is another story."""

@@ -19,7 +19,7 @@ import math
 
 from aura_study.audit.evidence import Drift, Evidence, Measured, Settings
 from aura_study.audit.marks import MARK_TEXT, RARE
-from aura_study.audit.numbers import MOVED, distance, worst
+from aura_study.audit.measuring.numbers import MOVED, distance, worst
 from aura_study.audit.report import Finding, Report, Verdict
 
 SWITCHED_OFF, STILL_OFF = 1e-2, 0.1

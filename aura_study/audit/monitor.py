@@ -9,12 +9,12 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from aura_study.audit.call import adapter, candidates
-from aura_study.audit.held import held_leaves
+from aura_study.audit.calls.call import adapter, candidates
+from aura_study.audit.calls.held import held_leaves
+from aura_study.audit.calls.presence import presence
+from aura_study.audit.calls.subject import Convention
+from aura_study.audit.calls.totals import Unusable, find_total, take_total
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
-from aura_study.audit.presence import presence
-from aura_study.audit.subject import Convention
-from aura_study.audit.totals import Unusable, find_total, take_total
 
 Weights = Callable[[], Any]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from aura_study.claims import CLAIMS
 from aura_study.claims.model import Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
@@ -69,6 +70,11 @@ def found(folders: RunFolders, root: Path) -> str:
     ]
     failed = [row.claim for row in ledger.failed_predictions(list(rows.values()))]
     told = f"Predictions that failed: {', '.join(failed) or 'none'}."
+    older = {
+        row.notebook[:2] for row in rows.values() if row.claim in CLAIMS and row.rule != CLAIMS[row.claim].rule_text()
+    }
+    if older:
+        told += f" Judged by rules that have changed since: notebooks {', '.join(sorted(older))}."
     return "\n".join([*lines, "", f"Of {len(rows)} claims: {'; '.join(kinds)}. {told}"])
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from aura_study.audit.calls.presence import presence
 from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor
-from aura_study.audit.presence import presence
 from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
 
 TASKS = ("a", "b")

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from aura_study.audit import Absence, CannotAudit, Settings, audit
-from aura_study.audit.call import ready_subjects
+from aura_study.audit.calls.call import ready_subjects
+from aura_study.audit.calls.make import make_in_every_way
 from aura_study.audit.judge import judge
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, laboratory
-from aura_study.audit.make import make_in_every_way
-from aura_study.audit.measure import measure
+from aura_study.audit.measuring.measure import measure
 from aura_study.losses import UnmaskedKendallLoss
 
 QUICK = Settings(lr=0.05, steps=10)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.model import Held
+from aura_study.data.encoders import encoder_files
 from aura_study.data.tasks import TASKS
 from aura_study.experiments.pretraining import forgetting, spike
 from aura_study.experiments.pretraining.fine_tuning import ALONE, ForgettingJob, advance, run_forgetting
@@ -18,7 +19,6 @@ from aura_study.experiments.pretraining.jobs import checkpoint_curve, jobs, warm
 from aura_study.experiments.pretraining.language_model import (
     PretrainingJob,
     checkpoint_folder,
-    checkpoint_identity,
     checkpoint_test,
     learning_curve,
     load_checkpoint,
@@ -69,11 +69,11 @@ def test_a_kept_checkpoint_is_not_trained_again(folder, cache):
 def test_the_same_pretraining_gives_the_same_weights(folder, tmp_path):
     """Bit for bit, in another cache; and a checkpoint whose record is damaged is replaced."""
     again = pretrain(JOB, tmp_path, progress=None)
-    assert checkpoint_identity(str(again)) == checkpoint_identity(str(folder))
+    assert encoder_files(str(again)) == encoder_files(str(folder))
     (again / "mlm_curve.parquet").write_bytes(b"damaged")
     (again / "model.safetensors").unlink()
     assert pretrain(JOB, tmp_path, progress=None) == again
-    assert checkpoint_identity(str(again)) == checkpoint_identity(str(folder))
+    assert encoder_files(str(again)) == encoder_files(str(folder))
 
 
 def test_a_checkpoint_from_elsewhere_is_tested_on_the_same_words(folder):

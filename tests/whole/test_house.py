@@ -126,16 +126,12 @@ def test_a_notebooks_parts_carry_its_name(notebook: str) -> None:
     assert (PACKAGE / "claims" / f"{name}.py").is_file() == decides
 
 
-CROWDED = {"aura_study/audit": 30}
-"""Too full, and to be divided; until then they may not grow."""
-
-
 def test_no_folder_is_too_full_to_take_in() -> None:
     """A folder that grows past this wants a room of its own in it."""
     folders = {path.parent for path in (*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"))}
     root = PACKAGE.parent
     full = {folder.relative_to(root).as_posix(): len(list(folder.glob("*.py"))) for folder in folders}
-    assert {name: count for name, count in full.items() if count > CROWDED.get(name, MOST_FILES)} == {}
+    assert {name: count for name, count in full.items() if count > MOST_FILES} == {}
 
 
 def test_tests_lie_in_folders_that_mirror_the_rooms() -> None:

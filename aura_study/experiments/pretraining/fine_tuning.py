@@ -40,9 +40,8 @@ ALONE = 15.0
 class ForgettingJob(TrainingJob):
     """One fine-tuning of a pre-trained encoder, masked as far as the return, and from there in several arms.
 
-    ``encoder`` is a checkpoint with a language-model head, or ``"tiny"`` for the one that ``pretraining`` makes;
-    ``identity`` is a digest of what that name stood for when the job was made, so that another checkpoint under the
-    same name is another job. Leaves the arms' tables (`PretrainingProbe.table`), one after the other.
+    ``encoder`` is a checkpoint with a language-model head, or ``"tiny"`` for the one that ``pretraining`` makes. Leaves
+    the arms' tables (`PretrainingProbe.table`), one after the other.
     """
 
     code = ("import aura_study.experiments.pretraining.fine_tuning",)
@@ -50,7 +49,6 @@ class ForgettingJob(TrainingJob):
     regime: str
     arms: tuple[Arm, ...]
     pretraining: PretrainingJob = PretrainingJob()
-    identity: str = ""
     probes: tuple[int, ...] = Field((), description="steps before which the pre-training is tested; the end always is")
 
     @property

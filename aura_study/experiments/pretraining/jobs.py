@@ -10,7 +10,6 @@ import pandas as pd
 from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.pretraining.fine_tuning import ForgettingJob, run_forgetting
 from aura_study.experiments.pretraining.language_model import (
-    checkpoint_identity,
     checkpoint_test,
     learning_curve,
     pretrain,
@@ -107,7 +106,6 @@ def _start(p: PretrainingParameters) -> dict[str, Any]:
     """What all fine-tunings have in common: the checkpoint and the texts."""
     return {
         "encoder": p.checkpoint or "tiny",
-        "identity": "" if p.checkpoint is None else checkpoint_identity(p.checkpoint),
         "pretraining": p.pretraining(),
         "batch_size": p.batch_size,
         "max_length": p.max_length,

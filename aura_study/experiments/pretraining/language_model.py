@@ -35,11 +35,11 @@ from transformers import (
 from aura_study.data import schedules
 from aura_study.data.batches import Batches
 from aura_study.data.corpus import Corpus
-from aura_study.data.encoders import encoder_files, encoder_folder
+from aura_study.data.encoders import encoder_folder
 from aura_study.data.quiet import first_line, quietly
 from aura_study.data.registry import DEFAULT_DATASET, load_corpus
 from aura_study.data.tokenization import corpus_tokenizer, pretrained_tokenizer, tokenize_splits
-from aura_study.runs.fingerprint import digest, digest_json
+from aura_study.runs.fingerprint import digest
 from aura_study.runs.jobs import Job, is_finished, job_path, keep_table
 from aura_study.runs.parameters import Data
 from aura_study.training.masked_lm import Masking, counting_losses, masked_texts, mlm_losses, mlm_test
@@ -135,11 +135,6 @@ def checkpoint_test(name: str, job: PretrainingJob) -> pd.DataFrame:
     train = tokenize_splits(corpus.train, tokenizer, job.max_length)
     loss, _ = mlm_test(checkpoint.encoder, checkpoint.head, dev)
     return pd.DataFrame([{"step": 0, "tokens": 0, "mlm_loss": loss, **counting_losses(train, dev, len(tokenizer))}])
-
-
-def checkpoint_identity(name: str) -> str:
-    """What tells one checkpoint from another of the same name: a digest of its files."""
-    return digest_json(encoder_files(name))
 
 
 def _train(job: PretrainingJob, folder: Path, progress: str | None) -> None:

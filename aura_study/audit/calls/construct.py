@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from aura_study.audit.copies import draw_alike
+from aura_study.audit.calls.copies import draw_alike
+from aura_study.audit.calls.signature import Signature
 from aura_study.audit.laboratory import CannotAudit
-from aura_study.audit.signature import Signature
 
 DEFAULT_TASKS = 3
 NAME_WORDS = ("name", "keys", "heads")

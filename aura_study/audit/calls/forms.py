@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES
+from aura_study.audit.calls.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, looks_like_mask
+from aura_study.audit.calls.subject import Convention, Subject
+from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
-from aura_study.audit.methods import EPOCH_ENDS, UPDATES
-from aura_study.audit.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, looks_like_mask
-from aura_study.audit.subject import Convention, Subject
-from aura_study.audit.totals import Losses
 
 SAMPLES = 5
 MASK_KINDS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {

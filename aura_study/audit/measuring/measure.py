@@ -13,15 +13,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from aura_study.audit import history
-from aura_study.audit.advice import ADAPT
+from aura_study.audit.calls.advice import ADAPT
+from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import Drift, Evidence, Measured, Settings, WarmState
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
-from aura_study.audit.long import ceiling, cold_start, come_back, residue
 from aura_study.audit.marks import RARE, SENTINEL, Absence
-from aura_study.audit.numbers import MOVED, distance, largest, ratio_of, worst
-from aura_study.audit.subject import Reading, Subject
-from aura_study.audit.warm import LOSS_LEVELS, warm_up
+from aura_study.audit.measuring import history
+from aura_study.audit.measuring.long import ceiling, cold_start, come_back, residue
+from aura_study.audit.measuring.numbers import MOVED, distance, largest, ratio_of, worst
+from aura_study.audit.measuring.warm import LOSS_LEVELS, warm_up
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
 FEW, MANY = 6, 64

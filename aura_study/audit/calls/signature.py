@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aura_study.audit.copies import Clock
+from aura_study.audit.calls.copies import Clock
 
 MASK_NAMES = (
     "mask", "present", "presence", "active", "valid", "avail", "exist", "has_", "observed", "label_flag", "labelled",
     "labeled", "absent", "missing", "enabled", "is_on",
 )  # fmt: skip
-NO_MASK_NAMES = ("weight", "scale", "rate", "temp", "strength", "attention", "coef", "thresh")
 TIME_NAMES = ("epoch", "step", "iter", "batch_idx", "idx", "round")
 NUMBER_NAMES = (
     "strength", "lambda", "lam", "temp", "tau", "alpha", "beta", "gamma", "coef", "scale", "factor", "rate", "progress",

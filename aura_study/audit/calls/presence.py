@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from aura_study.audit.calls.signature import looks_like_mask
 from aura_study.audit.marks import TINY_LOSS
-from aura_study.audit.signature import looks_like_mask
 
 
 class NoLosses(Exception):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from aura_study.audit.signature import Signature
+from aura_study.audit.calls.signature import Signature
 
 METHODS = (
     "backward", "combine", "compute", "compute_loss", "get_loss", "get_weighted_loss", "loss", "total", "total_loss",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from aura_study.audit.calls.subject import Subject
 from aura_study.audit.evidence import ColdStart, LongAbsence, Residue, Return
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
 from aura_study.audit.marks import Absence
-from aura_study.audit.numbers import largest, ratio_of
-from aura_study.audit.subject import Subject
+from aura_study.audit.measuring.numbers import largest, ratio_of
 
 if TYPE_CHECKING:
-    from aura_study.audit.measure import Bench
+    from aura_study.audit.measuring.measure import Bench
 
 LONG_STEPS, LONG_LR, DEATH_EVERY = 200, 0.5, 20
 RESIDUE_DECAY, RESIDUE_STEPS = 0.01, 20

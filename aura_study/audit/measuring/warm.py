@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from aura_study.audit.copies import counters, forward_counters
+from aura_study.audit.calls.copies import counters, forward_counters
+from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import WarmState
 from aura_study.audit.laboratory import say
-from aura_study.audit.numbers import ratio_of
-from aura_study.audit.subject import Reading, Subject
+from aura_study.audit.measuring.numbers import ratio_of
 
 if TYPE_CHECKING:
-    from aura_study.audit.measure import Bench
+    from aura_study.audit.measuring.measure import Bench
 
 LOSS_LEVELS = (0.3, 2.0, 0.8)
 """Losses of the tasks in turn, below and above the fixed points of usual starts; not 1, often a fixed point itself."""

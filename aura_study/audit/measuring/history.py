@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import Drift
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
 from aura_study.audit.marks import Absence
-from aura_study.audit.numbers import distance, largest, ratio_of
-from aura_study.audit.subject import Reading, Subject
+from aura_study.audit.measuring.numbers import distance, largest, ratio_of
 
 if TYPE_CHECKING:
-    from aura_study.audit.measure import Bench
+    from aura_study.audit.measuring.measure import Bench
 
 PAST, BACK = 26, 12
 SWING = 0.25

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aura_study.audit.advice import ADAPT, advise
-from aura_study.audit.construct import DEFAULT_TASKS, task_names
-from aura_study.audit.forms import (
+from aura_study.audit.calls.advice import ADAPT, advise
+from aura_study.audit.calls.construct import DEFAULT_TASKS, task_names
+from aura_study.audit.calls.forms import (
     CALL_FORMS,
     FORMS_WITH_MASK,
     MASK_KINDS,
@@ -21,12 +21,12 @@ from aura_study.audit.forms import (
     from_predictions,
     hooks,
 )
+from aura_study.audit.calls.make import Made
+from aura_study.audit.calls.methods import methods_of, shape_of
+from aura_study.audit.calls.subject import CUT_OFF, Convention, Subject
+from aura_study.audit.calls.totals import CutOff, Losses
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
-from aura_study.audit.make import Made
 from aura_study.audit.marks import Absence
-from aura_study.audit.methods import methods_of, shape_of
-from aura_study.audit.subject import CUT_OFF, Convention, Subject
-from aura_study.audit.totals import CutOff, Losses
 
 TASK_ATTRIBUTES = ("tasks", "task_names", "names", "task_list")
 

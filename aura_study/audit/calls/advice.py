@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from aura_study.audit.make import Made
-from aura_study.audit.methods import methods_of, shape_of
+from aura_study.audit.calls.make import Made
+from aura_study.audit.calls.methods import methods_of, shape_of
 
 ADAPT = (
     "Say how it is called in one line: audit(make, tasks=[...], call=lambda module, losses: ...), where losses is a "

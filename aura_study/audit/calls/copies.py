@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aura_study.audit.held import held, held_leaves
+from aura_study.audit.calls.held import held, held_leaves
 
 
 def duplicate(module: Any, parameters: Sequence[Tensor]) -> tuple[Any, list[Tensor]] | None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from aura_study.audit.construct import Construction, constructions
-from aura_study.audit.held import held_leaves
+from aura_study.audit.calls.construct import Construction, constructions
+from aura_study.audit.calls.held import held_leaves
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
 
 HOW = "Give package.module:Name or file.py:Name, Name being a class, a factory function or an instance."

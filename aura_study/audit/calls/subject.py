@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aura_study.audit.copies import draw_alike, duplicate, own_optimised
-from aura_study.audit.make import Construction, Made
+from aura_study.audit.calls.copies import draw_alike, duplicate, own_optimised
+from aura_study.audit.calls.make import Construction, Made
+from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, take_total
 from aura_study.audit.marks import LEFT_OUT, STAND_IN, Absence
-from aura_study.audit.totals import CutOff, Losses, Place, Unusable, find_total, take_total
 
 TOLD = frozenset({Absence.MASK, Absence.NAN})
 """Marks under which a presence mask says that the task is absent; under all others nobody says so."""
