@@ -76,8 +76,8 @@ CLAIMS = decided_by(
         "theory",
         statement="To take the total's absolute value, or to clamp it at 0, stops every weight where the total first "
         "reaches 0, short of what the loss asks for.",
-        prediction=r"for tasks of one loss $L < 1/e$ at $\log\sigma = \tfrac12 W_0(-L)$, of Lambert's function: below 0 "
-        r"the one turns every gradient round and the other makes it 0",
+        prediction=r"for tasks of one loss $L < 1/e$ at $\log\sigma = \tfrac12 W_0(-L)$, of Lambert's function: below "
+        r"0 the one turns every gradient round and the other makes it 0",
         rule=RatioWithin(tolerance=0.02),
         kind=Kind.SIMULATED,
         figure="negative_fixes",

@@ -40,6 +40,17 @@ def audit(context: typer.Context) -> None:
     _typer(audit_command)(context.args, prog_name="aura-study audit")
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    options_metavar="LOG [OPTIONS]",
+)
+def diagnose(context: typer.Context) -> None:
+    """Read a log of losses and weights for it; `aura-study diagnose --help` tells more."""
+    from aura_study.diagnosis.cli import diagnose_command
+
+    _typer(diagnose_command)(context.args, prog_name="aura-study diagnose")
+
+
 def main() -> None:
     """Run the command line; errors meant for the user end it with one message and exit code 1."""
     try:
