@@ -156,12 +156,14 @@ def _widened(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates_once(table: pd.DataFrame) -> pd.DataFrame:
-    """One learning rate for all tasks, where the long table repeats it for each."""
-    repeated = [name for name in table.columns if _read(name.split(SEPARATOR)[0])[0] in ("lr", "total")]
-    first = {name.split(SEPARATOR)[0]: name for name in reversed(repeated)}
-    return table.rename(columns={name: short for short, name in first.items()}).drop(
-        columns=[name for name in repeated if name not in first.values()]
-    )
+    """What is the run's and not a task's, once, where the long table repeats it for each."""
+    first: dict[str, str] = {}
+    for name in table.columns:
+        quantity = name.split(SEPARATOR)[0]
+        if _read(quantity)[0] in ("lr", "total") and quantity.lower() not in ("loss", "losses"):
+            first.setdefault(quantity, name)
+    others = [name for name in table.columns if name.split(SEPARATOR)[0] in first and name not in first.values()]
+    return table.drop(columns=others).rename(columns={name: quantity for quantity, name in first.items()})
 
 
 def _named(table: pd.DataFrame, named: Mapping[str, str]) -> dict[tuple[str, str], str]:
@@ -235,7 +237,7 @@ def _scale_of(columns: Mapping[tuple[str, str], str], table: pd.DataFrame) -> st
 
 
 def _ordered(table: pd.DataFrame, columns: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """One row a record, in order: rows of the same step are parts of one, and so are those of an epoch that have gaps."""
+    """One row a record, in order: rows of one step are parts of a record, and so are those of an epoch with gaps."""
     step, epoch = columns.get(("step", "")), columns.get(("epoch", ""))
     watched = [name for (quantity, _), name in columns.items() if quantity in BY_TASK]
     key = step or (epoch if epoch and (table[watched].isna().all(axis=1).any() or table[epoch].is_unique) else None)

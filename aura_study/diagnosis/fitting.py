@@ -48,15 +48,19 @@ FORMS: dict[str, Form] = forms.FORMS | {
 }
 """Forms of the term, those of the study and the two without the half that much published code has."""
 OPTIMIZERS: dict[str, Optimizer] = {"adam": Adam(), "sgd": SGD()}
-NOISES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""Coefficients of variation of a micro-batch's loss that are tried."""
-PRESENCES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+NOISES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), (0.0, *np.geomspace(0.05, 5, 24))
+"""Coefficients of variation of a micro-batch's loss that are tried, first and at the rates that were found best."""
+PRESENCES = (0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0), tuple(np.geomspace(0.01, 1, 33))
 SCALES = np.geomspace(1, 300, 26)
 """Sums of rates that nobody tells, over the least that the weights' ways allow; see `_least`."""
-ROUNDS = 4
+ROUNDS = 5
 """In which such rates are fitted record by record."""
 ADAM_MEMORY = 1386.0
 """Steps' worth of rate by which Adam can exceed a cold start's way: 2 ln 2 / (1 - b2), see `adam_phantom`."""
+ROUGH = 0.1, 0.01
+"""Share of a weight's way by which the path may be off, on the first grid of rates and where these are settled."""
+VAGUE = 1 / 3
+"""Share of the way above which a scatter explains nothing."""
 SHORT, PARTS = 4000, 256
 """Records of single steps that are followed one by one; records, or parts of them, otherwise."""
 SMALLEST = 1e-12
@@ -103,7 +107,7 @@ class Fit:
         form, optimizer: names.
         phantom: sum of the learning rates over the log.
         misses: root mean square of predicted less logged log weight, by task.
-        floors: what rounding and the draw of the batches explain of that.
+        floors: what rounding, the draw of the batches and a course that is known by its means explain of that.
         presence, noise: at the best.
         paths: predicted weights after each kept record, by task.
     """
@@ -119,18 +123,14 @@ class Fit:
     paths: Mapping[str, Array]
 
     @property
-    def miss(self) -> float:
-        """Over all tasks that were fitted."""
-        return _mean_square(self.misses)
-
-    @property
-    def floor(self) -> float:
-        """As `miss`, of the floors."""
-        return _mean_square(self.floors)
+    def unlikely(self) -> float:
+        """Negative log likelihood of the misses, up to a constant, each counted once."""
+        return sum(unlikelihood(self.misses[task], floor) for task, floor in self.floors.items())
 
 
-def _mean_square(values: Mapping[str, float]) -> float:
-    return float(np.sqrt(np.mean(np.square(list(values.values())))))
+def unlikelihood(miss: Any, floor: Any) -> Any:
+    """Of a normal deviation: half its square in its own size, and the logarithm of that size."""
+    return (miss / floor) ** 2 / 2 + np.log(floor)
 
 
 @dataclass(frozen=True)
@@ -237,8 +237,10 @@ def prepare(log: Log, known: Known, form: Form) -> Course:
         told = log.presence[place]
         if task in known.presence:
             told = np.full(records, known.presence[task])
+        elif np.isnan(told).all() and log.by_step:
+            told = np.where(absent, 0.0, 1.0)
         elif np.isnan(told).all() and absent.any():
-            told = np.where(absent, 0.0, 1.0) if log.by_step else np.full(records, 1 - absent.mean())
+            told = np.full(records, 1 - absent.mean())
         there = np.where(absent | np.isnan(here), np.nan, here)
         losses[task] = _blocks(there, ends, np.ones(records))
         losses[task] = _filled(losses[task])
@@ -291,7 +293,7 @@ def fits(log: Log, known: Known) -> dict[str, Fit]:
             return {}
         for optimizer in [known.optimizer] if known.optimizer else OPTIMIZERS:
             for fit in _fits(course, FORMS[name], optimizer, known):
-                if fit.policy not in best or fit.miss < best[fit.policy].miss:
+                if fit.policy not in best or fit.unlikely < best[fit.policy].unlikely:
                     best[fit.policy] = fit
     return best
 
@@ -302,16 +304,16 @@ def _fits(course: Course, form: Form, optimizer: str, known: Known) -> Iterator[
     least = 0.0 if told else _least(course, form, optimizer)
     ways = course.rates[None] if told and course.rates is not None else _rates(course, form, least)
     cases = {task: _cases(course, task, ways, form, optimizer, known) for task in course.tasks}
-    for place, policy in enumerate(POLICIES):
-        way = int(sum(case.miss[place].min((0, 1)) ** 2 for case in cases.values()).argmin())
-        fit = _fit(course, ways[way], place, {task: case.at(place, way) for task, case in cases.items()}, form, optimizer)
-        rates = ways[way]
-        for _ in range(ROUNDS if course.rates is None else 0):
-            rates = _corrected(course, fit, rates, least)
+    for place in range(len(POLICIES)):
+        way = int(sum(case.unlikely[place].min((0, 1)) for case in cases.values()).argmin())
+        rates, chosen = ways[way], {task: case.at(place, way) for task, case in cases.items()}
+        fit = _fit(course, rates, place, chosen, form, optimizer)
+        tried = [fit] if len(ways) == 1 else []
+        for _ in range(0 if tried else ROUNDS):
             again = {task: _cases(course, task, rates[None], form, optimizer, known) for task in course.tasks}
-            better = _fit(course, rates, place, {t: case.at(place, 0) for t, case in again.items()}, form, optimizer)
-            fit = better if better.miss < fit.miss else fit
-        yield fit
+            tried.append(_fit(course, rates, place, {t: c.at(place, 0) for t, c in again.items()}, form, optimizer))
+            rates = _corrected(course, tried[-1], rates, least)
+        yield min(tried, key=lambda fit: fit.unlikely)
 
 
 def _fit(
@@ -349,7 +351,8 @@ def _corrected(course: Course, fit: Fit, rates: Array, least: float) -> Array:
     with np.errstate(all="ignore"):
         logged = np.diff(np.log(np.stack([course.weights[task] for task in course.tasks])), prepend=np.nan)
         predicted = np.diff(np.log(np.stack([fit.paths[task] for task in course.tasks])), prepend=np.nan)
-        factor = np.nansum(logged * predicted, 0) / np.nansum(predicted**2, 0)
+        axis = None if course.rates is not None else 0  # a course of the rates that is told keeps its shape
+        factor = np.asarray(np.nansum(logged * predicted, axis) / np.nansum(predicted**2, axis))
     rates = rates * np.clip(np.nan_to_num(factor, nan=1.0), 0.5, 2.0)
     return rates * max(1.0, least / (rates * course.steps)[1:].sum())
 
@@ -364,9 +367,14 @@ class _Cases:
     noises: Sequence[float]
     presences: Sequence[float]
 
+    @property
+    def unlikely(self) -> Array:
+        """See `unlikelihood`."""
+        return np.asarray(unlikelihood(self.miss, self.floor))
+
     def at(self, policy: int, way: int) -> dict[str, Any]:
         """The best case of a policy at one way."""
-        of_way = self.miss[policy, :, :, way]
+        of_way = self.unlikely[policy, :, :, way]
         noise, presence = (int(place) for place in np.unravel_index(of_way.argmin(), of_way.shape))
         cell = (policy, noise, presence, way)
         return {
@@ -379,14 +387,15 @@ class _Cases:
 
 
 def _cases(course: Course, task: str, ways: Array, form: Form, optimizer: str, known: Known) -> _Cases:
-    records = course.steps.size
+    records, settled = course.steps.size, len(ways) == 1
     parts = 1 if course.single else max(1, min(16, 2 * PARTS // records))
     told = course.presence[task]
     if np.isnan(told).any():
-        presences, presence = PRESENCES, np.array(PRESENCES).reshape(1, 1, -1, 1, 1)
+        presences = PRESENCES[settled]
+        presence = np.array(presences).reshape(1, 1, -1, 1, 1)
     else:
         presences, presence = (float(told.mean()),), np.repeat(told, parts).reshape(1, 1, 1, 1, -1)
-    noises = (0.0,) if course.single else NOISES
+    noises = (0.0,) if course.single else NOISES[settled]
     logged = course.weights[task]
     each = 1.0 if course.single else float(np.median(course.steps)) / parts
     chosen = OPTIMIZERS[optimizer]
@@ -411,5 +420,9 @@ def _cases(course: Course, task: str, ways: Array, form: Form, optimizer: str, k
     here = np.isfinite(logged)
     here[0] = False
     miss = np.sqrt(np.mean(np.nan_to_num(off[..., here], nan=1e3, posinf=1e3, neginf=-1e3) ** 2, axis=-1))
-    floor = np.sqrt(np.mean(np.nan_to_num(scatter[..., here]) ** 2, axis=-1) + course.digits[task] ** 2)
+    way = float(np.sqrt(np.mean(np.log(logged[here] / logged[0]) ** 2)))
+    rough = 0.0 if course.single and settled else ROUGH[settled] * way
+    explained = course.digits[task] ** 2 + rough**2 + SMALLEST**2
+    drawn = np.sqrt(np.mean(np.minimum(np.nan_to_num(scatter[..., here]), 1e3) ** 2, axis=-1))
+    floor = np.sqrt(np.minimum(drawn, VAGUE * way) ** 2 + explained)
     return _Cases(miss, floor, weights, noises, presences)

@@ -1,4 +1,4 @@
-"""A log file as a flat table: CSV and its kin, JSON of any usual shape, JSON lines; whatever is wrong in one sentence."""
+"""A log file as a flat table: CSV and its kin, JSON of any usual shape, JSON lines; what is wrong, in a sentence."""
 
 import csv
 import io

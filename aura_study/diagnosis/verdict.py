@@ -111,7 +111,6 @@ class Diagnosis:
                     "form": fit.form,
                     "optimizer": fit.optimizer,
                     "phantom_number": _plain(fit.phantom),
-                    "miss": _plain(fit.miss),
                     "presence": {task: _plain(p) for task, p in fit.presence.items()},
                 }
                 for policy, fit in self.fits.items()
@@ -126,7 +125,8 @@ class Diagnosis:
         if rows := quotients(self.fits):
             lines += ["", "  log weight missed by   masked  unmasked  times   presence"]
             for task, row in rows.items():
-                numbers = f"{row['masked']:8.2g}{row['unmasked']:10.2g}{row['quotient']:7.1f}{row['presence']:11.2g}"
+                times = f"{row['quotient']:.1f}" if row["quotient"] < 1000 else ">1000"
+                numbers = f"{row['masked']:8.2g}{row['unmasked']:10.2g}{times:>7}{row['presence']:11.2g}"
                 lines.append(f"    {textwrap.shorten(task, 19, placeholder='...'):19}{numbers}")
             for policy, fit in self.fits.items():
                 lines.append(
@@ -161,7 +161,7 @@ def diagnose(log: Log, known: Known | None = None) -> Diagnosis:
         CannotRead: values that cannot be what they are said to be.
     """
     known = known or Known()
-    solved = tuple((*floors(log), *solved_tasks(log, known)))
+    solved = (*floors(log), *solved_tasks(log, known))
     found = fits(log, known)
     verdict, reason, margin = _policy(log, found)
     doubts = tuple(_doubts(log, known, found, verdict))
@@ -215,7 +215,7 @@ def solved_tasks(log: Log, known: Known) -> Iterator[Solved]:
 
 
 def _policy(log: Log, found: dict[str, Fit]) -> tuple[Verdict, str, float]:
-    """The policy that some task's weight tells: the other lies `TELL` times further off, and no task tells the reverse."""
+    """The policy that a task's weight tells: the other lies `TELL` times further off, and no task tells the reverse."""
     if not found:
         return Verdict.OPEN, "no task has losses beside its weight, so that no dynamics can be fitted", math.nan
     rows = quotients(found)
@@ -225,9 +225,9 @@ def _policy(log: Log, found: dict[str, Fit]) -> tuple[Verdict, str, float]:
     misses = f"miss log weight of {task} by {row['masked']:.2g}, unmasked ones by {row['unmasked']:.2g}"
     if not told:
         return Verdict.OPEN, f"masked and unmasked dynamics both give these weights: masked ones {misses}", math.nan
-    if len(told) > 1:
+    better = min(found.values(), key=lambda fit: fit.unlikely)
+    if told != {better.policy}:
         return Verdict.OPEN, "one task's weight moved as masked dynamics have it, another's as unmasked ones", math.nan
-    better = found[told.pop()]
     if better.misses[task] > max(2 * better.floors[task], FITS * _way(log, better, task)):
         return Verdict.OPEN, f"neither dynamics give these weights: masked ones {misses}", math.nan
     verdict = Verdict.MASKED if better.policy == "masked" else Verdict.PHANTOM
@@ -282,6 +282,7 @@ def _presence_free(log: Log, known: Known, task: str) -> bool:
     place = log.tasks.index(task)
     return (
         task not in known.presence
+        and not log.by_step
         and bool(np.isnan(log.presence[place]).all())
         and not marked_absent(log.losses[place], log.by_step).any()
     )

@@ -1,6 +1,6 @@
 """A task's parameter driven by known losses: the optimiser's recursion, for what has no closed form.
 
-Step by step where every loss is known (`driven_path`), on average where a log gives means over many steps (`mean_path`).
+Step by step where every loss is known (`driven_path`), and on average where a log gives means (`mean_path`).
 """
 
 from typing import Literal
@@ -106,6 +106,7 @@ def mean_path(
 
     a = r' unmasked and 0 masked, and the step that of A micro-batches: E[g], and E[g]^2 + Var[g]/A. Adam's moments are
     filters of these. Exact where nothing is random; else the mean of m / sqrt(v) is taken for the ratio of the means.
+    The scatter is that of the draw of who is present, with the mean loss of each part given.
 
     Args:
         form: parameterisation.
@@ -114,7 +115,7 @@ def mean_path(
         rates: learning rate there, shape ``(..., parts)`` against the cells.
         optimizer: without coupled decay.
         masked, noise: of each cell.
-        presence: of each cell, or of each part as well, ``(..., parts)`` (so one of shape ``(cells,)`` is ``(cells, 1)``).
+        presence: of each cell and part, ``(..., parts)``, or ``(..., 1)`` where it is the same in all parts.
         accumulation: micro-batches a step.
         each: steps a part stands for; with more than one a part never passes the fixed point.
         held: parts during which theta stays where it starts while Adam fills its memory.
@@ -151,7 +152,8 @@ def mean_path(
                     rest = form.settles(np.where(masked, loss, p * loss) + 0.0)
                 moved = np.where((theta - rest) * (moved - rest) < 0, rest, moved)
             stiff = form.curvature(theta) * np.where(masked, p, 1.0)
-            scatter = scatter * np.exp(-2 * each * rate * stiff / size) + each * variance * (rate / size) ** 2
+            drawn = p * (1 - p) * (pull + slope - away) ** 2 / accumulation
+            scatter = scatter * np.exp(-2 * each * rate * stiff / size) + each * drawn * (rate / size) ** 2
             theta = moved
         path[..., part + 1], spread[..., part + 1] = theta, np.sqrt(scatter)
     return path, spread

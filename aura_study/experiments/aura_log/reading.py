@@ -15,7 +15,6 @@ from aura_study.experiments.aura_log.log import NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
 from aura_study.experiments.aura_log.run import RUNS, V10_2, AuraRun, epoch_weights
 from aura_study.theory.driven import loss_curve
-from aura_study.theory.optimizers import Adam
 
 POLICIES = ("masked", "unmasked")
 TOLD = {"masked": Verdict.MASKED, "unmasked": Verdict.PHANTOM}
@@ -103,7 +102,11 @@ def readings(p: AuraLogParameters) -> pd.DataFrame:
             found = diagnose(understand(table, steps_per_epoch=run.steps_per_epoch), told(run))
             rows.append(
                 {
-                    **{"log": number, "policy": policy, "data": data, "noise": noise, "rates": rates},
+                    "log": number,
+                    "policy": policy,
+                    "data": data,
+                    "noise": noise,
+                    "rates": rates,
                     "verdict": str(found.verdict),
                     "right": found.verdict == TOLD[policy],
                     "open": found.verdict == Verdict.OPEN,
