@@ -148,7 +148,7 @@ def mean_path(
         if part >= held:
             moved = theta - each * rate * (direction + optimizer.weight_decay * theta)
             if each > 1:
-                with np.errstate(divide="ignore"):
+                with np.errstate(divide="ignore", invalid="ignore"):
                     rest = form.settles(np.where(masked, loss, p * loss) + 0.0)
                 moved = np.where((theta - rest) * (moved - rest) < 0, rest, moved)
             stiff = form.curvature(theta) * np.where(masked, p, 1.0)
