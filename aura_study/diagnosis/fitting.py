@@ -171,7 +171,8 @@ def weights_of(log: Log, form: Form) -> Array:
             weights = np.exp(-s) * (1.0 if form.name.startswith("exp") else 0.5)
         else:
             weights = 0.5 / (log.values if log.scale == "variance" else log.values**2)
-    if (bad := np.isfinite(log.values) & ~((weights > 0) & np.isfinite(weights))).any():
+    positive = np.isfinite(weights) & (weights > 0) & (log.scale.startswith("log") | (log.values > 0))
+    if (bad := np.isfinite(log.values) & ~positive).any():
         task, record = (int(place[0]) for place in np.nonzero(bad))
         value = log.values[task, record]
         raise CannotRead(f"{log.scale.replace('_', ' ')} of {log.tasks[task]}, record {record + 1}: {value:g} is none")

@@ -88,6 +88,7 @@ def _write_site(content: RunContent, site: Path) -> None:
     render.page("index.html", "index.html", headline=_headline(content, pictures), **_growth())
     render.page("run.html", "run.html")
     render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
+    render.page("negative.html", "negative.html", rows=content.ledger.rows)
     render.page(
         "methods.html",
         "methods.html",
