@@ -61,7 +61,12 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
     found = {path.relative_to(made.report).as_posix() for path, _ in pages(made)}
     claims = {f"claims/{key}.html" for key in CLAIMS}
     notebooks = {f"notebooks/{claim.notebook}.html" for claim in CLAIMS.values()}
-    assert found == {"index.html", "guide.html", "negative.html", "methods.html", "run.html", "explorer.html"} | claims | notebooks
+    assert (
+        found
+        == {"index.html", "guide.html", "negative.html", "methods.html", "run.html", "explorer.html"}
+        | claims
+        | notebooks
+    )
 
 
 def test_the_table_of_growth_is_what_theory_makes_of_an_absence(made: RunFolders) -> None:
