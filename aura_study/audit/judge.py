@@ -81,8 +81,8 @@ def _negative_total(evidence: Evidence, settings: Settings, moved: Drift | None)
     if moved and first is not None and last is not None and last < min(first, 0.0):
         rate = (first - last) / (settings.lr * max(settings.steps - 1, 1))
         told.append(
-            f"its total fell from {first:.2g} to {last:.2g} while {moved.task!r} was absent, by {rate:.2g} of the learning "
-            f"rate a step ({moved.optimiser}): that is the absent term, and no likelihood"
+            f"its total fell from {first:.2g} to {last:.2g} while {moved.task!r} was absent, by {rate:.2g} of the "
+            f"learning rate a step ({moved.optimiser}): that is the absent term, and no likelihood"
         )
     return told
 

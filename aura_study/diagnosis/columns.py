@@ -92,7 +92,7 @@ def understand(
     """
     if scale is not None and scale not in SCALES:
         raise CannotRead(f"unknown scale {scale!r}{did_you_mean(scale, SCALES)}")
-    table = _widened(table.rename(columns=str))
+    table = _widened(table.rename(columns=str).reset_index(drop=True))
     found = _named(table, named or {})
     guessed = _guessed([name for name in table.columns if name not in set((named or {}).values())])
     for quantity in {key[0] for key in found}:

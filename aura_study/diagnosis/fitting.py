@@ -6,7 +6,7 @@ optimiser, rates) and once for a task (noise, presence), and each policy is gran
 tells are fitted record by record, to all tasks together; the fastest weight bounds their sum from below.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -61,7 +61,7 @@ ROUGH = 0.1, 0.01
 """Share of a weight's way by which the path may be off, on the first grid of rates and where these are settled."""
 VAGUE = 1 / 3
 """Share of the way above which a scatter explains nothing."""
-SHORT, PARTS = 4000, 256
+SHORT, PARTS = 1500, 256
 """Records of single steps that are followed one by one; records, or parts of them, otherwise."""
 SMALLEST = 1e-12
 
@@ -299,29 +299,32 @@ def fits(log: Log, known: Known) -> dict[str, Fit]:
     return best
 
 
-def _fits(course: Course, form: Form, optimizer: str, known: Known) -> Iterator[Fit]:
+def _fits(course: Course, form: Form, optimizer: str, known: Known) -> list[Fit]:
     """Both policies at the rates that suit each best over all tasks."""
-    told = course.rates is not None and course.steps_known
-    least = 0.0 if told else _least(course, form, optimizer)
-    ways = course.rates[None] if told and course.rates is not None else _rates(course, form, least)
-    cases = {task: _cases(course, task, ways, form, optimizer, known) for task in course.tasks}
-    for place in range(len(POLICIES)):
-        way = int(sum(case.unlikely[place].min((0, 1)) for case in cases.values()).argmin())
-        rates, chosen = ways[way], {task: case.at(place, way) for task, case in cases.items()}
-        fit = _fit(course, rates, place, chosen, form, optimizer)
-        tried = [fit] if len(ways) == 1 else []
-        for _ in range(0 if tried else ROUNDS):
-            again = {task: _cases(course, task, rates[None], form, optimizer, known) for task in course.tasks}
-            tried.append(_fit(course, rates, place, {t: c.at(place, 0) for t, c in again.items()}, form, optimizer))
-            rates = _corrected(course, tried[-1], rates, least)
-        yield min(tried, key=lambda fit: fit.unlikely)
+    if course.rates is not None and course.steps_known:
+        return _settled(course, np.stack([course.rates] * len(POLICIES)), form, optimizer, known)
+    least = _least(course, form, optimizer)
+    ways = _rates(course, form, least)
+    cases = [_cases(course, task, ways, form, optimizer, known, settled=False) for task in course.tasks]
+    rates = ways[[sum(case.unlikely[place].min((0, 1)) for case in cases).argmin() for place in range(len(POLICIES))]]
+    best: list[Fit] = []
+    for _ in range(ROUNDS):
+        found = _settled(course, rates, form, optimizer, known)
+        best = [min(pair, key=lambda fit: fit.unlikely) for pair in zip(best or found, found, strict=True)]
+        rates = np.stack([_corrected(course, fit, of_fit, least) for fit, of_fit in zip(found, rates, strict=True)])
+    return best
 
 
-def _fit(
-    course: Course, rates: Array, policy: int, chosen: dict[str, dict[str, Any]], form: Form, optimizer: str
-) -> Fit:
-    columns = {key: {task: one[key] for task, one in chosen.items()} for key in chosen[course.tasks[0]]}
-    return Fit(POLICIES[policy], form.name, optimizer, float((rates * course.steps)[1:].sum()), **columns)
+def _settled(course: Course, rates: Array, form: Form, optimizer: str, known: Known) -> list[Fit]:
+    """Either policy at its own ``rates``, shape ``(policies, records)``."""
+    cases = {task: _cases(course, task, rates, form, optimizer, known, settled=True) for task in course.tasks}
+    found = []
+    for place, policy in enumerate(POLICIES):
+        chosen = {task: case.at(place, place) for task, case in cases.items()}
+        columns = {key: {task: one[key] for task, one in chosen.items()} for key in chosen[course.tasks[0]]}
+        phantom = float((rates[place] * course.steps)[1:].sum())
+        found.append(Fit(policy, form.name, optimizer, phantom, **columns))
+    return found
 
 
 def _least(course: Course, form: Form, optimizer: str) -> float:
@@ -387,8 +390,10 @@ class _Cases:
         }
 
 
-def _cases(course: Course, task: str, ways: Array, form: Form, optimizer: str, known: Known) -> _Cases:
-    records, settled = course.steps.size, len(ways) == 1
+def _cases(
+    course: Course, task: str, ways: Array, form: Form, optimizer: str, known: Known, *, settled: bool
+) -> _Cases:
+    records = course.steps.size
     parts = 1 if course.single else max(1, min(16, 2 * PARTS // records))
     told = course.presence[task]
     if np.isnan(told).any():
