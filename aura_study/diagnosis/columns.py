@@ -126,7 +126,9 @@ def understand(
         digits=np.array([_digits(table[columns[held, task]]) for task in tasks]),
         losses=losses[:, keep],
         total=total[keep],
-        rates=None if rates is None else pd.Series(rates).interpolate(limit_direction="both").to_numpy()[keep],
+        rates=None
+        if rates is None
+        else pd.Series(rates).interpolate(limit_direction="both").to_numpy(np.float64)[keep],
         steps=None if steps is None else steps[keep],
         presence=presence[:, keep],
         guesses=tuple(said),
@@ -149,7 +151,7 @@ def _widened(table: pd.DataFrame) -> pd.DataFrame:
         return wide.reset_index().rename(columns=str)
     if by_task and index and table[by_task].nunique() < len(table):
         wide = table.pivot_table(index=index, columns=by_task, aggfunc="last", sort=False)
-        whole = [f"{quantity}{SEPARATOR}{task}" for quantity, task in wide.columns]
+        whole = [SEPARATOR.join(map(str, pair)) for pair in wide.columns.to_flat_index()]
         wide.columns = pd.Index(whole)
         return _rates_once(wide.reset_index())
     return table

@@ -67,10 +67,10 @@ def simulated_log(run: AuraRun, policy: str, noise: float, factors: Sequence[flo
             means = printed[f"{task}_loss"].to_numpy()
             means = np.append(means, [means[-1]] * epochs)[:epochs]
         curve = loss_curve(factor * means, steps, "smooth")
-        way = {"noise": noise, "seed": 4 * seed + place}
-        table[f"weight_{task}"] = epoch_weights(run, task, curve, policy, draws=1, **way)[0].round(3)
+        own = 4 * seed + place
+        table[f"weight_{task}"] = epoch_weights(run, task, curve, policy, noise=noise, draws=1, seed=own)[0].round(3)
         if task not in DECAYS:
-            table[f"{task}_loss"] = _printed_means(run, task, curve, **way).round(4)
+            table[f"{task}_loss"] = _printed_means(run, task, curve, noise, own).round(4)
     return table.assign(lr=run.rates(epochs).reshape(epochs, -1)[:, -1])
 
 
@@ -96,7 +96,9 @@ def readings(p: AuraLogParameters) -> pd.DataFrame:
         policy = POLICIES[number % 2]
         data, run = list(RUNS.items())[draw.integers(len(RUNS))]
         noise = NOISES[draw.integers(len(NOISES))]
-        log = simulated_log(run, policy, noise, np.exp(SPREAD * draw.normal(size=4)), int(draw.integers(2**31)))
+        log = simulated_log(
+            run, policy, noise, np.exp(SPREAD * draw.normal(size=4)).tolist(), int(draw.integers(2**31))
+        )
         for rates in (True, False):
             table = log if rates else log.drop(columns="lr")
             found = diagnose(understand(table, steps_per_epoch=run.steps_per_epoch), told(run))

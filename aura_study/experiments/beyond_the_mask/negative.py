@@ -186,7 +186,8 @@ def measure_bent(weights: pd.DataFrame) -> Measurement:
 def measure_learned(table: pd.DataFrame) -> Measurement:
     """B4d: error over that of the plain total, of the cure that does better, over seeds."""
     errors = table.pivot_table(index="seed", columns="fix", values="error")
-    least = min(SHORT, key=lambda fix: float(errors[fix].mean()))
-    limits = {f"error under {fix}, in noise variances": float(errors[fix].mean()) for fix in FIXES}
+    means = {str(fix): float(mean) for fix, mean in errors.mean().items()}
+    least = min(SHORT, key=lambda fix: means[fix])
+    limits = {f"error under {fix}, in noise variances": means[fix] for fix in FIXES}
     estimate = ratio_interval(errors[least], errors["plain"])
     return Measurement.of(estimate, "error over that of the plain total", limits=limits, logarithmic=True)
