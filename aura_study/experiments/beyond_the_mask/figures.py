@@ -157,7 +157,7 @@ def negative_totals(table: pd.DataFrame, rate: float) -> Plate:
         axes.axhline(0, color="#888888", linewidth=0.8)
         axes.set(title=title, xlabel="step", ylabel="total")
     sound.axhline(float(table.loc[table["kind"] == "sound", "theory"].iloc[0]), **DOTTED, label="theory")
-    start = float(table.loc[table["kind"] == "sound", "theory"].iloc[0])
+    start = float(rows["total"].iloc[0])
     steps = np.array([0, near["step"].max()])
     phantom.plot(steps, start - rate * steps, **DOTTED, label="the rate a step")
     sound.legend()
@@ -175,11 +175,12 @@ def negative_totals(table: pd.DataFrame, rate: float) -> Plate:
 def negative_fixes(weights: pd.DataFrame, learned: pd.DataFrame) -> Plate:
     """What the cures leave of the weight that a loss asks for, and of what a model learns."""
     figure, (kept, error) = subplots(1, 2, figsize=(9.6, 3.8))
-    for colour, fix, rows in coloured(weights, "fix", sort=False):
+    for place, (colour, fix, rows) in enumerate(coloured(weights, "fix", sort=False)):
+        aside = 1.12 ** (place - 1.5)  # two cures stop at one weight
         theory = rows.drop_duplicates("loss").sort_values("loss")
         kept.plot(theory["loss"], theory["predicted"], color=colour, linewidth=1, linestyle=":")
         for marker, (_, one) in zip("os", rows.groupby("optimizer", sort=False), strict=True):
-            kept.plot(one["loss"], one["kept"], marker, color=colour, markersize=6 if marker == "o" else 4,
+            kept.plot(aside * one["loss"], one["kept"], marker, color=colour, markersize=6 if marker == "o" else 4,
                       label=fix if marker == "o" else None)  # fmt: skip
     kept.set(xscale="log", yscale="log", xlabel="loss", ylabel="weight, in parts of 1/(2L)", title="the weight")
     kept.legend()
