@@ -126,13 +126,17 @@ def understand(
         digits=np.array([_digits(table[columns[held, task]]) for task in tasks]),
         losses=losses[:, keep],
         total=total[keep],
-        rates=None
-        if rates is None
-        else pd.Series(rates).interpolate(limit_direction="both").to_numpy(np.float64)[keep],
+        rates=None if rates is None else _without_gaps(rates)[keep],
         steps=None if steps is None else steps[keep],
         presence=presence[:, keep],
         guesses=tuple(said),
     )
+
+
+def _without_gaps(rates: Array) -> Array:
+    known = np.isfinite(rates)
+    places = np.arange(rates.size, dtype=float)
+    return np.interp(places, places[known], rates[known])
 
 
 def _told(key: tuple[str, str]) -> str:
