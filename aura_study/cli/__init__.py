@@ -45,7 +45,7 @@ def audit(context: typer.Context) -> None:
     options_metavar="LOG [OPTIONS]",
 )
 def diagnose(context: typer.Context) -> None:
-    """Read a log of losses and weights for it; `aura-study diagnose --help` tells more."""
+    """Tell from a log whether absent tasks were masked; `aura-study diagnose --help` tells more."""
     from aura_study.diagnosis.cli import diagnose_command
 
     _typer(diagnose_command)(context.args, prog_name="aura-study diagnose")

@@ -51,7 +51,7 @@ EXIT_CODES = {Verdict.MASKED: 0, Verdict.PHANTOM: 1, Verdict.SOLVED: 1, Verdict.
 WORDS = {
     Verdict.MASKED: "an absent task's weight was left alone",
     Verdict.PHANTOM: "an absent task's weight moved: its regulariser stayed in the total",
-    Verdict.SOLVED: "a task is present and solved: its weight or scale runs away with its loss",
+    Verdict.SOLVED: "a task is present and solved: its weight or scale runs with its loss",
     Verdict.OPEN: "the log does not decide it",
 }
 
@@ -132,7 +132,7 @@ class Diagnosis:
                 lines.append(
                     f"  best {policy}: {fit.form}, {fit.optimizer}, learning rates that add up to {fit.phantom:.3g}"
                 )
-        for one in self.solved:
+        for one in [one for one in self.solved if one.reason != self.reason]:
             lines += _wrapped(f"solved, {one.task}: {one.reason}", "  ")
         for title, sentences in (("Could not tell", self.open), ("Guessed", self.log.guesses)):
             if sentences:

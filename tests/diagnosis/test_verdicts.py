@@ -93,6 +93,7 @@ def test_the_solved_flow_is_found_solved():
     found = diagnose(understand(pd.DataFrame(table)))
     assert found.verdict == Verdict.SOLVED
     assert found.solved[0].margin > 3
+    assert max(map(len, str(found).splitlines())) <= 80
 
 
 def test_auras_logs_say_what_ran() -> None:
