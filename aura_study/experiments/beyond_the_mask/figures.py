@@ -193,6 +193,7 @@ def negative_fixes(weights: pd.DataFrame, learned: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Popular cures of a negative total. Left, the weight at which a task ends, in parts of what its loss asks for; "
-        "circles SGD, squares Adam, set apart sideways; dotted: theory. Right, the error of two regressions, a dot a seed.",
+        "circles SGD, squares Adam, set apart sideways; dotted: theory. Right, the error of two regressions, a dot a "
+        "seed.",
         "Left, four sets of points against the loss, those of the plain total at one; right, three columns of dots.",
     )
