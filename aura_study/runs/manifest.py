@@ -18,6 +18,7 @@ from aura_study.runs.records import read_record, write_json
 from aura_study.runs.stamps import Stamp
 
 DISTRIBUTION = "aura-study"
+SWEEP_FILE = "sweep.json"
 
 
 class Identity(BaseModel):
@@ -83,6 +84,20 @@ class Manifest(BaseModel):
             hash_ = (entry.commit or self.commit).hash
             found.setdefault(hash_ or "unknown", []).append(name)
         return found
+
+
+class SweepRecord(BaseModel):
+    """``sweep.json``: what was asked, and what it was made with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    axes: dict[str, list[Any]]
+    jobs: int
+    commit: Commit
+    device: Device
+    versions: dict[str, str]
+    data: dict[str, str]
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aura_study.errors import StudyError
-from aura_study.study.registry import choose_notebooks, describe
+from aura_study.runs.parameters import describe
+from aura_study.study.registry import choose_notebooks
 from aura_study.study.request import Request, default_name, parse_assignments, read_parameter_file
 
 

@@ -78,7 +78,7 @@ def test_a_record_is_named_by_what_decides_it(kind: str) -> None:
         ("training", ["seed=3:3"], "seed = 3:3: an empty range"),
         ("training", ["seed=0:5:0"], "seed = 0:5:0: an empty range"),
         ("training", ["seed=-1:2"], "seed = -1: input should be greater than or equal to 0"),
-        ("training", ["seed=0:999999999999"], "at most 100,000 jobs"),
+        ("training", ["seed=0:999999999999"], "at most 100,000 are taken"),
         ("training", ["seed=0:90000", "policy=masked,frozen"], "the grid has 180,000 jobs; at most 100,000"),
         ("training", ["seed="], "'seed' has an empty value"),
         ("training", ["policy=masked,,frozen"], "'policy' has an empty value"),
