@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class StudyError(Exception):
-    """Something the user can act on; its text is complete, so neither the command line nor a notebook shows a traceback."""
+    """Something the user can act on; its text is complete, so nobody is shown a traceback with it."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it."""

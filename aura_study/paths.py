@@ -70,8 +70,8 @@ class RunFolders:
 
     @classmethod
     def of(cls, out: str) -> Self:
-        """Folders of run ``out``: a bare name means ``results/<name>`` and ``figures/<name>`` of the project (see `home`),
-        anything with a separator is the results folder itself, with ``figures/`` inside it.
+        """Folders of run ``out``: a bare name means ``results/<name>`` and ``figures/<name>`` in `home`, anything with
+        a separator is the results folder itself, with ``figures/`` inside it.
         """
         if not out.strip():
             raise ValueError("the run needs a name or a folder, got an empty string")

@@ -20,7 +20,7 @@ def shown(comparison: Comparison) -> Iterator[Table | str]:
     """Tables and sentences, in order."""
     names = comparison.names
     alone = "".join(f"; {name} has {count} more" for name, count in comparison.alone.items())
-    yield f"{len(comparison.notebooks)} notebooks or sweeps in common{alone}."
+    yield f"In common: {', '.join(comparison.notebooks) or 'no notebook'}{alone}."
     rows = [[_with_notebooks(one), *map(_value, one.values)] for one in comparison.parameters]
     yield _table("Parameters that differ", ["", *names], rows)
     yield _table(
@@ -38,6 +38,8 @@ def shown(comparison: Comparison) -> Iterator[Table | str]:
         yield _few("Tables of other rows, not compared", comparison.unlike)
     if comparison.figures:
         yield _few("Figures that differ", comparison.figures)
+    if comparison.overlays.compared:
+        yield f"Trajectories in common: {comparison.overlays.compared}; --html FOLDER draws them over each other."
 
 
 def _largest(numbers: Sequence[Difference]) -> list[Difference]:

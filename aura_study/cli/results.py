@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunToRead, folders_of
+from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunNames, RunToRead, folders_of
 
 if TYPE_CHECKING:
     from aura_study.paths import RunFolders
@@ -47,7 +47,7 @@ def report(run: RunToRead = DEFAULT_RUN) -> None:
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(help="Runs or sweeps by name or results folder; two or more.")],
+    runs: RunNames,
     as_json: AsJson = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write a page with trajectories and figures there.")

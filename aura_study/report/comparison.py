@@ -11,7 +11,7 @@ from aura_study.report.explorer import plotting_files
 from aura_study.report.images import Picture, size_of
 from aura_study.report.render import Renderer
 from aura_study.runs.comparison import Comparison
-from aura_study.runs.overlays import Overlay, Overlays
+from aura_study.runs.overlays import Overlay
 
 FOLDER = "compared"
 """Of the pictures, in the site."""
@@ -21,11 +21,13 @@ MOST_PANELS = 6
 """Of the figure for readers without scripts."""
 
 
-def write_page(comparison: Comparison, render: Renderer, site: Path, target: str = "comparison.html", **more: Any) -> None:
+def write_page(
+    comparison: Comparison, render: Renderer, site: Path, target: str = "comparison.html", **more: Any
+) -> None:
     """Write the page ``target`` of ``site``, with its pictures."""
     folder = site / FOLDER
     folder.mkdir()
-    overlays = Overlays(comparison)
+    overlays = comparison.overlays
     render.page(
         "comparison.html",
         target,

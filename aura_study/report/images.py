@@ -74,6 +74,7 @@ class Pictures:
 
 
 def size_of(content: bytes) -> tuple[int | None, int | None]:
+    """Width and height of an SVG in CSS pixels, where it says so."""
     match = SVG_SIZE.search(content[:2000])
     if not match:
         return None, None

@@ -8,8 +8,8 @@ from typing import Any
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, by_section
-from aura_study.experiments.phase_diagram import maps
 from aura_study.errors import StudyError
+from aura_study.experiments.phase_diagram import maps
 from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells

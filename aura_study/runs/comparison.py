@@ -5,8 +5,8 @@ A sweep compares like a run: its summary is a table, its records are trajectorie
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,9 @@ import pandas as pd
 from aura_study.claims import Row
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
-from aura_study.runs import ledger
 from aura_study.runs.fingerprint import digest_file
-from aura_study.runs.ledger import FigureEntry
-from aura_study.runs.manifest import SWEEP_FILE, SweepRecord, read_manifest
-from aura_study.runs.records import read_record
+from aura_study.runs.held import Held, shared
+from aura_study.runs.overlays import Overlays
 
 SAME = 1e-9
 """Relative difference up to which two numbers are the same: rounding."""
@@ -30,73 +28,8 @@ MOST_LETTERS = 24
 
 
 @dataclass(frozen=True)
-class Held:
-    """What one run has to compare.
-
-    Attributes:
-        folders: where it lies.
-        settings: of the run as a whole.
-        parameters: by notebook; of a sweep under its kind.
-        rows: its claims.
-        figures: what it drew, by name.
-        tables, trajectories: files by name.
-    """
-
-    folders: RunFolders
-    settings: Mapping[str, Any]
-    parameters: Mapping[str, Mapping[str, Any]]
-    rows: Mapping[str, Row] = field(default_factory=dict)
-    figures: Mapping[str, FigureEntry] = field(default_factory=dict)
-    tables: Mapping[str, Path] = field(default_factory=dict)
-    trajectories: Mapping[str, Path] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, folders: RunFolders) -> "Held":
-        """Read a run or a sweep.
-
-        Raises:
-            StudyError: there is none, or a file is damaged.
-        """
-        return _sweep(folders) if (folders.results / SWEEP_FILE).is_file() else _study(folders)
-
-
-def _sweep(folders: RunFolders) -> Held:
-    held = read_record(folders.results / SWEEP_FILE, SweepRecord)
-    return Held(
-        folders,
-        {"commit": (held.commit.hash or "unknown")[:10]},
-        {f"{held.kind} sweep": held.axes},
-        tables=_files(folders.results, "summary.csv"),
-        trajectories=_files(folders.results / "records", "*.parquet"),
-    )
-
-
-def _study(folders: RunFolders) -> Held:
-    content, held = ledger.read_claims(folders), read_manifest(folders)
-    evidence = ledger.read_evidence(folders)
-    settings = {"profile": content.profile, "data": content.data}
-    parameters = {entry.notebook: entry.parameters for entry in evidence}
-    if held:
-        settings["commit"] = (held.commit.hash or "unknown")[:10]
-        parameters |= {name: entry.parameters for name, entry in held.notebooks.items()}
-    return Held(
-        folders,
-        settings,
-        parameters or {row.notebook: {} for row in content.claims},
-        content.rows,
-        {figure.name: figure for entry in evidence for figure in entry.figures},
-        _files(folders.tables, "*.csv"),
-        _files(folders.trajectories, "*.parquet"),
-    )
-
-
-def _files(folder: Path, pattern: str) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob(pattern)) if not path.name.startswith(".")}
-
-
-@dataclass(frozen=True)
 class Difference:
-    """Something that differs: a parameter or a number of a table, and its value in each run, ``None`` where it has none.
+    """Something that differs: a parameter or a table's number, and its value in each run, ``None`` where it has none.
 
     ``where`` is the notebooks of a parameter, or the row and column of a table's number.
     """
@@ -131,23 +64,20 @@ class Comparison:
         self.names = _names(folders)
         if len(set(self.names)) < 2 or len(set(self.names)) < len(self.names):
             raise StudyError(f"compare takes two runs or more, each once; got {', '.join(self.names)}")
-        if not (self.notebooks or self.tables or self.claims):
-            raise StudyError(f"runs {', '.join(self.names)} have no notebook, claim or table in common")
-
-    def shared(self, of: Callable[[Held], Mapping[str, Any]]) -> list[str]:
-        """Names that all runs have, in the first one's order."""
-        first, *others = (of(run) for run in self.runs)
-        return [name for name in first if all(name in other for other in others)]
+        if not (self.notebooks or self.tables or self.claims or self.overlays.compared):
+            raise StudyError(f"runs {', '.join(self.names)} have nothing in common: no notebook, claim or table")
 
     @cached_property
     def notebooks(self) -> list[str]:
         """Those that all runs have."""
-        return self.shared(lambda run: run.parameters)
+        return shared(self.runs, lambda run: run.parameters)
 
     @property
     def alone(self) -> dict[str, int]:
         """By run: how many notebooks it has that another lacks."""
-        more = {name: len(run.parameters) - len(self.notebooks) for name, run in zip(self.names, self.runs, strict=True)}
+        more = {
+            name: len(run.parameters) - len(self.notebooks) for name, run in zip(self.names, self.runs, strict=True)
+        }
         return {name: count for name, count in more.items() if count}
 
     @cached_property
@@ -165,7 +95,7 @@ class Comparison:
     @cached_property
     def claims(self) -> list[str]:
         """Those that all runs have decided."""
-        return self.shared(lambda run: run.rows)
+        return shared(self.runs, lambda run: run.rows)
 
     @cached_property
     def changes(self) -> list[Change]:
@@ -176,7 +106,7 @@ class Comparison:
     @cached_property
     def tables(self) -> list[str]:
         """Those that all runs have."""
-        return self.shared(lambda run: run.tables)
+        return shared(self.runs, lambda run: run.tables)
 
     @cached_property
     def _numbers(self) -> tuple[list[Difference], list[str]]:
@@ -192,7 +122,7 @@ class Comparison:
 
     @property
     def numbers(self) -> list[Difference]:
-        """Entries of tables that differ: the table's name, its row and column; of each table the largest change first."""
+        """Entries of tables that differ: the table's name, its row and column; of each table the largest first."""
         return self._numbers[0]
 
     @property
@@ -204,11 +134,16 @@ class Comparison:
     def figures(self) -> list[str]:
         """Those that all runs have and that are not the same file."""
         found = []
-        for name in self.shared(lambda run: run.figures):
+        for name in shared(self.runs, lambda run: run.figures):
             files = [run.folders.figures / f"{name}.svg" for run in self.runs]
             if all(file.is_file() for file in files) and len({digest_file(file) for file in files}) > 1:
                 found.append(name)
         return found
+
+    @cached_property
+    def overlays(self) -> Overlays:
+        """Trajectories of all runs."""
+        return Overlays(self.runs)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, JSON-ready; each ``values`` and ``rows`` in the order of ``runs``."""
@@ -226,6 +161,7 @@ class Comparison:
             "numbers": [{**asdict(one), "values": [_json(value) for value in one.values]} for one in self.numbers],
             "tables_unlike": self.unlike,
             "figures": self.figures,
+            "trajectories_compared": self.overlays.compared,
         }
 
 
@@ -264,16 +200,21 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _matched(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame] | None:
-    """The columns that all have, indexed by what names a row in all of them: the fewest first columns, or the position.
+    """The columns that all have, indexed by what names a row in all of them: the fewest first columns that do.
 
-    ``None`` where they have other rows.
+    Where rows are named otherwise their place counts if there are as many, else only those compare that all have;
+    ``None`` if there are none.
     """
     columns = [name for name in frames[0].columns if all(name in frame.columns for frame in frames)]
+    common = None
     for count in range(1, len(columns)):
         keyed = [frame[columns].set_index(columns[:count]) for frame in frames]
-        if all(one.index.is_unique and set(one.index) == set(keyed[0].index) for one in keyed):
-            return [one.reindex(keyed[0].index) for one in keyed]
-    return [frame[columns] for frame in frames] if len({len(frame) for frame in frames}) == 1 else None
+        if all(one.index.is_unique for one in keyed):
+            rows = [key for key in keyed[0].index if all(key in one.index for one in keyed[1:])]
+            if all(len(one) == len(rows) for one in keyed):
+                return [one.loc[rows] for one in keyed]
+            common = common or ([one.loc[rows] for one in keyed] if rows else None)
+    return [frame[columns] for frame in frames] if len({len(frame) for frame in frames}) == 1 else common
 
 
 def _cells(table: str, frames: Sequence[pd.DataFrame]) -> list[Difference]:

@@ -196,6 +196,30 @@ def table(ledger: Ledger, seconds: Mapping[str, float] | None = None) -> Any:
     return shown
 
 
+def tally_table(ledger: Ledger) -> Any:
+    """The ledger in ten lines: verdicts by what they were measured on, and which predictions failed."""
+    from rich import box
+    from rich.table import Table
+
+    counts = tally(ledger.claims)
+    verdicts = [verdict for verdict in Verdict if any(verdict in found for found in counts.values())]
+    shown = Table(
+        title=f"Run {ledger.run} ({ledger.profile}, {ledger.data} data): {len(ledger.claims)} claims",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown.add_column("measured on")
+    for verdict in verdicts:
+        shown.add_column(verdict, justify="right", style=VERDICT_STYLES[verdict])
+    for kind, found in counts.items():
+        shown.add_row(kind, *(str(found.get(verdict, "")) for verdict in verdicts))
+    if failed := failed_predictions(ledger.claims):
+        shown.caption = f"Predictions that failed: {', '.join(row.claim for row in failed)}"
+        shown.caption_justify = "left"
+    return shown
+
+
 def _other_runs(folders: RunFolders) -> str:
     runs = sorted({path.parents[1].name for path in folders.results.parent.glob("*/evidence/*.json")})
     return f"; runs there: {', '.join(runs)}" if runs else "; start one with: aura-study run"

@@ -210,6 +210,20 @@ def seconds_taken(folders: RunFolders) -> dict[str, float]:
     return {name: entry.seconds for name, entry in held.notebooks.items()} if held else {}
 
 
+def seconds_elsewhere(folders: RunFolders, identity: Identity) -> dict[str, float]:
+    """How long each notebook took in the runs beside this one that have its profile and data, the last one's word."""
+    beside = sorted(folders.results.parent.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    taken: dict[str, float] = {}
+    for path in beside:
+        try:
+            held = read_record(path, Manifest)
+        except StudyError:
+            continue
+        if (held.request.profile, held.request.data) == (identity.profile, identity.data):
+            taken |= {name: entry.seconds for name, entry in held.notebooks.items()}
+    return taken
+
+
 def write_manifest(folders: RunFolders, content: Manifest) -> Path:
     """Save ``manifest.json``."""
     return write_json(folders.manifest, content.model_dump(mode="json"))

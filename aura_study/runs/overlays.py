@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from aura_study.errors import StudyError
-from aura_study.runs.comparison import Comparison
+from aura_study.runs.held import Held, shared
 from aura_study.runs.jobs import job_metadata
 
 MOST = 24
@@ -51,14 +51,14 @@ class Overlay:
 
 
 class Overlays:
-    """The trajectories of a comparison that are not the same in all runs, the first seeds first.
+    """The trajectories of runs that are not the same in all runs, the first seeds first.
 
     Attributes:
         compared: how many there are in all runs.
     """
 
-    def __init__(self, comparison: Comparison) -> None:
-        self._pairs = _pairs(comparison)
+    def __init__(self, runs: Sequence[Held]) -> None:
+        self._pairs = _pairs(runs)
         self.compared = len(self._pairs)
 
     @cached_property
@@ -71,15 +71,15 @@ class Overlays:
         return found
 
 
-def _pairs(comparison: Comparison) -> list[tuple[str, list[Path], str]]:
-    """Name and files, one a run, of trajectories that differ; where no name is shared those of the nearest trainings."""
-    runs = comparison.runs
-    names = comparison.shared(lambda run: run.trajectories)
+def _pairs(runs: Sequence[Held]) -> list[tuple[str, list[Path], str]]:
+    """Name and files, one a run; those of the nearest trainings where one is a sweep, for its names are its own."""
+    names = shared(runs, lambda run: run.trajectories)
     found = [(name, [run.trajectories[name] for run in runs], "") for name in names]
     found.sort(key=lambda pair: _sigma_first(pair[1][0]))
-    tables = [(name, [run.tables[name] for run in runs], "") for name in comparison.tables]
-    found += [(name, paths, differs) for name, paths, differs in tables if all(map(_has_steps, paths))]
-    return found if names else [*_nearest([run.trajectories for run in runs]), *found]
+    if not names and any(run.swept for run in runs):
+        found = list(_nearest([run.trajectories for run in runs]))
+    tables = [(name, [run.tables[name] for run in runs], "") for name in shared(runs, lambda run: run.tables)]
+    return found + [(name, paths, differs) for name, paths, differs in tables if all(map(_has_steps, paths))]
 
 
 def _sigma_first(path: Path) -> tuple[bool, int, str]:
@@ -93,7 +93,7 @@ def _has_steps(path: Path) -> bool:
 
 
 def _nearest(held: Sequence[Mapping[str, Path]]) -> Iterator[tuple[str, list[Path], str]]:
-    """Each training of the run with the fewest, beside those of the others that differ from it in the fewest settings."""
+    """Each training of the run with the fewest, beside those of the others with the fewest settings that differ."""
     jobs = [{path: job for path in files.values() if (job := _job(path))} for files in held]
     if not all(jobs):
         return

@@ -35,8 +35,8 @@ class Parameters(BaseModel):
 
     out: str = Field(
         INTERACTIVE,
-        description="run to write to: a name (results/<name>, figures/<name>) or a folder; interactive: a new run of its "
-        "own, <notebook>-1, -2, ...",
+        description="run to write to: a name (results/<name>, figures/<name>) or a folder; interactive: a new one each "
+        "time, <notebook>-1, -2, ...",
     )
 
     @property

@@ -1,4 +1,7 @@
-"""Values of parameters as people write them, and which are allowed, in words; ``schema`` is a JSON schema's property."""
+"""Values of parameters as people write them, and which are allowed, in words.
+
+``schema`` is a property of a JSON schema.
+"""
 
 import re
 from collections.abc import Iterator, Mapping

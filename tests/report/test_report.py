@@ -22,8 +22,8 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
 from aura_study.report import build_report
 from aura_study.report.references import works
-from aura_study.report.scale import scale
 from aura_study.report.render import number as spoken
+from aura_study.report.scale import scale
 from aura_study.runs.ledger import Row, read_claims
 from aura_study.runs.words import number
 from aura_study.theory.absence import adam_phantom

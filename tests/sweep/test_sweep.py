@@ -64,6 +64,14 @@ def test_a_record_is_named_by_what_decides_it(kind: str) -> None:
     assert len(set(names)) == 100
 
 
+def test_a_list_is_written_in_either_way() -> None:
+    """With commas or in brackets as a notebook's; an integer with an exponent where it is one."""
+    grids = [
+        Grid.of("dynamics", [f"presence={presence}", "steps=1e2"]) for presence in ("0.05,0.2,1", "[0.05, 0.2, 1]")
+    ]
+    assert grids[0].axes == grids[1].axes == {"presence": [0.05, 0.2, 1.0], "steps": [100]}
+
+
 @pytest.mark.parametrize(
     ("kind", "words", "told"),
     [

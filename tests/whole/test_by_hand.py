@@ -1,4 +1,4 @@
-"""Notebooks run by hand, in papermill or Jupyter: slips are refused, no execution overwrites another, all can be read."""
+"""Notebooks run by hand, in papermill or Jupyter: slips are refused, nothing is overwritten, all can be read."""
 
 import shutil
 import subprocess
@@ -57,7 +57,9 @@ def test_each_execution_has_a_run_of_its_own(
     """Without ``out`` the second execution leaves the first alone, and begins with its trainings; both say where."""
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
     first, second = (NotebookRun.open(PhantomToy()) for _ in range(2))
-    assert first.folders == RunFolders(tmp_path / f"results/{PhantomToy.notebook}-1", tmp_path / f"figures/{PhantomToy.notebook}-1")
+    assert first.folders == RunFolders(
+        tmp_path / f"results/{PhantomToy.notebook}-1", tmp_path / f"figures/{PhantomToy.notebook}-1"
+    )
     first.folders.trajectories.mkdir()
     (first.folders.trajectories / "a.parquet").write_bytes(b"a")
     third = NotebookRun.open(PhantomToy())
@@ -97,7 +99,7 @@ def test_papermill_refuses_a_misspelt_parameter_at_once(elsewhere: Path) -> None
     """The notebook itself says so, in one line, before it computes or makes a folder."""
     done = papermill(elsewhere, "-p", "point", "9")
     assert done.returncode != 0
-    assert "StudyError: unknown parameter 'point' of notebook 01_focal_loss; did you mean points?" in done.stderr
+    assert "StudyError: unknown parameter 'point' of notebook 01_focal_loss; did you mean points" in done.stderr
     assert not (elsewhere / "work" / "results").exists()
 
 
@@ -105,7 +107,7 @@ def test_papermill_refuses_a_misspelt_parameter_at_once(elsewhere: Path) -> None
 def test_papermill_without_out_leaves_runs_that_can_be_read(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Outside a checkout results lie in the working folder, a run an execution; claims, compare and report read them."""
+    """Outside a checkout each has a run in the working folder; claims, compare and report read them."""
     for points in ("9", "11"):
         done = papermill(elsewhere, "-p", "points", points)
         assert done.returncode == 0, done.stderr
