@@ -218,7 +218,7 @@ def _matched(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame] | None:
 
 
 def _cells(table: str, frames: Sequence[pd.DataFrame]) -> list[Difference]:
-    named = not isinstance(frames[0].index, pd.RangeIndex)
+    named = frames[0].index.names != [None]
     found = []
     for column in frames[0].columns:
         for place, values in enumerate(zip(*(frame[column].tolist() for frame in frames), strict=True)):

@@ -75,7 +75,7 @@ def test_a_notebook_runs_says_where_and_refuses_a_slip(browser: Any, lab: tuple[
     page.goto(address)
     parameters = page.locator(".jp-CodeCell", has_text="label_smoothing").first.locator(".cm-content")
     parameters.wait_for(timeout=PATIENCE)
-    page.wait_for_selector(".jp-NotebookPanel-toolbar [title*='Python 3']", timeout=PATIENCE)
+    page.locator("[title='Switch kernel']", has_text="Python 3").wait_for(timeout=PATIENCE)
     for number in (1, 2):
         run_all(page)
         told = page.locator(".jp-OutputArea-output", has_text=f"aura-study claims --run {NOTEBOOK}-{number}")
