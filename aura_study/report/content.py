@@ -157,6 +157,8 @@ def _locked(problems: list[str]) -> dict[str, claims_lock.Locked]:
 
 
 def _ledger(folders: RunFolders, evidence: list[ledger.Evidence], held: Manifest | None, problems: list[str]) -> Ledger:
+    if not folders.claims.is_file():
+        problems.append(f"Run {folders.name!r} has no claims.json: the ledger is merged from its notebooks' evidence.")
     try:
         return ledger.read_claims(folders)
     except StudyError as error:
