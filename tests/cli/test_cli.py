@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import toy_study
 import typer
@@ -116,12 +116,11 @@ def test_the_shell_completes_notebooks_and_runs(typed: str, offered: str) -> Non
 
 def test_examples_of_the_help_are_calls_that_parse() -> None:
     """Each example's command and options exist."""
-    app = typer.main.get_command(cli.app)
-    assert isinstance(app, click.Group)
+    app: Any = typer.main.get_command(cli.app)
     for line in (line for lines in EXAMPLES.values() for line in lines):
         name, *words = shlex.split(line)[1:]
         command = app.commands[name]
-        if isinstance(command, click.Group):
+        if hasattr(command, "commands"):
             command, words = command.commands[words[0]], words[1:]
         assert command.make_context(name, words)
 
@@ -159,7 +158,7 @@ def test_compare_shows_what_differs_on_a_screen(
     monkeypatch.setenv("COLUMNS", "80")
     code, printed, _ = command("compare", *runs, "--html", str(tmp_path / "page"))
     assert code == 0
-    for word in ("first has 1 more", "steps (03)", "rate (03)", "0.5", "Figures that differ: phantom_gradient"):
+    for word in ("first has 1 more", "rate (03)", "0.5", "Figures that differ: phantom_gradient"):
         assert word in printed
     assert "flag" not in printed
     assert printed.rstrip().endswith(f"Page: {tmp_path}/page/index.html")
@@ -168,7 +167,7 @@ def test_compare_shows_what_differs_on_a_screen(
     assert max(map(len, lines[:-1])) <= 80
     assert (tmp_path / "page" / "compared" / "phantom_gradient-1.svg").is_file()
     code, printed, _ = command("compare", *runs, "--json")
-    assert [one["name"] for one in json.loads(printed)["parameters"]] == ["steps", "rate"]
+    assert [one["name"] for one in json.loads(printed)["parameters"]] == ["rate"]
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").write_text("")
     code, _, err = command("compare", *runs, "--html", str(tmp_path / "taken"))

@@ -93,6 +93,6 @@ def test_in_a_browser_lines_are_laid_over_each_other_and_figures_wiped(browser: 
         assert (second.is_visible(), third.is_visible()) == (True, False)
         shown.select_option(".ends select", "third")
         assert (second.is_visible(), third.is_visible()) == (False, True)
-        assert visit.violations() == []
         assert visit.complaints == []
         assert all(request.startswith("file:") for request in visit.requests)
+        assert visit.violations() == []
