@@ -17,7 +17,7 @@ from aura_study.runs.jobs import job_metadata
 
 MOST = 24
 """Overlays that a page carries."""
-MOST_LINES = 6
+MOST_LINES = 10
 """Lines of one run in one picture: tasks, as a rule."""
 POINTS = 200
 """Of a line: as many as a screen tells apart, about."""
