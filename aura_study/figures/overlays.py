@@ -49,6 +49,6 @@ def overlaid(panels: Sequence[Panel], names: Sequence[str]) -> Plate:
     titles = ", ".join(f"{panel.quantity} of {panel.title}" for panel in panels)
     return Plate(
         figure,
-        f"Trajectories of {', '.join(names)} over each other: the line's style is the run, its colour the task.",
+        f"Trajectories of {', '.join(names)} over each other: the line's style is the run.",
         f"lines over the steps of {', '.join(names)}: {titles}",
     )

@@ -19,7 +19,7 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.held import Held, shared
-from aura_study.runs.overlays import Overlays
+from aura_study.runs.overlays import Overlays, has_steps
 
 SAME = 1e-9
 """Relative difference up to which two numbers are the same: rounding."""
@@ -105,8 +105,12 @@ class Comparison:
 
     @cached_property
     def tables(self) -> list[str]:
-        """Those that all runs have."""
-        return shared(self.runs, lambda run: run.tables)
+        """Those that all runs have; a table of steps is among the `overlays`."""
+        return [
+            name
+            for name in shared(self.runs, lambda run: run.tables)
+            if not all(has_steps(run.tables[name]) for run in self.runs)
+        ]
 
     @cached_property
     def _numbers(self) -> tuple[list[Difference], list[str]]:

@@ -17,7 +17,7 @@ from aura_study.runs.jobs import job_metadata
 
 MOST = 24
 """Overlays that a page carries."""
-MOST_LINES = 10
+MOST_LINES = 6
 """Lines of one run in one picture: tasks, as a rule."""
 POINTS = 200
 """Of a line: as many as a screen tells apart, about."""
@@ -66,8 +66,11 @@ class Overlays:
         """Those that are drawn, `MOST` at most."""
         found: list[Overlay] = []
         for name, paths, differs in self._pairs:
-            if len(found) < MOST and (quantities := _quantities([_read(path) for path in paths])):
-                found.append(Overlay(name, differs, quantities))
+            if len(found) >= MOST:
+                break
+            for part, frames in _parts([_read(path) for path in paths]):
+                if quantities := _quantities(frames):
+                    found.append(Overlay(f"{name}{part}", differs, quantities))
         return found
 
 
@@ -79,7 +82,7 @@ def _pairs(runs: Sequence[Held]) -> list[tuple[str, list[Path], str]]:
     if not names and any(run.swept for run in runs):
         found = list(_nearest([run.trajectories for run in runs]))
     tables = [(name, [run.tables[name] for run in runs], "") for name in shared(runs, lambda run: run.tables)]
-    return found + [(name, paths, differs) for name, paths, differs in tables if all(map(_has_steps, paths))]
+    return found + [(name, paths, differs) for name, paths, differs in tables if all(map(has_steps, paths))]
 
 
 def _sigma_first(path: Path) -> tuple[bool, int, str]:
@@ -88,7 +91,8 @@ def _sigma_first(path: Path) -> tuple[bool, int, str]:
     return "sigma" not in pq.read_schema(path).names, int(seed[1]) if seed else 0, path.stem
 
 
-def _has_steps(path: Path) -> bool:
+def has_steps(path: Path) -> bool:
+    """Whether a table tells of steps, and so is a trajectory."""
     return "step" in pd.read_csv(path, nrows=0).columns
 
 
@@ -138,12 +142,29 @@ def _read(path: Path) -> pd.DataFrame:
         raise StudyError(f"cannot read {path}: {error}") from error
 
 
+def _words(frame: pd.DataFrame) -> list[str]:
+    """Columns that tell lines apart."""
+    columns = frame.columns.difference(CONSTANT, sort=False)
+    return [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
+
+
+def _parts(frames: Sequence[pd.DataFrame]) -> Iterator[tuple[str, list[pd.DataFrame]]]:
+    """Files with more lines than a picture takes, apart by the column of the fewest words; others as they are."""
+    words = [name for name in _words(frames[0]) if all(name in frame for frame in frames)]
+    if len(words) < 2 or len(frames[0].drop_duplicates(words)) <= MOST_LINES:
+        yield "", list(frames)
+        return
+    column = min(words, key=lambda name: frames[0][name].nunique())
+    for word in frames[0][column].unique():
+        yield f", {word}", [frame[frame[column] == word].drop(columns=column) for frame in frames]
+
+
 def _quantities(frames: Sequence[pd.DataFrame]) -> dict[str, list[Line]]:
     """The quantities of files with steps that are not the same in all, if any."""
     columns = [name for name in frames[0].columns if all(name in frame.columns for frame in frames)]
     if "step" not in columns:
         return {}
-    told = [name for name in columns if not pd.api.types.is_numeric_dtype(frames[0][name]) and name not in CONSTANT]
+    told = _words(frames[0][columns])
     measured = [name for name in columns if pd.api.types.is_float_dtype(frames[0][name]) and name not in CONSTANT]
     found = {}
     for name in measured:

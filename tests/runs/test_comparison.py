@@ -21,7 +21,7 @@ def hand_made(out: Path, spread: float = 1e-9, **parameters: float) -> RunFolder
     p = PhantomToy(out=str(out), **parameters)
     run = NotebookRun.open(p)
     run.decide("P1", Measurement(spread, 0.0, spread, "largest error", 0.0))
-    frame = pd.DataFrame({"form": ["a", "b"], "step": [p.steps, p.steps], "growth": [1.0, p.rate], "why": ["-", "x"]})
+    frame = pd.DataFrame({"form": ["a", "b"], "growth": [1.0, p.rate], "why": ["-", "x"]})
     run.table("growth", frame)
     run.table("same", frame[["form"]])
     run.table("longer", pd.DataFrame({"step": range(p.steps), "growth": [p.rate * step for step in range(p.steps)]}))
@@ -50,8 +50,28 @@ def test_only_what_all_have_and_only_what_differs(tmp_path: Path) -> None:
     assert [(one.name, one.where, one.values) for one in found.numbers if one.name == "growth"] == [
         ("growth", ("b", "growth"), (0.1, 0.2, 0.1))
     ]
-    assert {one.name for one in found.numbers} == {"growth", "longer"}
+    assert found.tables == ["growth", "same"]
+    (laid,) = found.overlays.shown
+    assert (laid.name, [line.values[1] for line in laid.quantities["growth"]]) == ("longer", [0.1, 0.2, 0.1])
     assert found.as_json()["numbers"][0]["values"] == [0.1, 0.2, 0.1]
+
+
+def test_more_lines_than_colours_are_several_pictures(tmp_path: Path) -> None:
+    """Five forms under two optimisers: a picture an optimiser, none of which is left out."""
+    folders = []
+    for name, rate in (("a", 0.1), ("b", 0.2)):
+        run = NotebookRun.open(PhantomToy(out=str(tmp_path / name)))
+        rows = [
+            {"form": form, "optimizer": optimizer, "step": step, "sigma": (1 - rate) ** step}
+            for form in "vwxyz"
+            for optimizer in ("SGD", "Adam")
+            for step in range(4)
+        ]
+        run.table("paths", pd.DataFrame(rows))
+        folders.append(run.folders)
+    shown = Comparison(folders).overlays.shown
+    assert [one.name for one in shown] == ["paths, SGD", "paths, Adam"]
+    assert [[line.group for line in one.quantities["sigma"]] for one in shown] == [[*"vwxyz"] * 2] * 2
 
 
 def test_rows_are_matched_by_what_names_them_or_by_their_place() -> None:
