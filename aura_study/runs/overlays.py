@@ -144,7 +144,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _words(frame: pd.DataFrame) -> list[str]:
     """Columns that tell lines apart."""
-    columns = frame.columns.difference(CONSTANT, sort=False)
+    columns = frame.columns.difference(list(CONSTANT), sort=False)
     return [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
 
 
