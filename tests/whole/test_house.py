@@ -40,7 +40,6 @@ ARROWS: dict[str, set[str]] = {
             "dynamics",
             "figures",
             "losses",
-            "paths",
             "runs",
             "theory",
             "training",
