@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from aura_study.cli import data, grids, results, runs
+from aura_study.cli.scan import scan
 from aura_study.errors import StudyError
 
 
@@ -22,7 +23,7 @@ def _typer(*commands: Callable[..., None], **settings: Any) -> typer.Typer:
 
 app = _typer(
     *(runs.run, runs.params, runs.verify, results.claims, results.report, results.compare, results.thin),
-    *(grids.sweep, grids.train),
+    *(grids.sweep, grids.train, scan),
     help="Reproduce and study the phantom gradient of Kendall's uncertainty weighting.",
     no_args_is_help=True,
 )

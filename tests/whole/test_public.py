@@ -15,7 +15,7 @@ from pathlib import Path
 
 PINNED = Path(__file__).with_name("public.txt")
 MODULES = ("aura_study.losses", "aura_study.audit", "aura_study.balancing")
-COMMANDS = ("run", "params", "verify", "claims", "report", "compare", "thin", "sweep", "train", "audit", "data")
+COMMANDS = ("run", "params", "verify", "claims", "report", "compare", "thin", "sweep", "train", "scan", "audit", "data")
 
 
 def signatures() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A whole repository, read and never run: every place of learned uncertainty weighting or a balancer, and how absence is marked there."""
+"""A whole repository, read and never run: its learned weightings and balancers, and how absence is marked there."""
 
 from aura_study.audit.scan.judge import Finding, Judgement
 from aura_study.audit.scan.report import Scan, scan

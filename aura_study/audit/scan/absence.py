@@ -1,4 +1,4 @@
-"""How an absent task is marked in the code around a weighting: what becomes of its loss where there is nothing to learn from."""
+"""How the code around a weighting marks an absent task: what its loss is where there is nothing to learn from."""
 
 import ast
 import re
@@ -23,7 +23,9 @@ class Mark:
 
 def marks(source: Source, scope: ast.AST | None = None) -> list[Mark]:
     """Every mark in a file, or in one function of it, by line."""
-    return sorted({*_marks(scope or source.tree, branch=False, summed=frozenset())}, key=lambda mark: (mark.line, mark.kind))
+    return sorted(
+        {*_marks(scope or source.tree, branch=False, summed=frozenset())}, key=lambda mark: (mark.line, mark.kind)
+    )
 
 
 def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[Mark]:
@@ -35,12 +37,16 @@ def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[M
             name = ast.unparse(target)
             if branch and LOSS.search(name) and name not in summed and _is_zero(value):
                 yield Mark("zero", node.lineno)
-        case ast.Return(value=ast.expr() as value) if branch and _is_zero(value) and not isinstance(value, ast.Constant):
+        case ast.Return(value=ast.expr() as value) if (
+            branch and _is_zero(value) and not isinstance(value, ast.Constant)
+        ):
             yield Mark("zero", node.lineno)
         case ast.IfExp(body=body, orelse=orelse) if LOSS.search(ast.unparse(node)):
             if _is_zero(body) != _is_zero(orelse):
                 yield Mark("zero", node.lineno)
-        case ast.Call(args=[_, default]) if called(node) == "get" and _is_zero(default) and LOSS.search(ast.unparse(node)):
+        case ast.Call(args=[_, default]) if (
+            called(node) == "get" and _is_zero(default) and LOSS.search(ast.unparse(node))
+        ):
             yield Mark("zero", node.lineno)
         case ast.BinOp(op=ast.Div(), left=left, right=right):
             if _masked_mean(ast.unparse(left), ast.unparse(right)):
@@ -51,11 +57,15 @@ def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[M
             text = ast.unparse(test)
             if re.search(r"isnan|isfinite", text):
                 yield Mark("NaN", node.lineno)
-            asks = re.search(rf"({PRESENCE}).*(any\(|sum\(|> 0|== 0|numel)", text) or re.search(r"(any\(|numel\()", text)
+            asks = re.search(rf"({PRESENCE}).*(any\(|sum\(|> 0|== 0|numel)", text) or re.search(
+                r"(any\(|numel\()", text
+            )
             if asks and LOSS.search(ast.unparse(ast.Module(body, []))):
                 yield Mark("skip", node.lineno)
     for field, children in ast.iter_fields(node):
-        inside = branch or (isinstance(node, ast.If) and field in ("body", "orelse")) or isinstance(node, ast.ExceptHandler)
+        inside = (
+            branch or (isinstance(node, ast.If) and field in ("body", "orelse")) or isinstance(node, ast.ExceptHandler)
+        )
         for child in children if isinstance(children, list) else [children]:
             if isinstance(child, ast.AST):
                 yield from _marks(child, branch=inside, summed=summed)
@@ -72,7 +82,9 @@ def _is_zero(node: ast.expr) -> bool:
                 return isinstance(inner, ast.Call) and _is_zero(inner)
             if name in ("tensor", "new_tensor", "constant", "FloatTensor", "Tensor", "as_tensor", "full"):
                 last = args[-1] if args else None
-                return last is not None and _is_zero(last.elts[0] if isinstance(last, ast.List) and len(last.elts) == 1 else last)
+                return last is not None and _is_zero(
+                    last.elts[0] if isinstance(last, ast.List) and len(last.elts) == 1 else last
+                )
             return name in ("zeros", "new_zeros", "zeros_like")
         case ast.BinOp(op=ast.Mult(), left=left, right=right):
             return _is_zero(left) or _is_zero(right)

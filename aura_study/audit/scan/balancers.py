@@ -1,4 +1,4 @@
-"""Places of a balancer: known by the name of a class or function, by what is imported, or by a characteristic computation."""
+"""Places of a balancer, known by a class's or function's name, by what is imported, or by what is computed."""
 
 import ast
 import re
@@ -76,10 +76,12 @@ def _defined(source: Source, inside: ast.AST, outer: str) -> Iterator[Balancing]
 
 
 def _balances(node: Function | ast.ClassDef) -> bool:
-    """A definition by a balancer's name computes something of gradients or losses; a norm for the log does not count."""
+    """A definition by a balancer's name computes something of gradients or losses; a norm for the log does not."""
     text = ast.unparse(node)
     if re.search(r"grad_?norm", node.name, re.I):
-        return bool(LOSS.search(text) and re.search(r"weight", text) and re.search(r"\bgrad\(|gradient|\.grad\b|alpha", text))
+        return bool(
+            LOSS.search(text) and re.search(r"weight", text) and re.search(r"\bgrad\(|gradient|\.grad\b|alpha", text)
+        )
     return bool(COMPUTES.search(text)) and len(list(ast.walk(node))) > 20
 
 
@@ -107,16 +109,18 @@ def _computed(scope: ast.AST) -> tuple[str, int] | None:
                 plain = isinstance(left, ast.Name | ast.Attribute | ast.Subscript)
                 if plain and LOSS.search(before) and FIRST.search(after) and re.search(r"weights?\w* = ", text):
                     return "loss ratio", node.lineno
-            case ast.BinOp(left=ast.BinOp(left=over, op=ast.Div(), right=under), op=ast.Pow(), right=ast.Name() | ast.Attribute()):
+            case ast.BinOp(
+                left=ast.BinOp(left=over, op=ast.Div(), right=under), op=ast.Pow(), right=ast.Name() | ast.Attribute()
+            ):
                 if LOSS.search(ast.unparse(over)) and LOSS.search(ast.unparse(under)):
                     return "loss ratio", node.lineno
             case ast.BinOp(op=ast.Pow(), right=ast.Name() | ast.Attribute() as power):
                 gradients = re.search(r"autograd\.grad\(|\.gradient\(|gradients\(", text) and re.search(r"norm\(", text)
-                if "alpha" in ast.unparse(power) and gradients and re.search(r"weight", text):
+                if re.search(r"alpha?\b", ast.unparse(power)) and gradients and re.search(r"weight", text):
                     return "GradNorm", node.lineno
             case ast.If(test=ast.Compare(ops=[ast.Lt()], comparators=[ast.Constant(value=0)]) as test, body=body):
-                projects = re.search(r"dot|inner|cos|prod|g_?ij|sim|conflict", ast.unparse(test))
-                if projects and re.search(r"-=|- ", ast.unparse(ast.Module(body, []))) and re.search(r"grad", text):
-                    if re.search(r"norm|\*\* ?2|dot|sum", ast.unparse(ast.Module(body, []))):
-                        return "PCGrad", node.lineno
+                then = ast.unparse(ast.Module(body, []))
+                projects = re.search(r"dot|inner|cos|prod|g_?ij|sim|conflict", ast.unparse(test)) and "grad" in text
+                if projects and re.search(r"-=|- ", then) and re.search(r"norm|\*\* ?2|dot|sum", then):
+                    return "PCGrad", node.lineno
     return None

@@ -1,7 +1,7 @@
-"""Data flow of losses and learned parameters through classes and functions: where does a parameter weigh and is added?
+"""Data flow of losses and learned parameters through classes and functions.
 
-Every class and function is walked once, statement by statement, on values of `aura_study.audit.scan.values`; what is called with a
-learned parameter is followed, within the repository. Branches are all taken, loops once.
+Every class and function is walked once, statement by statement, on values of `aura_study.audit.scan.values`; what is
+called with a learned parameter is followed, within the repository. Branches are all taken, loops once.
 """
 
 import ast
@@ -21,19 +21,62 @@ MOST_STEPS = 300_000
 """Expressions that are walked for one class or function, calls included."""
 CONSTANTS = frozenset(
     (
-        *("tensor", "zeros", "ones", "full", "empty", "float", "int", "len", "range", "arange", "eye", "constant", "max", "min"),
+        *(
+            "tensor",
+            "zeros",
+            "ones",
+            "full",
+            "empty",
+            "float",
+            "int",
+            "len",
+            "range",
+            "arange",
+            "eye",
+            "constant",
+            "max",
+            "min",
+        ),
         *("new_zeros", "new_tensor", "zeros_like", "ones_like", "FloatTensor", "Tensor", "linspace", "sorted", "set"),
     )
 )
-SETTINGS = re.compile(r"^(args?|cfg|config|opt|opts|hparams|flags|hp|np|math|torch|tf|F|K|nn|jnp|self)$|^[A-Z][A-Z_0-9]+$")
+SETTINGS = re.compile(
+    r"^(args?|cfg|config|opt|opts|hparams|flags|hp|np|math|torch|tf|F|K|nn|jnp|self)$|^[A-Z][A-Z_0-9]+$"
+)
 MASK = re.compile(r"mask|valid|present|avail|flag|indicator|active", re.I)
 MASKED = re.compile(r"(mask|valid|present|avail)\w*(\[[^]]*\])? \*|\* \(?(self\.)?(mask|valid|present|avail)")
 """A loss of which a mask leaves nothing where its task is absent."""
 SUMS = frozenset(("sum", "stack", "cat", "concat", "concatenate", "add_n", "reduce_sum", "fsum", "reduce_mean", "mean"))
 KEEPS = SUMS | frozenset(
     (
-        *("squeeze", "unsqueeze", "view", "reshape", "to", "cuda", "cpu", "float", "double", "half", "list", "tuple", "dict"),
-        *("values", "items", "get", "type", "type_as", "expand", "expand_as", "clone", "contiguous", "nansum", "nanmean"),
+        *(
+            "squeeze",
+            "unsqueeze",
+            "view",
+            "reshape",
+            "to",
+            "cuda",
+            "cpu",
+            "float",
+            "double",
+            "half",
+            "list",
+            "tuple",
+            "dict",
+        ),
+        *(
+            "values",
+            "items",
+            "get",
+            "type",
+            "type_as",
+            "expand",
+            "expand_as",
+            "clone",
+            "contiguous",
+            "nansum",
+            "nanmean",
+        ),
         *("zip", "enumerate", "reversed", "clamp", "clip", "abs", "relu", "maximum", "minimum", "where", "nan_to_num"),
         *("flatten", "item_", "as_tensor", "convert_to_tensor", "cast", "keys", "pop", "copy", "prod", "identity"),
     )
@@ -109,10 +152,13 @@ class Walk:
         self.steps = [MOST_STEPS]
         self.following = ""
         self.aliases: dict[str, str] = {}
+        self.optional: frozenset[str] = frozenset()
 
     # ---- classes and functions
 
-    def of_class(self, node: ast.ClassDef, arguments: Sequence[Value] = (), named: Mapping[str, Value] | None = None) -> None:
+    def of_class(
+        self, node: ast.ClassDef, arguments: Sequence[Value] = (), named: Mapping[str, Value] | None = None
+    ) -> None:
         """The class's methods, its constructor first, so that ``self`` is known to the others."""
         for base in node.bases:
             for source, parent in self._nearest(self.names.classes.get(called(base), [])):
@@ -134,21 +180,28 @@ class Walk:
         inner.owner = place.scope if isinstance(place.scope, ast.ClassDef) else self.owner
         return inner
 
-    def _function(self, node: Function, arguments: Sequence[Value], named: Mapping[str, Value], *, number: bool = False) -> Value:
+    def _function(
+        self, node: Function, arguments: Sequence[Value], named: Mapping[str, Value], *, number: bool = False
+    ) -> Value:
         """Walk a function with these arguments; those not given are data, or numbers where a default says so."""
-        local = {key: value for key, value in self.env.items()}
+        local = dict(self.env.items())
         everything = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         defaults = dict(zip([item.arg for item in reversed(everything)], reversed(node.args.defaults), strict=False))
         bound = [item.arg for item in everything if item.arg not in ("self", "cls")]
         for at, name in enumerate(bound):
             given = named.get(name) or (arguments[at] if at < len(arguments) else None)
-            plain = number or isinstance(defaults.get(name), ast.Constant) and getattr(defaults[name], "value", None) is not None
+            plain = number or (
+                isinstance(defaults.get(name), ast.Constant) and getattr(defaults[name], "value", None) is not None
+            )
             local[name] = given if given is not None else NUMBER if plain or SETTINGS.match(name) else DATA
         for star in (node.args.vararg, node.args.kwarg):
             if star is not None:
-                local[star.arg] = either(arguments[len(bound) :]) if len(arguments) > len(bound) else NUMBER if number else DATA
+                local[star.arg] = (
+                    either(arguments[len(bound) :]) if len(arguments) > len(bound) else NUMBER if number else DATA
+                )
         inner = self._inside(self.place if self.owner else Place(self.place.source, node), local, node)
         inner.owner = self.owner
+        inner.optional = frozenset(name for name in bound if getattr(defaults.get(name), "value", 0) is None)
         inner.statements(node.body)
         self.env |= {key: value for key, value in inner.env.items() if key.startswith("self.")}
         return inner.returned[0] if len(inner.returned) == 1 else either(inner.returned)
@@ -165,6 +218,7 @@ class Walk:
         self.guards = before
 
     def statement(self, node: ast.stmt) -> None:
+        """One statement, and the blocks in it."""
         match node:
             case ast.Assign(targets=targets, value=value):
                 self._assign(targets, value)
@@ -207,8 +261,11 @@ class Walk:
         self.statements(orelse)
         for key, value in after.items():
             other = self.env.get(key, value)
-            alike = value.data == other.data
-            self.env[key] = value | other if alike else value if bool(value.learned) or value.data and not other.learned else other
+            if value.data != other.data:  # a parameter in one branch is one; else data in either is data
+                value = value if value.learned or (value.data and not other.learned) else other
+            else:
+                value = value | other
+            self.env[key] = value
 
     def _assign(self, targets: Sequence[ast.expr], value: ast.expr) -> None:
         if learned(value):
@@ -278,7 +335,12 @@ class Walk:
             if re.search(r"(mask|valid|present|avail|count|num|label|weight).*\b0", text) and known:
                 return ("skip",)
             return ("zero",) if known and LOSS.search(text) and re.search(r"\b0(\.0*)?$|\be-", text) else ()
-        return ("skip",) if re.search(r"(mask|valid|present|avail|label).*(any|sum|item|bool|\[|$)", text) and self.evaluate(test).data else ()
+        return (
+            ("skip",)
+            if re.search(r"(mask|valid|present|avail|label).*(any|sum|item|bool|\[|$)", text)
+            and self.evaluate(test).data
+            else ()
+        )
 
     def _over_the_present(self, over: ast.expr) -> tuple[str, ...]:
         """A loop over the losses that were handed in leaves out what is not among them."""
@@ -324,7 +386,9 @@ class Walk:
                 self._set(target, got)
                 return got
             case ast.Compare() | ast.BoolOp():
-                inside = either(self.evaluate(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+                inside = either(
+                    self.evaluate(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
+                )
                 return DATA if inside.data or inside.learned else NUMBER
             case ast.Starred(value=value) | ast.Await(value=value):
                 return self.evaluate(value)
@@ -343,7 +407,11 @@ class Walk:
         if node.attr in self.names.attributes and _text(node.value) != "self":
             return Value(learned=frozenset((text,)))
         if _text(node.value) == "self":
-            return DATA if LOSS.search(node.attr) and not re.search(r"weight|coef|names?$|fn$|lambda", node.attr) else NUMBER
+            return (
+                DATA
+                if LOSS.search(node.attr) and not re.search(r"weight|coef|names?$|fn$|lambda", node.attr)
+                else NUMBER
+            )
         return DATA if base.data else NUMBER
 
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp) -> Value:
@@ -367,7 +435,9 @@ class Walk:
                     self._weigh(factor, node)
                 if other.data:
                     self._mask(factor, node)
-            twice = isinstance(node, ast.BinOp) and any(getattr(side, "value", None) in (2, 2.0, -2, -2.0) for side in (node.left, node.right))
+            twice = isinstance(node, ast.BinOp) and any(
+                ast.unparse(side).strip("-").startswith("2") for side in (node.left, node.right)
+            )
             value = left * right
             return value.done("twice") if twice and isinstance(op, ast.Mult) else value
         if isinstance(op, ast.Pow):
@@ -378,17 +448,30 @@ class Walk:
         """A mask on whole terms guards them, unless it is there in some calls only."""
         sides = (ast.unparse(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
         texts = [text for side in sides for text in (re.sub(r"\(.*\)", "()", side), side) if len(text) < 60]
-        kind = "mask" if any(map(MASK.search, texts)) else "zero" if any(re.search(r"(!=|>) 0", text) for text in texts) else ""
-        for parameter in terms.met if kind and "maybe" not in self.guards else ():
+        kind = (
+            "mask"
+            if any(map(MASK.search, texts))
+            else "zero"
+            if any(re.search(r"(!=|>) 0", text) for text in texts)
+            else ""
+        )
+        maybe = "maybe" in self.guards or self.optional & set(re.findall(r"\w+", " ".join(texts)))
+        for parameter in terms.met if kind and not maybe else ():
             self.found.guards.setdefault(parameter, set()).add(kind)
 
     def _weigh(self, factor: Value, node: ast.AST) -> None:
         words = " ".join((self.following, ast.unparse(node), self.place.name, *map(_described, self.calls)))
-        squares = any(isinstance(inner, ast.Pow) or called(inner) in ("square", "pow") for inner in ast.walk(node) if isinstance(inner, ast.expr))
+        squares = any(
+            isinstance(inner, ast.Pow) or called(inner) in ("square", "pow")
+            for inner in ast.walk(node)
+            if isinstance(inner, ast.expr)
+        )
         sounds = bool(LOSS.search(words)) or squares or bool(factor.ops & {"exp", "softplus"})
         masked = {"masked loss"} if MASKED.search(ast.unparse(node)) else set()
-        for parameter in factor.learned:
-            weighing = Weighing(self.place, node.lineno, form(factor), frozenset(self.guards) - {"maybe"} | masked, sounds)  # type: ignore[attr-defined]
+        for parameter in factor.learned if factor.ops else ():  # a bare factor is a scale or a temperature
+            weighing = Weighing(
+                self.place, node.lineno, form(factor), frozenset(self.guards) - {"maybe"} | masked, sounds
+            )  # type: ignore[attr-defined]
             self.found.weighings.setdefault(parameter, []).append(weighing)
 
     def _noted(self, value: Value) -> Value:
@@ -406,7 +489,10 @@ class Walk:
         met = either(everything)
         if name in DETACHED or name in MAKERS:
             return DATA if met.data and name not in MAKERS else NUMBER
-        if name in OPERATORS and (sides := ([receiver] if method and (receiver.data or receiver.learned) else []) + arguments)[1:]:
+        if (
+            name in OPERATORS
+            and (sides := ([receiver] if method and (receiver.data or receiver.learned) else []) + arguments)[1:]
+        ):
             value = self._noted(self._operate(OPERATORS[name](), sides[0], sides[1], node))
             return self._stored(node, value) if name.endswith("_") else value
         if name in FUNCTIONS:
@@ -431,20 +517,29 @@ class Walk:
             if name in SUMS and arguments and isinstance(node.args[0], ast.List | ast.Tuple):
                 return total([receiver, *map(self.evaluate, node.args[0].elts)])
             return met
-        return met if not met.data and (met.learned or name in CONSTANTS or _root(node.func) in ("np", "math")) else DATA
+        return (
+            met if not met.data and (met.learned or name in CONSTANTS or _root(node.func) in ("np", "math")) else DATA
+        )
 
     def _stored(self, node: ast.Call, value: Value) -> Value:
         if isinstance(node.func, ast.Attribute):
             self.env[_text(node.func.value)] = value
         return value
 
-    def _follow(self, node: ast.Call, name: str, arguments: list[Value], named: dict[str, Value], met: Value) -> Value | None:
+    def _follow(
+        self, node: ast.Call, name: str, arguments: list[Value], named: dict[str, Value], met: Value
+    ) -> Value | None:
         """What a function, method or class of the repository makes of these arguments, if that may matter."""
         if len(self.calls) >= DEEPEST or self.steps[0] < 0:
             return None
         carries = bool(met.learned or met.weighs)
         carries |= any(value.learned for value in (*arguments, *named.values()))
-        if isinstance(node.func, ast.Attribute) and _text(node.func.value) == "self" and self.owner is not None and name == called(node):
+        if (
+            isinstance(node.func, ast.Attribute)
+            and _text(node.func.value) == "self"
+            and self.owner is not None
+            and name == called(node)
+        ):
             for item in self.owner.body:
                 if isinstance(item, Function) and item.name == name and item not in self.calls:
                     return self._function(item, arguments, named)
@@ -453,7 +548,9 @@ class Walk:
             return None
         for source, function in self._nearest(self.names.functions.get(name, [])):
             if function not in self.calls and name not in KEEPS:
-                return self._inside(Place(source, function), {}, function)._alone()._function(function, arguments, named)
+                return (
+                    self._inside(Place(source, function), {}, function)._alone()._function(function, arguments, named)
+                )
         for source, made in self._nearest(self.names.classes.get(name, [])):
             if made not in self.calls:
                 self._inside(Place(source, made), {}, made).of_class(made, arguments, named)
@@ -471,7 +568,9 @@ class Walk:
 def _described(scope: Scope) -> str:
     """Name of a function or class, and of its arguments."""
     arguments = scope.args if isinstance(scope, Function) else None
-    names = [item.arg for item in (*arguments.args, *arguments.kwonlyargs, arguments.vararg) if item] if arguments else []
+    names = (
+        [item.arg for item in (*arguments.args, *arguments.kwonlyargs, arguments.vararg) if item] if arguments else []
+    )
     return " ".join((getattr(scope, "name", ""), *names))
 
 
@@ -486,4 +585,3 @@ def _text(node: ast.expr) -> str:
 
 def _root(node: ast.expr) -> str:
     return _text(node).partition(".")[0]
-

@@ -1,4 +1,4 @@
-"""What a place looks like: learned weighting or a balancer, how absence is marked around it, and whether that is a phantom's making."""
+"""Places of learned weighting and balancers, how absence is marked around each, and what reading alone can tell."""
 
 import ast
 import re
@@ -61,9 +61,17 @@ GUARD_TEXT = {
     "skip": "a task without valid samples is left out",
     "NaN": "a loss that is no number is left out",
 }
-COVERS = {"zero": {"zero", "mask", "skip"}, "masked mean": {"zero", "mask", "skip"}, "masked loss": {"zero", "mask", "skip"}}
+COVERS = {
+    "zero": {"zero", "mask", "skip"},
+    "masked mean": {"zero", "mask", "skip"},
+    "masked loss": {"zero", "mask", "skip"},
+}
 """Which guards of a place hold against which mark near it; skipping and NaN reach no weighting."""
-PATCH = "keep weight and regulariser in one term, and leave it out: sum(w * loss + r for w, r, loss in ... if loss is not None)"
+COMMAND = "aura-study audit "
+PATCH = (
+    "keep weight and regulariser in one term, and leave the whole of it out: "
+    "sum(w * loss + r for w, r, loss in ... if loss is not None)"
+)
 
 
 def findings(source: Source, names: Names, uses: "Uses") -> Iterator[Finding]:
@@ -159,7 +167,11 @@ class Uses:
     def called_in(self, scope: ast.AST) -> set[str]:
         """Names of what is called there."""
         if id(scope) not in self._called:
-            self._called[id(scope)] = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)} - {"", "__init__", "forward"}
+            self._called[id(scope)] = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)} - {
+                "",
+                "__init__",
+                "forward",
+            }
         return self._called[id(scope)]
 
 
@@ -170,7 +182,9 @@ def _judged(guards: frozenset[str], kinds: set[str]) -> tuple[Judgement, str]:
     held = "; ".join(GUARD_TEXT[guard] for guard in sorted(guards))
     if open_marks:
         text = " and a ".join(open_marks)
-        return Judgement.LIKELY, f"an absent task's loss is made by a {text}, and its regulariser stays" + (f", though {held}" if held else "")
+        return Judgement.LIKELY, f"an absent task's loss is made by a {text}, and its regulariser stays" + (
+            f", though {held}" if held else ""
+        )
     if guards:
         return Judgement.GUARDED, held
     return Judgement.OPEN, "no mark of absence near it: safe if every task is in every step"
@@ -178,5 +192,5 @@ def _judged(guards: frozenset[str], kinds: set[str]) -> tuple[Judgement, str]:
 
 def _command(source: Source, scope: ast.AST) -> str:
     if isinstance(scope, ast.ClassDef) and source.path.endswith(".py") and re.fullmatch(r"[\w./-]+", source.path):
-        return f"aura-study audit {source.path}:{scope.name}"
+        return f"{COMMAND}{source.path}:{scope.name}"
     return PATCH

@@ -1,6 +1,7 @@
 """Names of a repository that the scan follows from one file to another: parameters, functions, classes."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -8,7 +9,9 @@ from aura_study.audit.scan.sources import Source
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 MAKERS = frozenset(("Parameter", "add_weight", "add_parameter", "get_variable", "create_parameter", "param"))
-HOLDERS = frozenset(("ParameterList", "ParameterDict", "to", "cuda", "double", "float", "requires_grad_", "list", "dict"))
+HOLDERS = frozenset(
+    ("ParameterList", "ParameterDict", "to", "cuda", "double", "float", "requires_grad_", "list", "dict")
+)
 COMMON = frozenset(("weight", "bias", "data", "grad", "gamma", "beta", "alpha", "scale", "temperature"))
 """What layers call their parameters: found in another object than the one that made it, it is not followed."""
 
@@ -62,8 +65,9 @@ def learned(node: ast.expr) -> bool:
         return any(map(learned, inside)) or name == "requires_grad_"
     if any(_is(flags.get(flag), False) for flag in ("requires_grad", "trainable")):
         return False
-    variable = name == "Variable" and ast.unparse(node.func).startswith("tf") or _is(flags.get("requires_grad"), True)
-    return (name in MAKERS or variable) and not _is_matrix(node)
+    made = ast.unparse(node.func)
+    variable = re.match(r"tf\..*Variable$|slim\.variable$", made) or _is(flags.get("requires_grad"), True)
+    return bool(name in MAKERS or variable) and not _is_matrix(node)
 
 
 def _is(node: ast.expr | None, value: bool) -> bool:
@@ -77,7 +81,11 @@ def _is_matrix(node: ast.Call) -> bool:
         if name in ("zeros", "ones", "empty", "randn", "rand", "Tensor", "FloatTensor", "full"):
             sizes = call.args[:1] if name == "full" else call.args
             first = sizes[0] if sizes else None
-            sizes = first.elts if isinstance(first, ast.Tuple | ast.List) and name not in ("Tensor", "FloatTensor") else sizes
+            sizes = (
+                first.elts
+                if isinstance(first, ast.Tuple | ast.List) and name not in ("Tensor", "FloatTensor")
+                else sizes
+            )
             if sum(not (isinstance(size, ast.Constant) and size.value == 1) for size in sizes) > 1:
                 return True
     return False

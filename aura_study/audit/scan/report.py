@@ -4,18 +4,19 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from aura_study.audit.scan.judge import Finding, Judgement, Uses, findings
+from aura_study.audit.scan.judge import COMMAND, Finding, Judgement, Uses, findings
 from aura_study.audit.scan.names import Names
 from aura_study.audit.scan.sources import Reading, read
 
 RULES = {"learned weighting": "learned-weighting", "balancer": "balancer"}
-LEVELS = {Judgement.LIKELY: ("warning", "warning"), Judgement.OPEN: ("note", "notice"), Judgement.GUARDED: ("none", "notice")}
-"""Of SARIF and of GitHub."""
+KINDS = {Judgement.LIKELY: "fail", Judgement.OPEN: "review", Judgement.GUARDED: "pass"}
+"""Of a SARIF result; what is no failure has no level."""
 SHOWN = 3
 """Marks of absence that the text names for each place."""
 DEEPEST = 8_000
@@ -70,21 +71,21 @@ class Scan:
         results = [
             {
                 "ruleId": RULES[finding.kind],
-                "level": LEVELS[finding.judgement][0],
-                "kind": "fail" if finding.judgement is Judgement.LIKELY else "pass" if finding.judgement is Judgement.GUARDED else "review",
+                "kind": KINDS[finding.judgement],
+                "level": "warning" if finding.judgement is Judgement.LIKELY else "none",
                 "message": {"text": _message(finding)},
                 "locations": [
-                    {"physicalLocation": {"artifactLocation": {"uri": _uri(finding.file)}, "region": {"startLine": finding.line}}}
+                    {
+                        "physicalLocation": {
+                            "artifactLocation": {"uri": _uri(finding.file)},
+                            "region": {"startLine": finding.line},
+                        }
+                    }
                 ],
             }
             for finding in self.findings
         ]
-        for result in results:
-            if result["kind"] != "fail":
-                result["level"] = "none"  # as the standard asks of what is no failure
-        unread = [
-            {"level": "warning", "message": {"text": f"{file} {reason}"}} for file, reason in self.reading.unread
-        ]
+        unread = [{"level": "warning", "message": {"text": f"{file} {reason}"}} for file, reason in self.reading.unread]
         return {
             "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
             "version": "2.1.0",
@@ -99,11 +100,12 @@ class Scan:
 
     def annotations(self) -> str:
         """Workflow commands of GitHub, one line a place."""
-        lines = [
-            f"::{LEVELS[finding.judgement][1]} file={_escaped(finding.file, ':,')},line={finding.line},"
-            f"title={_escaped(f'{finding.judgement}: {finding.form}', ':,')}::{_escaped(_message(finding))}"
-            for finding in self.findings
-        ]
+        lines = []
+        for finding in self.findings:
+            level = "warning" if finding.judgement is Judgement.LIKELY else "notice"
+            title = _escaped(f"{finding.judgement}: {finding.form}", ":,")
+            place = f"file={_escaped(finding.file, ':,')},line={finding.line}"
+            lines.append(f"::{level} {place},title={title}::{_escaped(_message(finding))}")
         lines += [
             f"::warning file={_escaped(file.partition(' (cell')[0], ':,')}::{_escaped(f'not read: {reason}')}"
             for file, reason in self.reading.unread
@@ -121,6 +123,8 @@ def scan(path: Path | str, exclude: Sequence[str] = ()) -> Scan:
     Raises:
         OSError: nothing is there.
     """
+    root = Path(path) if Path(path).is_dir() else Path(path).parent
+    where = "" if root == Path(".") else f"{root.as_posix()}/"
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, DEEPEST))
     try:
@@ -131,7 +135,8 @@ def scan(path: Path | str, exclude: Sequence[str] = ()) -> Scan:
         for source in reading.sources:
             try:
                 for finding in findings(source, names, uses):
-                    found.setdefault((finding.file, finding.line), finding)
+                    advice = finding.advice.replace(COMMAND, f"{COMMAND}{where}", 1)
+                    found.setdefault((finding.file, finding.line), replace(finding, advice=advice))
             except RecursionError:
                 reading.unread.append((source.path, "is nested too deeply"))
     finally:
@@ -148,12 +153,13 @@ def _shown(finding: Finding) -> list[str]:
         *_wrapped("  ", f"{finding.kind}: {finding.form}" + (f" in {finding.name}" if finding.name else "")),
         *(_wrapped("  ", f"absence: {absence}") if absence else []),
         *_wrapped("  ", finding.reason),
-        *_wrapped("  ", finding.advice),
+        *([f"  {finding.advice}"] if finding.advice.startswith(COMMAND) else _wrapped("  ", finding.advice)),
     ]
 
 
 def _wrapped(indent: str, text: str) -> list[str]:
-    return textwrap.wrap(text, 80, initial_indent=indent, subsequent_indent=" " * max(len(indent), 4), break_on_hyphens=False)
+    later = " " * max(len(indent), 4)
+    return textwrap.wrap(text, 80, initial_indent=indent, subsequent_indent=later, break_on_hyphens=False)
 
 
 def _message(finding: Finding) -> str:
@@ -162,8 +168,6 @@ def _message(finding: Finding) -> str:
 
 
 def _uri(file: str) -> str:
-    from urllib.parse import quote
-
     return quote(file)
 
 

@@ -116,7 +116,9 @@ def _readable(text: str, name: str, found: Reading) -> ast.Module:
         except SyntaxError as error:
             found.unread.append((name, f"has what is no Python 3: {_short(error)}"))
             rows = text.split("\n")
-            starts = [at for at, row in enumerate(rows) if row[:1] not in ("", " ", "\t", "#", ")", "]", "}", "\r")] + [len(rows)]
+            starts = [at for at, row in enumerate(rows) if row[:1] not in ("", " ", "\t", "#", ")", "]", "}", "\r")] + [
+                len(rows)
+            ]
             wrong = min(max((error.lineno or 1) - 1, 0), len(rows) - 1)
             first = max((at for at in starts if at <= wrong), default=0)
             last = min(at for at in starts if at > wrong)
@@ -133,15 +135,15 @@ def _parse(text: str) -> ast.Module:
 def _notebook(file: Path, name: str, found: Reading) -> Source:
     text = file.read_text(encoding="utf-8")
     book = json.loads(text)
-    cells = book.get("cells") if isinstance(book, dict) else None
-    if cells is None:  # notebooks of format 3 have sheets
-        sheets = book.get("worksheets", []) if isinstance(book, dict) else []
-        cells = [cell for sheet in sheets for cell in sheet.get("cells", [])]
+    if not isinstance(book, dict):
+        raise ValueError("no notebook")
+    sheets = book.get("worksheets", [])  # of format 3
+    cells = book.get("cells") or [cell for sheet in sheets for cell in sheet.get("cells", [])]
     whole, lines, numbers, at = ast.Module([], []), [], [], 0
     for number, cell in enumerate(cells, 1):
         code = cell.get("source", cell.get("input", "")) if cell.get("cell_type") == "code" else ""
         rows = ("".join(code) if isinstance(code, list) else str(code)).splitlines()
-        if not rows or rows[0].startswith("%%") and not rows[0].startswith(("%%time", "%%capture")):
+        if not rows or (rows[0].startswith("%%") and not rows[0].startswith(("%%time", "%%capture"))):
             continue
         places = []
         for row in rows:

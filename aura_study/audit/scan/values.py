@@ -1,7 +1,7 @@
 """What the scan knows of a value: numbers, learned parameters, or data, and how the two met in it.
 
-``exp(-s) * L + s`` is data that the parameter s weighs and to which s is also added. This meeting is the mark of learned
-uncertainty weighting; a temperature weighs and is not added, a bias is added and does not weigh.
+``exp(-s) * L + s`` is data that the parameter s weighs and to which s is also added. This meeting is the mark of
+learned uncertainty weighting; a temperature weighs and is not added, a bias is added and does not weigh.
 """
 
 import re
@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add, or_
 
-LOSS = re.compile(r"loss|crit|err|nll|\bmse|mae\b|bce|entropy|objective|task|cost|residual|elbo|likelihood|\bl_?\w\b", re.I)
+LOSS = re.compile(
+    r"loss|crit|err|nll|\bmse|mae\b|bce|entropy|objective|task|cost|residual|elbo|likelihood|\bl_?\w\b", re.I
+)
 """A name that sounds like something that is minimised."""
 
 
