@@ -238,9 +238,10 @@ class Walk:
                 self._branches(test, body, orelse)
             case ast.For(target=target, iter=over, body=body) | ast.AsyncFor(target=target, iter=over, body=body):
                 self._bind(target, over)
-                before, self.guards = self.guards, (*self.guards, *self._over_the_present(over))
+                outside = self.guards
+                self.guards = (*outside, *self._over_the_present(over))
                 self.statements(body)
-                self.guards = before
+                self.guards = outside
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self._function(node, (), {})
             case ast.ClassDef():
@@ -364,16 +365,15 @@ class Walk:
             case ast.BinOp(left=left, op=op, right=right):
                 return self._operate(op, self.evaluate(left), self.evaluate(right), node)
             case ast.UnaryOp(op=op, operand=operand):
-                value = self.evaluate(operand)
-                return value.done("minus") if isinstance(op, ast.USub) else value
+                inner = self.evaluate(operand)
+                return inner.done("minus") if isinstance(op, ast.USub) else inner
             case ast.Call():
                 return self._call(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 before, self.guards = self.guards, (*self.guards, *self._guard(test))
-                value = self.evaluate(body)
+                chosen = self.evaluate(body)
                 self.guards = before
-                other = self.evaluate(orelse)
-                return value | other
+                return chosen | self.evaluate(orelse)
             case ast.List(elts=elts) | ast.Tuple(elts=elts) | ast.Set(elts=elts):
                 parts = tuple(map(self.evaluate, elts))
                 return replace(either(parts), parts=parts)
@@ -461,17 +461,12 @@ class Walk:
 
     def _weigh(self, factor: Value, node: ast.AST) -> None:
         words = " ".join((self.following, ast.unparse(node), self.place.name, *map(_described, self.calls)))
-        squares = any(
-            isinstance(inner, ast.Pow) or called(inner) in ("square", "pow")
-            for inner in ast.walk(node)
-            if isinstance(inner, ast.expr)
-        )
-        sounds = bool(LOSS.search(words)) or squares or bool(factor.ops & {"exp", "softplus"})
+        squares = re.search(r"\*\* ?2|square|pow\(", words)
+        sounds = bool(LOSS.search(words) or squares or factor.ops & {"exp", "softplus"})
         masked = {"masked loss"} if MASKED.search(ast.unparse(node)) else set()
+        guards = frozenset(self.guards) - {"maybe"} | masked
         for parameter in factor.learned if factor.ops else ():  # a bare factor is a scale or a temperature
-            weighing = Weighing(
-                self.place, node.lineno, form(factor), frozenset(self.guards) - {"maybe"} | masked, sounds
-            )  # type: ignore[attr-defined]
+            weighing = Weighing(self.place, getattr(node, "lineno", 1), form(factor), guards, sounds)
             self.found.weighings.setdefault(parameter, []).append(weighing)
 
     def _noted(self, value: Value) -> Value:
@@ -506,7 +501,8 @@ class Walk:
             self.env[holder] = self._noted(value)
             return NUMBER
         if name == "register_parameter" and len(node.args) > 1 and isinstance(node.args[0], ast.Constant):
-            self.env[f"self.{node.args[0].value}"] = Value(learned=frozenset((f"self.{node.args[0].value}",)))
+            parameter = f"self.{node.args[0].value!s}"
+            self.env[parameter] = Value(learned=frozenset((parameter,)))
             return NUMBER
         followed = self._follow(node, name, arguments, named, met)
         if followed is not None:

@@ -141,7 +141,7 @@ def _met(found: Found) -> Iterator[tuple[list[tuple[str, Weighing]], frozenset[s
 
 def _near(place: Place, uses: "Uses") -> list[tuple[Source, Mark]]:
     """Marks in the place itself, in what calls it by name, and in the functions that either of them calls."""
-    scopes = {id(place.scope): (place.source, place.scope)}
+    scopes: dict[int, tuple[Source, ast.AST]] = {id(place.scope): (place.source, place.scope)}
     scopes |= {id(scope): (source, scope) for source, scope in uses.callers.get(place.name, ())}
     for source, scope in list(scopes.values()):
         for name in uses.called_in(scope):

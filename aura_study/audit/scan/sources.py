@@ -139,7 +139,9 @@ def _notebook(file: Path, name: str, found: Reading) -> Source:
         raise ValueError("no notebook")
     sheets = book.get("worksheets", [])  # of format 3
     cells = book.get("cells") or [cell for sheet in sheets for cell in sheet.get("cells", [])]
-    whole, lines, numbers, at = ast.Module([], []), [], [], 0
+    whole, at = ast.Module([], []), 0
+    lines: list[int] = []
+    numbers: list[int] = []
     for number, cell in enumerate(cells, 1):
         code = cell.get("source", cell.get("input", "")) if cell.get("cell_type") == "code" else ""
         rows = ("".join(code) if isinstance(code, list) else str(code)).splitlines()
