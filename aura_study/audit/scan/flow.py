@@ -448,13 +448,8 @@ class Walk:
         """A mask on whole terms guards them, unless it is there in some calls only."""
         sides = (ast.unparse(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
         texts = [text for side in sides for text in (re.sub(r"\(.*\)", "()", side), side) if len(text) < 60]
-        kind = (
-            "mask"
-            if any(map(MASK.search, texts))
-            else "zero"
-            if any(re.search(r"(!=|>) 0", text) for text in texts)
-            else ""
-        )
+        compared = "zero" if any(re.search(r"(!=|>) 0", text) for text in texts) else ""
+        kind = "mask" if any(map(MASK.search, texts)) else compared
         maybe = "maybe" in self.guards or self.optional & set(re.findall(r"\w+", " ".join(texts)))
         for parameter in terms.met if kind and not maybe else ():
             self.found.guards.setdefault(parameter, set()).add(kind)

@@ -1,9 +1,9 @@
 """Public repositories, labelled by reading, and what `aura_study.audit.scan` lists in each.
 
 ``repositories.csv`` has a row a repository: commit, half (a digest of its name tells), label, the file in which a
-reader found learned weighting or a balancer and what it is, the places that the scan listed as its code was fixed before
-it ran on the held-out half (``first_places``), and whether that file was among them. Facts alone; nothing of the
-repositories is kept here.
+reader found learned weighting or a balancer and what it is, the places that the scan listed as its code was fixed
+before it ran on the held-out half (``first_places``), and whether that file was among them. Facts alone; nothing of
+the repositories is kept here.
 """
 
 from importlib import resources
