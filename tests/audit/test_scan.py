@@ -177,10 +177,26 @@ class Trainer:
 """
 
 
-@pytest.mark.parametrize("code", [FOLLOWED, APART], ids=["through a function", "weight and regulariser apart"])
-def test_a_parameter_is_followed(tmp_path: Path, code: str) -> None:
+HANDED = """
+class Layer:
+    def __init__(self, losses):
+        self.losses, self.s = losses, []
+        for _ in losses:
+            self.s.append(slim.variable("s", shape=[], dtype=tf.float32))
+
+    def total(self):
+        return tf.add(tf.multiply(tf.div(1.0, self.s[0]), self.losses[0]), tf.log(self.s[0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "form"),
+    [(FOLLOWED, "log variance"), (APART, "log variance"), (HANDED, "variance")],
+    ids=["through a function", "weight and regulariser apart", "losses that the constructor was handed"],
+)
+def test_a_parameter_is_followed(tmp_path: Path, code: str, form: str) -> None:
     """Through calls, attributes of other objects and containers."""
-    assert [finding.form for finding in written(tmp_path, code).findings] == ["log variance"]
+    assert [finding.form for finding in written(tmp_path, code).findings] == [form]
 
 
 BALANCERS = {

@@ -90,7 +90,7 @@ def _imported(source: Source) -> Iterator[Balancing]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.ImportFrom) and LIBRARIES.search(node.module or ""):
             names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    for node in ast.walk(source.tree):
+    for node in ast.walk(source.tree) if names else ():
         if isinstance(node, ast.Call) and called(node) in names and isinstance(node.func, ast.Name):
             yield Balancing(source, node.lineno, names[called(node)], "", source.tree)
 
@@ -116,7 +116,7 @@ def _computed(scope: ast.AST) -> tuple[str, int] | None:
                     return "loss ratio", node.lineno
             case ast.BinOp(op=ast.Pow(), right=ast.Name() | ast.Attribute() as power):
                 gradients = re.search(r"autograd\.grad\(|\.gradient\(|gradients\(", text) and re.search(r"norm\(", text)
-                if re.search(r"alpha?\b", ast.unparse(power)) and gradients and re.search(r"weight", text):
+                if re.search(r"alpha?\b", ast.unparse(power)) and gradients and "weight" in text.lower():
                     return "GradNorm", node.lineno
             case ast.If(test=ast.Compare(ops=[ast.Lt()], comparators=[ast.Constant(value=0)]) as test, body=body):
                 then = ast.unparse(ast.Module(body, []))

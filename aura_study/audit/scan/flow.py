@@ -43,6 +43,8 @@ CONSTANTS = frozenset(
 SETTINGS = re.compile(
     r"^(args?|cfg|config|opt|opts|hparams|flags|hp|np|math|torch|tf|F|K|nn|jnp|self)$|^[A-Z][A-Z_0-9]+$"
 )
+HANDED = re.compile(r"_?loss(es)?(_list|_dict|_tensors)?")
+"""What a constructor is handed that is no setting."""
 MASK = re.compile(r"mask|valid|present|avail|flag|indicator|active", re.I)
 MASKED = re.compile(r"(mask|valid|present|avail)\w*(\[[^]]*\])? \*|\* \(?(self\.)?(mask|valid|present|avail)")
 """A loss of which a mask leaves nothing where its task is absent."""
@@ -185,20 +187,20 @@ class Walk:
     ) -> Value:
         """Walk a function with these arguments; those not given are data, or numbers where a default says so."""
         local = dict(self.env.items())
-        everything = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        defaults = dict(zip([item.arg for item in reversed(everything)], reversed(node.args.defaults), strict=False))
-        bound = [item.arg for item in everything if item.arg not in ("self", "cls")]
+        positional, keywords = [*node.args.posonlyargs, *node.args.args], node.args.kwonlyargs
+        defaults: dict[str, ast.expr | None] = dict(
+            zip((item.arg for item in reversed(positional)), reversed(node.args.defaults), strict=False)
+        )
+        defaults |= {item.arg: default for item, default in zip(keywords, node.args.kw_defaults, strict=True)}
+        bound = [item.arg for item in (*positional, *keywords) if item.arg not in ("self", "cls")]
         for at, name in enumerate(bound):
             given = named.get(name) or (arguments[at] if at < len(arguments) else None)
-            plain = number or (
-                isinstance(defaults.get(name), ast.Constant) and getattr(defaults[name], "value", None) is not None
-            )
-            local[name] = given if given is not None else NUMBER if plain or SETTINGS.match(name) else DATA
+            setting = (number and not HANDED.fullmatch(name)) or getattr(defaults.get(name), "value", None) is not None
+            local[name] = given if given is not None else NUMBER if setting or SETTINGS.match(name) else DATA
         for star in (node.args.vararg, node.args.kwarg):
             if star is not None:
-                local[star.arg] = (
-                    either(arguments[len(bound) :]) if len(arguments) > len(bound) else NUMBER if number else DATA
-                )
+                rest = arguments[len(bound) :]
+                local[star.arg] = either(rest) if rest else NUMBER if number else DATA
         inner = self._inside(self.place if self.owner else Place(self.place.source, node), local, node)
         inner.owner = self.owner
         inner.optional = frozenset(name for name in bound if getattr(defaults.get(name), "value", 0) is None)
