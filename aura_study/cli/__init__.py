@@ -12,6 +12,7 @@ import typer
 from aura_study import __version__
 from aura_study.cli import data, grids, results, runs
 from aura_study.cli.options import examples
+from aura_study.cli.scan import scan
 from aura_study.errors import StudyError
 
 
@@ -24,7 +25,7 @@ def _typer(*commands: Callable[..., None], add_completion: bool = False, **setti
 
 app = _typer(
     *(runs.run, runs.params, runs.verify, results.claims, results.report, results.compare, results.thin),
-    *(grids.sweep, grids.train),
+    *(grids.sweep, grids.train, scan),
     add_completion=True,
     no_args_is_help=True,
 )

@@ -25,6 +25,7 @@ COMMANDS = (
     "thin",
     "sweep",
     "train",
+    "scan",
     "audit",
     "diagnose",
     "data",
