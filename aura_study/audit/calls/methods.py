@@ -1,7 +1,7 @@
 """Which methods of a module may give the total, and which belong to the end of a step or an epoch."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
@@ -55,3 +55,9 @@ def _has_call(module: Any) -> bool:
     return isinstance(module, nn.Module) and any(
         "__call__" in vars(base) for base in type(module).__mro__ if not base.__module__.startswith("torch")
     )
+
+
+def function_of(module: Any, method: str) -> Callable[..., Any]:
+    """What is called; a module itself for ``"__call__"``."""
+    function: Callable[..., Any] = module if method == "__call__" else getattr(module, method)
+    return function

@@ -96,6 +96,10 @@ class Signature:
         """Whether every task is the name of an argument."""
         return self.double_star or set(tasks) <= {*self.positional, *self.keyword_only}
 
+    def takes_nothing(self, tasks: Sequence[str]) -> bool:
+        """Whether it is asked for its weights and told no losses."""
+        return not (self.positional or self.keyword_only or self.star or self.double_star)
+
     def takes_one(self, tasks: Sequence[str]) -> bool:
         """Whether all losses can be handed over in one argument, the others being numbers."""
         return bool(self.positional or self.star or self.keyword_required) and self.fillers() is not None
@@ -136,7 +140,7 @@ class Signature:
         telling = [name for name in names if looks_like_mask(name) and name not in self.numbers]
         if telling:
             return [(name, True) for name in telling]
-        return [(name, False) for name in self.others() if not self.is_number(name)]
+        return [(name, False) for name in self.others() if not self.is_number(name) and not _any(name, TARGET_NAMES)]
 
 
 _HOLDERS = ("list", "dict", "sequence", "mapping", "tuple", "iterable")
@@ -148,6 +152,11 @@ def looks_like_mask(name: str) -> bool:
     return _any(word, MASK_NAMES) and not _any(
         word, ("weight", "scale", "rate", "temp", "strength", "attention", "coef")
     )
+
+
+def is_one_of(name: str, words: Sequence[str]) -> bool:
+    """Whether one of ``words`` is in ``name``."""
+    return any(word in name.lower() for word in words)
 
 
 def _any(name: str, words: Sequence[str]) -> bool:
