@@ -1,4 +1,4 @@
-"""Code that is not ours in a process of its own: it may print, ask, loop, exit, fork or abort, and nothing is left of it.
+"""Code that is not ours in a process of its own: it may print, ask, loop, exit, fork or abort; nothing is left of it.
 
 Three processes: ours; a *shield*, which is what dies if the code kills its parent; and the one that runs the code, in a
 session and with a temporary folder of its own and a limit on its memory. Its answer comes through a pipe, line by line,

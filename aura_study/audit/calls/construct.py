@@ -116,7 +116,8 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
     """Ways to make it that its signature allows: told the tasks' names, their number, or nothing."""
     values: dict[str, Any] = {
         "count": len(names), "names": list(names), "weights": dict.fromkeys(names, 1.0),
-        "configs": {name: Answers(names) for name in names}, "settings": Answers(names), "flags": torch.ones(len(names)),
+        "configs": {name: Answers(names) for name in names}, "settings": Answers(names),
+        "flags": torch.ones(len(names)),
     }  # fmt: skip
     try:
         every = [

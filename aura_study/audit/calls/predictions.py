@@ -1,9 +1,9 @@
 """Modules that are handed predictions, targets and masks, and compute their losses themselves.
 
-A loss L is given by predictions of L ** 0.5 against targets of 0, so that a squared error is L and any other error grows
-with it; for a criterion of classes, by logits whose cross-entropy is L. Where neither reaches the total, the criteria
-that the module holds are made to answer L. A task is absent by labels of NaN (the ignored class), by labels of -1, by
-its mask, or because its name is left out.
+A loss L is given by predictions of L ** 0.5 against targets of 0, so that a squared error is L and any other error
+grows with it; for a criterion of classes, by logits whose cross-entropy is L. Where neither reaches the total, the
+criteria that the module holds are made to answer L. A task is absent by labels of NaN (the ignored class), by labels of
+-1, by its mask, or because its name is left out.
 """
 
 import itertools
