@@ -80,12 +80,12 @@ def _finding(evidence: Evidence, settings: Settings) -> Finding:
         _unstable(evidence, settings)
         or _inert(evidence)
         or _unregularised(evidence)
-        or _phantom(farthest, settings)
+        or _phantom(farthest, evidence, settings)
         or _cold(evidence)
         or (Verdict.SAFE, f"while {evidence.says}, the absent task's weight stays exactly where it was")
     )
     if verdict == Verdict.SAFE and evidence.warm.responds is None:
-        reason = "the weights are not learned from the total, and the absence leaves them as they were"
+        reason = "the weights are not learned from the total, and after an absence they are what they are without"
     return Finding(
         evidence.mark,
         evidence.convention.text,
@@ -115,6 +115,8 @@ def _unstable(evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | N
             )
         if not first.broke_at:
             return Verdict.UNSTABLE, f"when {evidence.says}, the total or a gradient is NaN or infinite"
+        if evidence.warm.responds is None:
+            return Verdict.UNSTABLE, f"an absence of {first.task!r} makes the total or a gradient NaN or infinite"
         return Verdict.UNSTABLE, (
             f"the phantom gradient drives the absent task's parameter until the total is NaN or infinite, "
             f"at phantom number {first.broke_at:.2g} ({first.optimiser})"
@@ -161,9 +163,13 @@ def _unregularised(evidence: Evidence) -> tuple[Verdict, str] | None:
     return None
 
 
-def _phantom(farthest: Drift, settings: Settings) -> tuple[Verdict, str] | None:
+def _phantom(farthest: Drift, evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | None:
     if distance(farthest.growth) <= MOVED:
         return None
+    if evidence.warm.responds is None:
+        return Verdict.PHANTOM, (
+            f"after an absence of {farthest.task!r} a weight is x {farthest.growth:.3g} of what it is without"
+        )
     return Verdict.PHANTOM, (
         f"the weight of {farthest.task!r} moved x {farthest.growth:.3g} while it was absent "
         f"({farthest.optimiser}, phantom number {settings.phantom_number:g})"

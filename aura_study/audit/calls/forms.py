@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, function_of
 from aura_study.audit.calls.predictions import SAMPLES
-from aura_study.audit.calls.signature import Signature, looks_like_mask
+from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
@@ -77,6 +77,12 @@ def _stacked(losses: Losses) -> Tensor:
     return torch.stack([loss for loss in losses.values() if loss is not None])
 
 
+def _shared() -> nn.Linear:
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    return layer
+
+
 def mask_kinds(form: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
     """Kinds of mask that go with losses in ``form``, the likeliest first."""
     return MATRIX_MASKS if form == "matrix" else MASK_KINDS
@@ -85,26 +91,31 @@ def mask_kinds(form: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
 def built_in(method: str, form: str, shape: Signature, mask: str | None = None, kind: str = "bool") -> Convention:
     """Convention that calls ``method`` with the losses in ``form``; with a mask of one ``kind`` where it is named.
 
-    Other required arguments are filled with numbers.
+    Other required arguments are filled with numbers, or with a layer of one weight of 1 that every loss goes through.
     """
     how = CALL_FORMS[form]
     fill = (shape.fillers(mask) or {}) if how.one_argument else {}
     alone = "" if shape.positional or not how.one_argument or shape.star else shape.first
-    extra = "".join(f", {name}={value():g}" for name, value in fill.items())
+    shared = [name for name in fill if is_shared(name) and not shape.is_number(name)]
+    shown = {name: "shared" if name in shared else f"{value(_shared()):g}" for name, value in fill.items()}
+    extra = "".join(f", {name}={value}" for name, value in shown.items())
     extra += f", {mask}=mask" if mask else ", mask" if mask is not None else ""
 
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
+        layer = _shared()
+        if shared:
+            losses = {task: None if loss is None else loss * layer.weight.sum() for task, loss in losses.items()}
         arguments, keywords = how.pack(losses)
         if alone:
             keywords, arguments = {alone: arguments[0]}, []
-        keywords |= {name: value() for name, value in fill.items()}
+        keywords |= {name: value(layer) for name, value in fill.items()}
         if mask:
             keywords[mask] = mask_kinds(form)[kind](present, list(losses))
         elif mask is not None:
             arguments.append(mask_kinds(form)[kind](present, list(losses)))
         return function_of(module, method)(*arguments, **keywords)
 
-    doubtful = [name for name in fill if not shape.is_number(name)]
+    doubtful = [name for name in fill if not shape.is_number(name) and name not in shared]
     handed = "" if kind in ("bool", "float", "list") or mask is None else f"the mask holds the {kind}"
     guess = f"its argument {doubtful[0]!r} was taken for a number (1)" if doubtful else handed
     return Convention(

@@ -39,6 +39,14 @@ def methods_of(module: Any) -> Iterator[str]:
             yield name
 
 
+def asked_for_nothing(module: Any) -> Iterator[str]:
+    """Names of its own methods that take no arguments, such as those that give weights or a regulariser."""
+    for name in own_methods(module):
+        shape = Signature.of(getattr(module, name))
+        if shape.takes_nothing(()) and name not in EPOCH_ENDS and not name.startswith((*OTHER_WORK, "parameters")):
+            yield name
+
+
 def own_methods(module: Any) -> list[str]:
     """Public methods that its class, or one above it that is not torch's, defines; in order."""
     bases = [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]

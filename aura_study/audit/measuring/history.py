@@ -77,9 +77,11 @@ def drift(
     if broke is not None:
         return Drift(optimizer, task, math.nan, bench.settings.phantom_number, pull, (1.0, 1.0), False, on_return=True)
     assert subject.step == start + steps + BACK
-    low, high = (pick(reading[task] for reading in usual) for pick in (min, max))
-    pairs = [(reading[task], same[task]) for reading, same in zip(back, usual[steps:], strict=False)]
-    outside = [ratio_of(now, same) for now, same in pairs if not low / MARGIN <= now <= high * MARGIN]
+    outside: list[float] = []
+    for name in usual[0]:
+        low, high = (pick(reading[name] for reading in usual) for pick in (min, max))
+        pairs = [(reading[name], same[name]) for reading, same in zip(back, usual[steps:], strict=False)]
+        outside += [ratio_of(now, same) for now, same in pairs if not low / MARGIN <= now <= high * MARGIN]
     growth = max(outside, key=distance) if outside else 1.0
     ratios = [ratio_of(_mean(away, other), _mean(usual[:steps], other)) for other in away[0]]
     return Drift(optimizer, task, growth, None, pull, (min(ratios), max(ratios)), False)

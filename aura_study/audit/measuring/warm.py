@@ -36,8 +36,9 @@ def warm_up(bench: "Bench") -> WarmState:
     counts = any(now > then for (_, _, now), then in zip(counters(subject.made.module), before, strict=False))
     last = subject.twin().read(bench.base)
     forwarded = False
-    if counts and (bench.late or not _learns(subject, last)) and forward_counters(subject.made.module, before, AHEAD):
-        forwarded = True  # its own warm-up may have held the parameters still
+    still = subject.learned and not _learns(subject, last)  # its own warm-up may hold the parameters
+    if counts and (bench.late or still) and forward_counters(subject.made.module, before, AHEAD):
+        forwarded = True
         _rest(bench, subject)
         last = subject.twin().read(bench.base)
     responds = _responds(bench, subject)
