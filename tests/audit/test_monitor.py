@@ -295,21 +295,21 @@ def test_trainer_callback_is_silent_under_the_mask(tmp_path):
     assert monitor.growth["b"] == 1.0
 
 
+def steps_of(optimizer, total):
+    for _ in range(40):
+        optimizer.zero_grad()
+        total().backward()
+        optimizer.step()
+
+
 def test_a_task_that_is_solved_is_told_of_and_not_counted():
     """Present by its mask at a loss of 0: its weight grows without an absence."""
-
-    def solved(step):
-        return {"a": torch.tensor(1.0), "b": torch.tensor(0.0)}, torch.tensor([True, True])
 
     weigh = specimens.MaskTimesTerm(2)
     optimizer = torch.optim.SGD(weigh.parameters(), lr=0.1)
     monitor = PhantomMonitor(weigh, optimizer, TASKS, weights=lambda: torch.exp(-weigh.w))
     with pytest.warns(PhantomGradientWarning, match="'b' is present and its loss is 0"):
-        for step in range(20):
-            losses, mask = solved(step)
-            weigh(torch.stack(list(losses.values())), mask).backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        steps_of(optimizer, lambda: weigh(torch.tensor([1.0, 0.0]), torch.tensor([True, True])))
     assert monitor.phantom_numbers == {"a": 0.0, "b": 0.0}
 
 
@@ -328,10 +328,7 @@ def test_a_total_that_falls_by_the_rate_is_told_of():
     optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
     PhantomMonitor(weigh, optimizer, TASKS, weights=lambda: torch.exp(-weigh.s))
     with pytest.warns(PhantomGradientWarning) as caught:
-        for _ in range(40):
-            optimizer.zero_grad()
-            weigh(torch.zeros(4, 3)).backward()
-            optimizer.step()
+        steps_of(optimizer, lambda: weigh(torch.zeros(4, 3)))
     assert any("fallen by 2 times the learning rate" in str(one.message) for one in caught)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aura_study.audit.calls.copies import draw_alike, duplicate, own_optimised
 from aura_study.audit.calls.make import Construction, Made
-from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, take_total
+from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, first_scalar, take_total
 from aura_study.audit.laboratory import say
 from aura_study.audit.marks import LEFT_OUT, MARK_TEXT, STAND_IN, Absence
 
@@ -168,15 +168,18 @@ class Subject:
                 handed[task] = leaves[task].clone()  # code under audit may change its losses in place
             elif mark == Absence.EMPTY:
                 handed[task] = stand_in = self._scalar(0.0).expand(0).clone().requires_grad_()
+            elif mark not in LEFT_OUT and (value := STAND_IN[mark]) is None:
+                handed[task] = None
             elif mark not in LEFT_OUT:
-                value = STAND_IN[mark]
-                handed[task] = None if value is None else self._scalar(value)
+                stand_in = self._scalar(value).requires_grad_()
+                handed[task] = stand_in.clone()
         present = self._presence([task != absent or mark not in TOLD for task in handed])
         draw_alike(self.step)
         self.step += 1
         reading = self._run(handed, present, leaves)
-        if stand_in is not None:
-            reading = replace(reading, used=stand_in.grad is not None)
+        if stand_in is not None and stand_in.grad is not None:
+            lost = reading.total is None and mark == Absence.NAN  # a NaN that nobody sees goes on into the model
+            reading = replace(reading, used=True, finite=reading.finite and not lost)
         for hook in self.after:
             hook(self, {task: None if loss is None else 0.95 * loss.detach() for task, loss in handed.items()})
         return reading
@@ -184,7 +187,7 @@ class Subject:
     def _run(self, handed: dict[str, Tensor | None], present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
         output = self.convention.invoke(self.made.module, handed, present)
         if any(leaf.grad is not None for leaf in leaves.values()):  # it has called backward itself
-            total = output.detach() if isinstance(output, Tensor) and output.numel() == 1 else None
+            total = first_scalar(output)
             self._adopt(None, leaves.values())
         else:
             if self.place is None:

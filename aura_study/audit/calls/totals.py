@@ -91,6 +91,11 @@ def _main_place(
     return Place((flat[0][0],))
 
 
+def first_scalar(output: Any) -> Tensor | None:
+    """The first tensor of one entry in ``output``: the total, where that was gone back through already."""
+    return next((tensor.detach() for _, tensor in _flatten(output, ()) if tensor.numel() == 1), None)
+
+
 def take_total(output: Any, place: Place, tasks: Sequence[str], losses: Losses) -> Tensor:
     """The total at ``place``, attached to the graph; terms are summed, weights are given their losses.
 
