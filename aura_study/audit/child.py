@@ -184,7 +184,7 @@ def _run(descriptor: int, word: str, work: Callable[[], Any], memory: float, fol
             told = now
             send("doing", doing)
 
-    _furnish(memory, folder)
+    _furnish(descriptor, memory, folder)
     try:
         with contextlib.redirect_stdout(sys.stderr), listening(listen):
             listen("importing")
@@ -199,8 +199,11 @@ def _run(descriptor: int, word: str, work: Callable[[], Any], memory: float, fol
     os._exit(0)  # not waiting for threads of the code under audit
 
 
-def _furnish(memory: float, folder: str) -> None:
-    """A session, standard streams, temporary files and a limit on the memory of its own."""
+def _furnish(descriptor: int, memory: float, folder: str) -> None:
+    """A session, standard streams, temporary files and a limit on the memory of its own; no other file of ours."""
+    if LINUX:
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
     with contextlib.suppress(OSError, AttributeError):
         os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -75,7 +75,9 @@ def _answer(
 
 def _focal_answer(target: str, call: str | None) -> tuple[dict[str, Any], str]:
     with refusing(ADAPT):
-        report = audit_focal(None, load_target(call)) if call else audit_focal(load_target(target))
+        report = without_accelerator(
+            lambda: audit_focal(None, load_target(call)) if call else audit_focal(load_target(target))
+        )
         return report.to_dict(), str(report)
 
 

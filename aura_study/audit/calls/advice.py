@@ -27,7 +27,7 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
     """An adapter of a few lines and the command that uses it, with the module's own methods and arguments in it."""
     module = made.module
     methods = list(dict.fromkeys([*methods_of(module), *asked_for_nothing(module)]))
-    if not methods or isinstance(module, types.FunctionType) and not _names(Signature.of(module)):
+    if not methods or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
         return ADAPT
     given = sum(map(_is_given, _names(shape_of(module, methods[0]))))
     tasks = tasks[:given] if given > 1 else tasks
