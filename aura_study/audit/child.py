@@ -27,7 +27,7 @@ import psutil
 
 from aura_study.audit.laboratory import CannotAudit, listening
 
-STUCK = 0.2
+STUCK = 0.4
 """Share of the time limit after which a single call of the code under audit counts as one that does not return."""
 SHOWN, TOLD = 3.0, 0.5
 LONGEST = 1 << 26

@@ -108,7 +108,7 @@ def _json_arguments(text: str | None) -> dict[str, Any] | list[Any] | None:
         return None
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise typer.BadParameter(f"--args is no JSON: {error}") from None
     if not isinstance(value, dict | list):
         raise typer.BadParameter(f"--args must be a JSON object or list, got {text!r}")

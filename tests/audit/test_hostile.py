@@ -142,7 +142,8 @@ def test_it_is_answered_with_2_and_the_reason_and_nothing_is_left(target, tmp_pa
 )
 def test_what_does_no_harm_changes_nothing(target, act):
     """The verdict is the weighting's, on standard output alone, and its temporary files are gone."""
-    result = run(f"{target('init', act)}:Weighting", "--steps", "5", "--lr", "0.1", "--json", "--absence", "zero")
+    quick = ("--steps", "5", "--lr", "0.1", "--limit", "900", "--absence", "zero")
+    result = run(f"{target('init', act)}:Weighting", "--json", *quick)
     assert (result.exit_code, json.loads(result.stdout)["verdict"]) == (1, "phantom")
 
 
@@ -166,7 +167,7 @@ def test_absurd_options_are_refused_at_once(target, options):
     result = run(f"{target('never', 'pass')}:Weighting", *options)
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_a_function_that_ends_programs_is_no_weighting():
