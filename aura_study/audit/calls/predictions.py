@@ -142,12 +142,13 @@ def _answering(module: Any, losses: Losses) -> Iterator[None]:
     """Let each criterion answer the loss in its place."""
     criteria = _criteria(module)
     for criterion, loss in zip(criteria, losses.values(), strict=True):
-        vars(criterion)["forward"] = partial(_answer, loss, getattr(criterion, "reduction", "mean"))
+        if loss is not None:
+            vars(criterion)["forward"] = partial(_answer, loss, getattr(criterion, "reduction", "mean"))
     try:
         yield
     finally:
         for criterion in criteria:
-            del vars(criterion)["forward"]
+            vars(criterion).pop("forward", None)
 
 
 def _answer(loss: Tensor, reduction: str, *arguments: Any, **keywords: Any) -> Tensor:

@@ -168,11 +168,10 @@ class Subject:
                 handed[task] = leaves[task].clone()  # code under audit may change its losses in place
             elif mark == Absence.EMPTY:
                 handed[task] = stand_in = self._scalar(0.0).expand(0).clone().requires_grad_()
-            elif mark not in LEFT_OUT and (value := STAND_IN[mark]) is None:
-                handed[task] = None
             elif mark not in LEFT_OUT:
-                stand_in = self._scalar(value).requires_grad_()
-                handed[task] = stand_in.clone()
+                value = STAND_IN[mark]
+                stand_in = None if value is None else self._scalar(value).requires_grad_()
+                handed[task] = None if stand_in is None else stand_in.clone()
         present = self._presence([task != absent or mark not in TOLD for task in handed])
         draw_alike(self.step)
         self.step += 1
