@@ -64,6 +64,7 @@ def audit(context: typer.Context) -> None:
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     options_metavar="LOG [OPTIONS]",
+    epilog=examples("diagnose"),
 )
 def diagnose(context: typer.Context) -> None:
     """Tell from a log whether absent tasks were masked; `aura-study diagnose --help` tells more."""

@@ -30,7 +30,9 @@ EXAMPLES = {
         "aura-study sweep training --list",
     ),
     "train": ("aura-study train -p policy=masked -p steps=1e3 --out my-training",),
+    "scan": ("aura-study scan my_project", "aura-study scan . --format sarif"),
     "audit": ("aura-study audit my_project/losses.py:MyWeighting --tasks depth,normals",),
+    "diagnose": ("aura-study diagnose my-log.csv",),
     "fetch": ("aura-study data fetch aura minilm",),
     "status": ("aura-study data status",),
 }
