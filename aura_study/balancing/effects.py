@@ -23,6 +23,20 @@ class Effect(StrEnum):
     ERROR = "raises an error"
 
 
+class Broken(StrEnum):
+    """How a balancer breaks on a task that is present and solved; the gravest first."""
+
+    NAN = "NaN"
+    """The update is not finite, while the task is solved or once its loss is back."""
+    STOPS = "stops the others"
+    """While the task is solved the update is shorter than a thousandth of the others' own."""
+    BLOWS_UP = "blows up"
+    """While the task is solved the update is more than ten times as long as the others' own."""
+    LEFT_BEHIND = "left behind"
+    """Once its loss is back the task's share of the weights is off by more than a factor of two."""
+    NOT = "not"
+
+
 def distance(update: Tensor, reference: Tensor) -> dict[str, Any]:
     """Length, direction and difference of an update against the reference; NaN where that is 0."""
     length, other = float(reference.norm()), float(update.norm())
