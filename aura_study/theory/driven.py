@@ -1,17 +1,30 @@
 """A task's parameter driven by a known sequence of losses: the optimiser's recursion, for what has no closed form."""
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aura_study.theory.adam import COLD_START, AdamState
-from aura_study.theory.forms import Form
 from aura_study.theory.optimizers import SGD, Optimizer
 
 Array = NDArray[np.float64]
 
 
+class Driven(Protocol):
+    """A term's slopes on its parameter, such as a `Form`'s."""
+
+    def gradient(self, theta: ArrayLike, loss: ArrayLike) -> Array:
+        """At a present loss."""
+        ...
+
+    def absent_gradient(self, theta: ArrayLike) -> Array:
+        """Of an absent, unmasked task."""
+        ...
+
+
 def driven_path(
-    form: Form,
+    form: Driven,
     theta0: float,
     losses: ArrayLike,
     rate: float,
@@ -23,7 +36,7 @@ def driven_path(
     """Theta before the first step and after each, shape ``(steps + 1,)``. Exact, but for rounding.
 
     Args:
-        form: parameterisation.
+        form: a parameterisation, or another term by its slopes.
         theta0: parameter at the start.
         losses: of each step, shape ``(steps,)``; NaN where the task is absent.
         rate: constant learning rate.
