@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 UNTOUCHED_WITHIN, SAME_DIRECTION, STOPPED_BELOW, SHARE_MOVED = 0.01, 0.9999, 1e-3, 1.05
+BLOWN_UP, LEFT_BEHIND = 10.0, 2.0
 
 
 class Effect(StrEnum):
@@ -34,7 +35,24 @@ class Broken(StrEnum):
     """While the task is solved the update is more than ten times as long as the others' own."""
     LEFT_BEHIND = "left behind"
     """Once its loss is back the task's share of the weights is off by more than a factor of two."""
-    NOT = "not"
+    NOT = "unbroken"
+
+
+def broken(finite: bool, length: float, growth: float) -> Broken:
+    """How a balancer breaks on a solved task.
+
+    Args:
+        finite: whether every update was.
+        length: of the update while the task is solved, over that of the others' own.
+        growth: of the task's share of the weights once its loss is back, over what it would be; NaN where unknown.
+    """
+    if not finite:
+        return Broken.NAN
+    if length < STOPPED_BELOW:
+        return Broken.STOPS
+    if length > BLOWN_UP:
+        return Broken.BLOWS_UP
+    return Broken.LEFT_BEHIND if growth > LEFT_BEHIND or growth < 1 / LEFT_BEHIND else Broken.NOT
 
 
 def distance(update: Tensor, reference: Tensor) -> dict[str, Any]:

@@ -32,10 +32,10 @@ REGIMES = {
     "harmless": "The returning task weighs less than twice what its loss asks for.",
     "inflated": "The returning task weighs at least twice what its loss asks for: an undeclared reweighting, not a "
     "collapse.",
-    "exploded": "The absence itself has made the weight at least ten times larger; it comes back sooner than the "
-    "absence lasted.",
-    "slow recovery": "The absence has made the weight at least ten times larger, and unlearning that takes longer than "
-    "the absence did.",
+    "exploded": "The stretch itself has made the weight at least ten times larger; it comes back sooner than the "
+    "stretch lasted.",
+    "slow recovery": "The stretch has made the weight at least ten times larger, and unlearning that takes longer than "
+    "the stretch did.",
     "switched off": "A step after the return throws σ far up: the weight falls below a tenth of what the loss asks "
     "for, and the task goes silent.",
     "NaN": "σ reaches 0 or the weight overflows: the total loss is not a number, and the training is over.",

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.guide import GUIDE, SECTIONS, by_section
+from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
 from aura_study.experiments.phase_diagram import maps
 from aura_study.paths import RunFolders, carried
 from aura_study.report import explorer
@@ -88,7 +88,9 @@ def _write_site(content: RunContent, site: Path) -> None:
     render = _Renderer(content, pictures, site, has_math=mathjax is not None, has_explorer=plotting is not None)
     render.page("index.html", "index.html", headline=_headline(content, pictures), **_growth())
     render.page("run.html", "run.html")
-    render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
+    render.page(
+        "guide.html", "guide.html", guide=by_section(), sections=SECTIONS, solved=SOLVED, rows=content.ledger.rows
+    )
     render.page(
         "methods.html",
         "methods.html",

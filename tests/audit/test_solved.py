@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from aura_study.audit import audit
+from aura_study.audit.balancers import audit_balancer
 from aura_study.audit.solved import Fate
+from aura_study.balancing import Broken, PresentOnly, balancer
 from aura_study.losses import AuraSoftplus, FrozenKendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
 
 TASKS = ["depth", "normals"]
@@ -78,3 +80,18 @@ def test_a_bounded_form_is_no_bound_on_the_weight():
     """AURA's softplus holds its term above 0, and the weight of a solved task grows with it."""
     report = audit(lambda: MaskedKendallLoss(TASKS, AuraSoftplus()), tasks=TASKS)
     assert report.solved.fate == Fate.GROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("Sum", Broken.NOT), ("DWA", Broken.LEFT_BEHIND), ("MGDA", Broken.STOPS), ("FAMO", Broken.STOPS)],
+)
+def test_a_balancer_is_asked_too(name, how):
+    """The registry's prediction, in words and in JSON; PresentOnly cannot know that a present task is solved."""
+    pytest.importorskip("torchjd")
+    entry = balancer(name)
+    for make in (lambda: entry.make(3), lambda: PresentOnly(entry.make(3))):
+        report = audit_balancer(make, entry.kind, 3)
+        assert report.solved[0] == entry.solved == how
+        assert report.to_dict()["solved"]["breaks"] == how
+        assert f"solved {how.upper()}" in str(report)

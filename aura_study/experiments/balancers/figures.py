@@ -26,7 +26,7 @@ EFFECT_COLOURS = {
     "-": "#ffffff",
 }
 BROKEN_COLOURS = {
-    "not": "#cfe8f7",
+    "unbroken": "#cfe8f7",
     "left behind": "#b18fd6",
     "blows up": "#e8c547",
     "stops the others": "#D55E00",

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from aura_study.balancing import BALANCERS, Balancer, Broken, Effect, PresentOnly, balancer
-from aura_study.balancing.effects import STOPPED_BELOW, distance, in_words
+from aura_study.balancing.effects import broken, distance, in_words
 from aura_study.balancing.session import Session, same_draws
 from aura_study.claims import Measurement
 from aura_study.claims.statistics.intervals import seeds, share_interval
@@ -23,8 +23,6 @@ WARM, FALL, STAY, BACK = 6, 6, 12, 6
 EPOCH = 2
 """Steps of DWA's epoch."""
 TASKS = (4, 8)
-LONGER, OFF = 10.0, 2.0
-"""Times the others' own update, and the factor on the returning task's share, from which a balancer counts as broken"""
 LEAST = 1e-12
 
 
@@ -73,14 +71,7 @@ def outcome(steps: pd.DataFrame) -> dict[str, object]:
     growths = (back["share"] / back["share_right"]).dropna() if "share" in back else pd.Series(dtype=float)
     growth = float(growths.iloc[int(np.abs(np.log(growths.clip(1e-300))).argmax())]) if len(growths) else np.nan
     after = steps[steps["phase"] != "before"]
-    if not after["finite"].all() or after.empty:
-        how = Broken.NAN
-    elif length < STOPPED_BELOW:
-        how = Broken.STOPS
-    elif length > LONGER:
-        how = Broken.BLOWS_UP
-    else:
-        how = Broken.LEFT_BEHIND if max(growth, 1 / max(growth, 1e-300)) > OFF else Broken.NOT
+    how = broken(bool(after["finite"].all()) and len(after) > 0, length, growth)
     worst = solved.iloc[int(solved["difference"].fillna(0.0).to_numpy().argmax())] if len(solved) else None
     bent = Effect.NAN if worst is None else in_words(worst.to_dict())
     cosine = float(solved["cosine"].median())
