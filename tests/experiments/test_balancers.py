@@ -14,6 +14,7 @@ from aura_study.claims import CLAIMS
 from aura_study.cli import app
 from aura_study.experiments.balancers import counts, cure, figures, solved_tasks, stress_tests, stretches, tables
 from aura_study.experiments.balancers.parameters import BalancersParameters
+from aura_study.experiments.balancers.problems import RandomGradients
 
 pytest.importorskip("torchjd")
 pytest.importorskip("cvxpy")
@@ -329,3 +330,13 @@ def test_solved_balancers_are_counted_against_the_registry():
     none = solved_tasks.table(found.assign(broken="unbroken"))
     assert CLAIMS["N1e"].decide(solved_tasks.nearly_measurement(none)).verdict == "refuted"
     assert figures.solved(table, solved_tasks.DEPTHS).caption
+
+
+def test_fairgrads_code_stops_short_of_its_formula():
+    """Of a solved task's weight, length to the power -4/3: at a thousandth it is there, at a billionth far below."""
+    gradients = RandomGradients(4, 96, 0, 0.3).gradients().clone()
+    length = gradients[-1].norm()
+    for depth, reached in ((1e-3, True), (1e-9, False)):
+        scaled = torch.cat([gradients[:-1], depth * gradients[-1:]])
+        weight = balancer("FairGrad").make(4).gramian_weighting(scaled @ scaled.T)[-1]
+        assert (weight / (depth * length) ** (-4 / 3) > 0.9) == reached

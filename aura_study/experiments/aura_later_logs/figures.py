@@ -9,6 +9,8 @@ from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, THEORY_COLOU
 
 VERDICT_COLOURS = {"safe": "#9bd3c2", "phantom": "#f0b48a"}
 MARKS = {"omit": "left out", "zero": "a zero", "mask": "masked"}
+MOST = 1e6
+"""Growth of a weight up to which bars are drawn; what lies beyond is written."""
 VERSION_COLOURS = {"V11.5": COLOURS[1], "V11.6": COLOURS[0]}
 
 
@@ -181,9 +183,12 @@ def floors(table: pd.DataFrame) -> Plate:
     for place, (colour, _, rows) in enumerate(coloured(table, "stretch")):
         at = [ways.index(way) + 0.2 * (2 * place - 1) for way in rows["way"]]
         words = f"{int(rows['stretch'].iloc[0]):,} solved steps"
-        left.barh(at, rows["weight"], 0.36, color=colour, label=words)
+        left.barh(at, rows["weight"].clip(upper=MOST), 0.36, color=colour, label=words)
         right.barh(at, rows["back"].clip(upper=watched), 0.36, color=colour)
-        for y, back in zip(at, rows["back"], strict=True):
+        for y, weight, back in zip(at, rows["weight"], rows["back"], strict=True):
+            if weight > MOST:
+                left.annotate(f"× {weight:.0e}", (MOST, y), xytext=(-5, 0), textcoords="offset points",
+                              ha="right", va="center", color="white", fontsize=9)  # fmt: skip
             if back > watched:
                 right.annotate("not in the steps watched", (watched, y), xytext=(-5, 0), textcoords="offset points",
                                ha="right", va="center", color="white", fontsize=9)  # fmt: skip

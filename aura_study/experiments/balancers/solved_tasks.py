@@ -23,6 +23,7 @@ WARM, FALL, STAY, BACK = 6, 6, 12, 6
 EPOCH = 2
 """Steps of DWA's epoch."""
 TASKS = (4, 8)
+"""Of the problems; the first alone where only one problem is asked for."""
 LEAST = 1e-12
 
 
@@ -91,7 +92,7 @@ def _of_one(name: str, p: BalancersParameters) -> list[dict[str, object]]:
         {"balancer": name, "depth": depth, "tasks": tasks, "seed": seed}
         | outcome(pd.DataFrame(list(follow(entry, tasks, seed, depth, p.balancer_lr))))
         for depth in DEPTHS
-        for tasks in TASKS
+        for tasks in TASKS[: p.problems]
         for seed in seeds(min(p.problems, 2), p.seed)
     ]
 
