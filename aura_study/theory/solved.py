@@ -39,8 +39,9 @@ How far: a loss that stays at L > 0 has sigma rest at :math:`\sqrt L`; one of ex
 loss L_1 that comes then counts :math:`L_1/\sigma^2` times what it should, solved or absent alike. With a floor epsilon
 added to the loss sigma rests at :math:`\sqrt\varepsilon` and the weight at :math:`1/2\varepsilon`. That is the least
 that bounds both: the gradient on the model's side keeps its form, and s has a rest that it is pulled back to from
-either side. A clamp on s has none (its gradient is 0 below it), and :math:`\sigma^2 = \varepsilon + e^{2s}` bounds the
-weight and lets s fall on under Adam, so that the way back takes as long as the stretch did. Maximising the posterior
+either side. A clamp on s has none: its gradient is 0 below it. A softened variance
+:math:`\sigma^2 = \varepsilon + e^{2s}` bounds the weight, but lets s fall on, so that the way back grows with the
+stretch (under Adam less than in proportion, see `aura_study.theory.unregularised.adam_speed`). Maximising the posterior
 under an inverse-gamma prior on sigma^2 adds the same :math:`\varepsilon/2\sigma^2`.
 """
 

@@ -23,6 +23,7 @@ RATES = (0.005, 0.02)
 PACES = (0.1, 0.5, 0.8, 1.25, 2.0, 5.0)
 """k / 2 eta: how fast the loss falls, over the fastest that sigma can follow."""
 NOISE = (0.0, 0.3)
+COLUMNS = ["optimizer", "rate", "pace", "noise", "measured", "predicted", "of_phantom", "ratio", "rest"]
 DOSE = 100
 """Sum of the learning rates over a descent."""
 KEPT = 200
@@ -61,14 +62,13 @@ def descents() -> pd.DataFrame:
 def speeds(table: pd.DataFrame) -> pd.DataFrame:
     """Fall of s a step over the second half of each descent: measured and predicted, and the ratio at the end."""
     rows = []
-    keys = ["optimizer", "rate", "pace", "noise"]
-    for (name, rate, pace, noise), path in table.groupby(keys, sort=False):
+    for (name, rate, pace, noise), path in table.groupby(["optimizer", "rate", "pace", "noise"], sort=False):
         late = path[path["step"] >= path["step"].max() / 2]
         measured = float(-np.polyfit(late["step"], late["s"], 1)[0])
         falling = FallingLoss(rate, 2 * rate * pace)
         ratio = float(np.exp(late["log_ratio"]).mean())
         rows.append((name, rate, pace, noise, measured, falling.speed, measured / rate, ratio, falling.rest))
-    return pd.DataFrame(rows, columns=[*keys, "measured", "predicted", "of_phantom", "ratio", "rest"])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def measure_speeds(table: pd.DataFrame) -> Measurement:

@@ -194,6 +194,7 @@ def floors(table: pd.DataFrame) -> Plate:
                                ha="right", va="center", color="white", fontsize=9)  # fmt: skip
     for axes, label in ((left, "weight after the stretch, over before"), (right, "steps until it is back")):
         axes.set(xscale="log", xlabel=label)
+        axes.set_xlim(left=1)
     left.set_yticks(range(len(ways)), ways)
     left.invert_yaxis()
     legend_below(figure, left, ncols=2)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from aura_study.balancing import Broken
 from aura_study.figures import Plate
 from aura_study.figures.lines import edge_labels, legend_below, shade_absence, subplots
 from aura_study.figures.rows import bare, colour_key, tile
@@ -33,7 +32,7 @@ BROKEN_COLOURS = {
     "NaN": "#333333",
 }
 FLOOR = 0.05
-DARK = ("stops everyone", "NaN")
+DARK = ("stops everyone", "stops the others", "NaN")
 GROUPS = {
     "loss or gradient 0": ("zero, away", "zero, back"),
     "NaN": ("NaN, away", "NaN, back"),
@@ -101,8 +100,8 @@ def solved(table: pd.DataFrame, depths: Sequence[float]) -> Plate:
     for place, row in enumerate(table.to_dict("records")):
         for column, name in enumerate(columns):
             effect = row[name]
-            colour = {"color": "white"} if effect in (Broken.NAN, Broken.STOPS) else {}
-            tile(axes, column, place, BROKEN_COLOURS[effect], "" if effect == Broken.NOT else effect, (0.94, 0.86),
+            colour = {"color": "white"} if effect in DARK else {}
+            tile(axes, column, place, BROKEN_COLOURS[effect], "" if effect == "unbroken" else effect, (0.94, 0.86),
                  fontsize=9, **colour)  # fmt: skip
     for column, name in enumerate(columns):
         axes.text(column, -0.75, "exactly 0" if name == "0" else name, ha="center")
