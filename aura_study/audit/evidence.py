@@ -12,6 +12,8 @@ from aura_study.audit.marks import Absence
 FAR = 100.0
 """A start that multiplies or divides a weight by more is another story."""
 
+MOST_STEPS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,8 +25,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be finite and > 0, got {self.lr}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be >= 1, got {self.steps}")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps must be 1 to {MOST_STEPS}, got {self.steps}")
 
     @property
     def phantom_number(self) -> float:
@@ -43,6 +45,7 @@ class WarmState:
         fall: each task's weight over its initial weight after a long descent at constant speed.
         falling: the share of the weight that the last sixth of that descent took.
         responds: whether a task's loss moves any parameter, at the start and here; None if nothing is learned.
+        constant: tasks whose weight is no matter of a parameter.
         counts: whether the module counts its steps.
         forwarded: whether that count was moved far ahead.
     """
@@ -53,6 +56,7 @@ class WarmState:
     fall: dict[str, float]
     falling: dict[str, float]
     responds: dict[str, bool] | None
+    constant: frozenset[str] = frozenset()
     counts: bool = False
     forwarded: bool = False
 
@@ -166,6 +170,11 @@ class Evidence:
     residue: Residue | None = None
     cold: ColdStart | None = None
     measured: tuple[str, ...] = ()
+
+    @property
+    def says(self) -> str:
+        """How the task was marked absent, in words."""
+        return self.convention.mark_text(self.mark)
 
 
 @dataclass(frozen=True)

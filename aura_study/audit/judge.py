@@ -18,7 +18,7 @@ safe            none of these
 import math
 
 from aura_study.audit.evidence import Drift, Evidence, Measured, Settings
-from aura_study.audit.marks import MARK_TEXT, RARE
+from aura_study.audit.marks import RARE
 from aura_study.audit.measuring.numbers import MOVED, distance, worst
 from aura_study.audit.report import Finding, Report, Verdict
 from aura_study.audit.solved import judge_solved
@@ -89,12 +89,12 @@ def _finding(evidence: Evidence, settings: Settings) -> Finding:
         _unstable(evidence, settings)
         or _inert(evidence)
         or _unregularised(evidence)
-        or _phantom(farthest, settings)
+        or _phantom(farthest, evidence, settings)
         or _cold(evidence)
-        or (Verdict.SAFE, f"while {MARK_TEXT[evidence.mark]}, the absent task's weight stays exactly where it was")
+        or (Verdict.SAFE, f"while {evidence.says}, the absent task's weight stays exactly where it was")
     )
     if verdict == Verdict.SAFE and evidence.warm.responds is None:
-        reason = "the weights are not learned from the total, and the absence leaves them as they were"
+        reason = "the weights are not learned from the total, and after an absence they are what they are without"
     return Finding(
         evidence.mark,
         evidence.convention.text,
@@ -119,11 +119,13 @@ def _unstable(evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | N
         first = min(broken, key=lambda drift: drift.broke_at or 0.0)
         if first.on_return:
             return Verdict.UNSTABLE, (
-                f"after an absence of {first.task!r} while {MARK_TEXT[evidence.mark]}, its return makes the total or a "
+                f"after an absence of {first.task!r} while {evidence.says}, its return makes the total or a "
                 "gradient NaN or infinite"
             )
         if not first.broke_at:
-            return Verdict.UNSTABLE, f"when {MARK_TEXT[evidence.mark]}, the total or a gradient is NaN or infinite"
+            return Verdict.UNSTABLE, f"when {evidence.says}, the total or a gradient is NaN or infinite"
+        if evidence.warm.responds is None:
+            return Verdict.UNSTABLE, f"an absence of {first.task!r} makes the total or a gradient NaN or infinite"
         return Verdict.UNSTABLE, (
             f"the phantom gradient drives the absent task's parameter until the total is NaN or infinite, "
             f"at phantom number {first.broke_at:.2g} ({first.optimiser})"
@@ -170,9 +172,13 @@ def _unregularised(evidence: Evidence) -> tuple[Verdict, str] | None:
     return None
 
 
-def _phantom(farthest: Drift, settings: Settings) -> tuple[Verdict, str] | None:
+def _phantom(farthest: Drift, evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | None:
     if distance(farthest.growth) <= MOVED:
         return None
+    if evidence.warm.responds is None:
+        return Verdict.PHANTOM, (
+            f"after an absence of {farthest.task!r} a weight is x {farthest.growth:.3g} of what it is without"
+        )
     return Verdict.PHANTOM, (
         f"the weight of {farthest.task!r} moved x {farthest.growth:.3g} while it was absent "
         f"({farthest.optimiser}, phantom number {settings.phantom_number:g})"
@@ -216,6 +222,10 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
     if evidence.cold is not None and evidence.cold.raised:
         notes.append(f"absent from the very first batch it raises {evidence.cold.raised}")
     notes += _by_task(evidence)
+    if evidence.warm.responds and evidence.warm.constant:
+        notes.append(
+            f"the weight of {', '.join(sorted(evidence.warm.constant))} is a constant: no parameter is its own"
+        )
     ratios = [ratio for drift in evidence.drifts for ratio in drift.present_ratio]
     if all(map(math.isfinite, ratios)) and max(map(distance, ratios)) > MOVED:
         notes.append(f"present tasks' weights change at once, x {min(ratios):.3g} to x {max(ratios):.3g}")

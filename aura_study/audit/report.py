@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
 from aura_study.audit.evidence import Evidence, Settings
-from aura_study.audit.marks import AMBIGUOUS, MARK_TEXT, Absence
+from aura_study.audit.marks import AMBIGUOUS, Absence
 from aura_study.audit.solved import SolvedFinding
 
 
@@ -179,7 +179,7 @@ class Report(Findings[Finding]):
             "",
         ]
         for finding in self.findings:
-            lines += [f"  {finding.absence!s:<8} {finding.verdict.upper():<13} {MARK_TEXT[finding.absence]}"]
+            lines += [f"  {finding.absence!s:<8} {finding.verdict.upper():<13} {finding.evidence.says}"]
             lines += [f"           called as {finding.call}"]
             for sentence in (finding.reason, *finding.notes):
                 lines += textwrap.wrap(sentence, 112, initial_indent=" " * 11, subsequent_indent=" " * 13)

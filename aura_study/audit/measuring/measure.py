@@ -171,6 +171,8 @@ class Bench:
         with_all = subject.twin().read(self.base)
         without = subject.read(self.base, task, mark)
         same = all(distance(ratio_of(without.weights[t], with_all.weights[t])) <= MOVED for t in without.weights)
+        if without.used:
+            return False  # it is added up: an empty term, not one that is left out
         if mark == Absence.SENTINEL and subject.twin().read({**self.base, task: SENTINEL}).weights[task] != 0:
             return False  # it counts as a loss of -1
         return without.finite and same and not largest(without.gradients, own)
@@ -211,7 +213,7 @@ class Bench:
         after = subject.twin().read(self.base)
         before = self.warm.reading.weights
         others = [ratio_of(first.weights[other], before[other]) for other in self.tasks if other != task]
-        dead = broke_at is None and after.finite and self.warm.responds is not None
+        dead = broke_at is None and after.finite and bool(self.warm.responds) and task not in self.warm.constant
         growth = ratio_of(after.weights[task], before[task])
         pull = largest(first.gradients, own)
         gone = dead and not self.own_entries(subject, task)
