@@ -165,8 +165,8 @@ class FallingLoss:
     Attributes:
         sigma_rate: learning rate of s = log sigma, above 0.
         decay: k, the fall of the loss's logarithm in a step, at least 0.
-        start: s at time 0.
-        loss: at time 0.
+        start: s at time 0; one that stays goes on from the end of one that falls.
+        loss: at time 0. At a loss of 0 sigma falls as an absent, unmasked task's does.
     """
 
     sigma_rate: float
@@ -193,5 +193,6 @@ class FallingLoss:
         log_first = 2 * self.start - fall * time  # of what is left of the variance at the start
         apart = (fall - self.decay) * time
         mean = np.maximum(-apart, 0.0) + np.log(exprel(-np.abs(apart)))  # of exp(-apart u) over u in [0, 1], as a log
-        gained = np.log(self.loss * fall * np.maximum(time, np.finfo(float).tiny)) - self.decay * time + mean
+        with np.errstate(divide="ignore"):  # the logarithm of 0, at time 0 or of a loss of 0, is what is meant
+            gained = np.log(self.loss * fall * time) - self.decay * time + mean
         return np.asarray(0.5 * np.logaddexp(log_first, gained), float)

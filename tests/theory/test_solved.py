@@ -115,6 +115,14 @@ def test_sigma_beside_a_falling_loss_follows_the_integrated_flow(
     assert falling.speed <= falling.sigma_rate
 
 
+def test_a_loss_that_falls_and_stays_brings_sigma_to_rest_and_one_of_zero_does_not() -> None:
+    """In two pieces: a fall to a millionth, then that level, whose root sigma reaches; or 0, where it falls for ever."""
+    fallen = FallingLoss(0.05, 0.2).sigma(np.log(1e6) / 0.2)
+    assert float(FallingLoss(0.05, 0.0, float(fallen), 1e-6).sigma(1e4)) == pytest.approx(0.5 * np.log(1e-6), abs=1e-9)
+    steps = np.array([0.0, 1.0, 1e3, 1e5])
+    np.testing.assert_allclose(FallingLoss(0.05, 0.0, float(fallen), 0.0).sigma(steps), fallen - 0.05 * steps)
+
+
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 def test_time_to_the_floor_under_kendalls_weight_is_that_of_the_descent(gamma: float) -> None:
     """A row's cross-entropy or focal loss by its own logit, small steps: the stated steps to 1e-8, within 5 %."""
