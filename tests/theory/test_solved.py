@@ -116,7 +116,7 @@ def test_sigma_beside_a_falling_loss_follows_the_integrated_flow(
 
 
 def test_a_loss_that_falls_and_stays_brings_sigma_to_rest_and_one_of_zero_does_not() -> None:
-    """In two pieces: a fall to a millionth, then that level, whose root sigma reaches; or 0, where it falls for ever."""
+    """In two pieces: a fall to a millionth, then that level, whose root sigma reaches; or 0, and no rest."""
     fallen = FallingLoss(0.05, 0.2).sigma(np.log(1e6) / 0.2)
     assert float(FallingLoss(0.05, 0.0, float(fallen), 1e-6).sigma(1e4)) == pytest.approx(0.5 * np.log(1e-6), abs=1e-9)
     steps = np.array([0.0, 1.0, 1e3, 1e5])
