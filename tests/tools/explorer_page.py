@@ -147,6 +147,7 @@ def assert_conclusions(found: dict[str, Any], outcome: pd.Series) -> None:
     if setting["gap"] == "solved":
         mean = setting["p"] * setting["loss"] * left(setting)
         path = driven_path(form, theta, mean, setting["lr"], optimizer, state=memory)
+        path[np.logical_or.accumulate(form.positive & (path <= 0))] = np.nan  # the page ends it there
     with np.errstate(over="ignore"):
         foretold = form.weight(path)
     finite = np.isfinite(foretold)
