@@ -10,7 +10,7 @@ class AuraLaterLogsParameters(Parameters):
 
     notebook = "16_aura_later_logs"
     profiles = {
-        "smoke": {"seeds": 2, "batches": 200, "flow_steps": 4_000, "solved_steps": 1_000},
+        "smoke": {"seeds": 2, "batches": 200, "flow_steps": 4_000},
         "full": {"seeds": 8, "batches": 2_400},
     }
 
