@@ -27,7 +27,7 @@ import psutil
 
 from aura_study.audit.laboratory import CannotAudit, listening
 
-STUCK = 0.2
+STUCK = 0.4
 """Share of the time limit after which a single call of the code under audit counts as one that does not return."""
 SHOWN, TOLD = 3.0, 0.5
 LONGEST = 1 << 26
@@ -184,7 +184,7 @@ def _run(descriptor: int, word: str, work: Callable[[], Any], memory: float, fol
             told = now
             send("doing", doing)
 
-    _furnish(memory, folder)
+    _furnish(descriptor, memory, folder)
     try:
         with contextlib.redirect_stdout(sys.stderr), listening(listen):
             listen("importing")
@@ -199,8 +199,11 @@ def _run(descriptor: int, word: str, work: Callable[[], Any], memory: float, fol
     os._exit(0)  # not waiting for threads of the code under audit
 
 
-def _furnish(memory: float, folder: str) -> None:
-    """A session, standard streams, temporary files and a limit on the memory of its own."""
+def _furnish(descriptor: int, memory: float, folder: str) -> None:
+    """A session, standard streams, temporary files and a limit on the memory of its own; no other file of ours."""
+    if LINUX:
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
     with contextlib.suppress(OSError, AttributeError):
         os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

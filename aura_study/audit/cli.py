@@ -75,7 +75,9 @@ def _answer(
 
 def _focal_answer(target: str, call: str | None) -> tuple[dict[str, Any], str]:
     with refusing(ADAPT):
-        report = audit_focal(None, load_target(call)) if call else audit_focal(load_target(target))
+        report = without_accelerator(
+            lambda: audit_focal(None, load_target(call)) if call else audit_focal(load_target(target))
+        )
         return report.to_dict(), str(report)
 
 
@@ -106,7 +108,7 @@ def _json_arguments(text: str | None) -> dict[str, Any] | list[Any] | None:
         return None
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise typer.BadParameter(f"--args is no JSON: {error}") from None
     if not isinstance(value, dict | list):
         raise typer.BadParameter(f"--args must be a JSON object or list, got {text!r}")

@@ -1,5 +1,6 @@
 """What to type next, where the audit did not find out by itself how a weighting is called."""
 
+import types
 from collections.abc import Iterator, Sequence
 
 from aura_study.audit.calls.make import Made
@@ -26,7 +27,9 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
     """An adapter of a few lines and the command that uses it, with the module's own methods and arguments in it."""
     module = made.module
     methods = list(dict.fromkeys([*methods_of(module), *asked_for_nothing(module)]))
-    given = sum(map(_is_given, _names(shape_of(module, methods[0])))) if methods else 0
+    if not methods or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
+        return ADAPT
+    given = sum(map(_is_given, _names(shape_of(module, methods[0]))))
     tasks = tasks[:given] if given > 1 else tasks
     shown = [f"{_target(method)}({', '.join(_names(shape_of(module, method)))})" for method in methods]
     lines = [
@@ -36,6 +39,7 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
         "    def adapt(module, losses):",
         *(f"        {line}" for line in _body(module, tasks)),
         f"and type: aura-study audit {TARGET} --tasks {','.join(tasks)} --call adapt.py:adapt",
+        f"In Python: audit(..., tasks={list(tasks)}, call=adapt); what is made otherwise is made with args={{...}}",
     ]
     return "\n".join(lines)
 

@@ -34,8 +34,8 @@ def varied(levels: Mapping[str, float], step: int) -> dict[str, float]:
     }
 
 
-def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
-    """Whether two pasts, at the same parameters and the same number of steps, or two draws give different weights."""
+def remembers(subject: Subject, tasks: Sequence[str]) -> tuple[bool, bool]:
+    """Whether two pasts at the same parameters and number of steps give different weights; and whether two draws do."""
     levels = {task: 0.5 + 0.25 * (i % 4) for i, task in enumerate(tasks)}
     first = subject.another()
     first.read(levels)
@@ -52,10 +52,10 @@ def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
                 readings.append(twin.read(levels))
             readings.append(other_draw.read(levels))
     except AuditedCodeError:
-        return False
+        return False, False
     finally:
         subject.restore()
-    return not (_alike(readings[0], readings[1], tasks) and _alike(readings[1], readings[2], tasks))
+    return not _alike(readings[0], readings[1], tasks), not _alike(readings[1], readings[2], tasks)
 
 
 def _alike(one: Reading, other: Reading, tasks: Sequence[str]) -> bool:
@@ -68,17 +68,18 @@ def drift(
     bench: "Bench", subject: Subject, mark: Absence, task: str, optimizer: str, own: Sequence[tuple[int, Tensor]]
 ) -> Drift:
     """``steps`` steps without ``task``, then a few with it, beside the same run with it throughout."""
-    start, steps = subject.step, bench.settings.steps
+    start, steps, values = subject.step, bench.settings.steps, subject.values()
     twin = bench.fresh()
     usual = _run(bench, twin, optimizer, None, mark, max(steps + BACK, RANGE))[0]
     away, broke, pull = _run(bench, subject, optimizer, task, mark, steps, own)
     if broke is not None:
         return Drift(optimizer, task, math.nan, broke * bench.settings.lr, pull, (1.0, 1.0), False)
+    moved = _by_parameters(bench, subject, values, task)
     back, broke, _ = _run(bench, subject, optimizer, None, mark, BACK)
     if broke is not None:
         return Drift(optimizer, task, math.nan, bench.settings.phantom_number, pull, (1.0, 1.0), False, on_return=True)
     assert subject.step == start + steps + BACK
-    outside: list[float] = []
+    outside = [moved] if distance(moved) > MOVED else []
     for name in usual[0]:
         low, high = (pick(reading[name] for reading in usual) for pick in (min, max))
         pairs = [(reading[name], same[name]) for reading, same in zip(back, usual[steps:], strict=False)]
@@ -87,6 +88,16 @@ def drift(
     growth = max(outside, key=distance) if outside else 1.0
     ratios = [ratio_of(_mean(away, other), _mean(usual[:steps], other)) for other in away[0]]
     return Drift(optimizer, task, growth, None, pull, (min(ratios), max(ratios)), False)
+
+
+def _by_parameters(bench: "Bench", subject: Subject, values: Sequence[Tensor], task: str) -> float:
+    """The task's weight over what it would be at earlier ``values`` of the parameters, with the same memory."""
+    if not subject.learned:
+        return 1.0
+    now, then = subject.twin(), subject.twin()
+    then.load(values)
+    losses = bench.losses(subject.step)
+    return ratio_of(now.read(losses).weights[task], then.read(losses).weights[task])
 
 
 def _run(

@@ -99,9 +99,14 @@ class Bench:
         self.moved = False
 
     @cached_property
-    def remembers(self) -> bool:
-        """Whether earlier losses, and not the parameters alone, decide the weights."""
+    def memory(self) -> tuple[bool, bool]:
+        """Whether earlier losses, and whether draws, decide the weights, and not the parameters alone."""
         return history.remembers(self.subject, self.tasks)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether earlier losses decide the weights."""
+        return self.memory[0]
 
     def losses(self, step: int) -> dict[str, float]:
         """Of all tasks: constant, but for a module that remembers, to which a constant is an exception."""
@@ -154,7 +159,7 @@ class Bench:
         if distance(farthest.growth) <= MOVED:
             return replace(evidence, residue=residue(self, mark, self.tasks[0]))
         again, self.moved = self.moved and len(self.tasks) > FEW, True
-        if self.remembers or again:
+        if any(self.memory) or again:
             return replace(evidence, ceiling=ceiling(self, mark, farthest.task)) if not again else evidence
         returns = {
             optimizer: come_back(self, mark, worst([d for d in drifts if d.optimiser == optimizer]).task, optimizer)
@@ -209,15 +214,24 @@ class Bench:
         own = self.own_entries(subject, task)
         if self.remembers:
             return history.drift(self, subject, mark, task, optimizer, own)
+        at_first = self._reading_at(subject.step)
         first, broke_at = self._stay_away(subject, mark, task, optimizer)
+        before = self._reading_at(subject.step)
         after = subject.twin().read(self.base)
-        before = self.warm.reading.weights
-        others = [ratio_of(first.weights[other], before[other]) for other in self.tasks if other != task]
+        others = [ratio_of(first.weights[other], at_first[other]) for other in self.tasks if other != task]
         dead = broke_at is None and after.finite and bool(self.warm.responds) and task not in self.warm.constant
         growth = ratio_of(after.weights[task], before[task])
         pull = largest(first.gradients, own)
         gone = dead and not self.own_entries(subject, task)
         return Drift(optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone)
+
+    def _reading_at(self, step: int) -> dict[str, float]:
+        """Weights at rest with all tasks, by the draws of ``step``."""
+        if not self.memory[1]:
+            return self.warm.reading.weights
+        subject = self.fresh()
+        subject.step = step
+        return subject.read(self.base).weights
 
     def _stay_away(self, subject: Subject, mark: Absence, task: str, optimizer: str) -> tuple[Reading, float | None]:
         """First reading of the absence, and the phantom number at which it broke."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aura_study.audit.calls.copies import counters, forward_counters
+from aura_study.audit.calls.copies import counters, forward_counters, moved
 from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import WarmState
 from aura_study.audit.laboratory import say
@@ -27,18 +27,18 @@ def warm_up(bench: "Bench") -> WarmState:
     """The module at rest, with all that it remembers."""
     say("warming up with every task present")
     subject = bench.subject.another()
-    before = [value for _, _, value in counters(subject.made.module)]
+    before = counters(subject.made.module)
     subject.read(bench.losses(0))
     responds_first = _responds(bench, subject)
     fall, falling = _descend(bench, subject.twin())
     subject.restore()
     _rest(bench, subject)
-    counts = any(now > then for (_, _, now), then in zip(counters(subject.made.module), before, strict=False))
+    counts = bool(moved(subject.made.module, before))
     last = subject.twin().read(bench.base)
-    forwarded = False
-    still = subject.learned and not _learns(subject, last)  # its own warm-up may hold the parameters
-    if counts and (bench.late or still) and forward_counters(subject.made.module, before, AHEAD):
-        forwarded = True
+    still = bool(subject.learned) and not _learns(subject, last)  # its own warm-up may hold the parameters
+    forwarded = counts and (bench.late or still)
+    if forwarded:
+        forward_counters(subject.made.module, before, AHEAD)
         _rest(bench, subject)
         last = subject.twin().read(bench.base)
     responds = _responds(bench, subject)
