@@ -62,7 +62,8 @@ def descents() -> pd.DataFrame:
 def speeds(table: pd.DataFrame) -> pd.DataFrame:
     """Fall of s a step over the second half of each descent: measured and predicted, and the ratio at the end."""
     rows = []
-    for (name, rate, pace, noise), path in table.groupby(["optimizer", "rate", "pace", "noise"], sort=False):
+    for _, path in table.groupby(["optimizer", "rate", "pace", "noise"], sort=False):
+        name, rate, pace, noise = path.iloc[0][["optimizer", "rate", "pace", "noise"]]
         late = path[path["step"] >= path["step"].max() / 2]
         measured = float(-np.polyfit(late["step"], late["s"], 1)[0])
         falling = FallingLoss(rate, 2 * rate * pace)
