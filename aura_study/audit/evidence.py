@@ -74,6 +74,7 @@ class Drift:
         present_ratio: weights of the present tasks during the absence over before it, (smallest, largest).
         dead: whether the task's loss no longer moves any parameter after the absence.
         on_return: whether it broke when the task was back.
+        totals: the total at the first and the last step of the absence, None where none is handed back.
     """
 
     optimiser: str
@@ -84,6 +85,7 @@ class Drift:
     present_ratio: tuple[float, float]
     dead: bool
     on_return: bool = False
+    totals: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)

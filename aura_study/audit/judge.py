@@ -77,6 +77,25 @@ def _by_task(evidence: Evidence) -> list[str]:
     return [f"by task: {', '.join(told)}"]
 
 
+def _negative_total(evidence: Evidence, settings: Settings, moved: Drift | None) -> list[str]:
+    """Whether a total below 0 is sound, or an absent task's term that falls."""
+    told = []
+    rest = evidence.warm.reading.total
+    if rest is not None and rest < 0 and evidence.warm.responds is not None:
+        told.append(
+            f"its total is {rest:.2g} with every task present, at rest: a density may exceed 1, so that this is sound; "
+            "abs or a clamp at 0 would stop its weights"
+        )
+    first, last = moved.totals if moved else (None, None)
+    if moved and first is not None and last is not None and last < min(first, 0.0):
+        rate = (first - last) / (settings.lr * max(settings.steps - 1, 1))
+        told.append(
+            f"its total fell from {first:.2g} to {last:.2g} while {moved.task!r} was absent, by {rate:.2g} of the "
+            f"learning rate a step ({moved.optimiser}): that is the absent term, and no likelihood"
+        )
+    return told
+
+
 def _without_mask(finding: Finding) -> str:
     verdict = "is safe too" if finding.verdict == Verdict.SAFE else f"is {finding.verdict}: {finding.reason}"
     return f"it takes a presence mask; without the mask, a loss of 0 counts as present and {verdict}"
@@ -221,7 +240,7 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
         notes.append(f"after its return the weight needs {', '.join(lengths)} times the absence to recover")
     if evidence.cold is not None and evidence.cold.raised:
         notes.append(f"absent from the very first batch it raises {evidence.cold.raised}")
-    notes += _by_task(evidence)
+    notes += [*_by_task(evidence), *_negative_total(evidence, settings, farthest if moved else None)]
     if evidence.warm.responds and evidence.warm.constant:
         notes.append(
             f"the weight of {', '.join(sorted(evidence.warm.constant))} is a constant: no parameter is its own"

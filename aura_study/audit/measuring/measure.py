@@ -215,7 +215,7 @@ class Bench:
         if self.remembers:
             return history.drift(self, subject, mark, task, optimizer, own)
         at_first = self._reading_at(subject.step)
-        first, broke_at = self._stay_away(subject, mark, task, optimizer)
+        first, last, broke_at = self._stay_away(subject, mark, task, optimizer)
         before = self._reading_at(subject.step)
         after = subject.twin().read(self.base)
         others = [ratio_of(first.weights[other], at_first[other]) for other in self.tasks if other != task]
@@ -223,7 +223,9 @@ class Bench:
         growth = ratio_of(after.weights[task], before[task])
         pull = largest(first.gradients, own)
         gone = dead and not self.own_entries(subject, task)
-        return Drift(optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone)
+        return Drift(
+            optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone, totals=(first.total, last.total)
+        )
 
     def _reading_at(self, step: int) -> dict[str, float]:
         """Weights at rest with all tasks, by the draws of ``step``."""
@@ -233,8 +235,10 @@ class Bench:
         subject.step = step
         return subject.read(self.base).weights
 
-    def _stay_away(self, subject: Subject, mark: Absence, task: str, optimizer: str) -> tuple[Reading, float | None]:
-        """First reading of the absence, and the phantom number at which it broke."""
+    def _stay_away(
+        self, subject: Subject, mark: Absence, task: str, optimizer: str
+    ) -> tuple[Reading, Reading, float | None]:
+        """First and last reading of the absence, and the phantom number at which it broke."""
         stepper = self.stepper(subject, optimizer)
         first: Reading | None = None
         for step in range(self.settings.steps):
@@ -242,10 +246,10 @@ class Bench:
             if first is None:
                 first = reading
             if not reading.finite:
-                return first, step * self.settings.lr
+                return first, reading, step * self.settings.lr
             stepper()
         assert first is not None
-        return first, None
+        return first, reading, None
 
     def stepper(self, subject: Subject, optimizer: str, lr: float | None = None) -> Callable[[], object]:
         """What steps the parameters that the training loop learns; nothing where there are none."""
