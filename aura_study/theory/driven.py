@@ -3,14 +3,13 @@
 Step by step where every loss is known (`driven_path`), and on average where a log gives means (`mean_path`).
 """
 
-from typing import Literal
-
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aura_study.theory.adam import COLD_START, AdamState
+from aura_study.theory.forms import Form
 from aura_study.theory.optimizers import SGD, Optimizer
 
 Array = NDArray[np.float64]
