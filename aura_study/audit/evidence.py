@@ -180,6 +180,26 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Solved:
+    """A task that is present while its loss falls to 0 and stays, and then is back.
+
+    Attributes:
+        task: that was solved.
+        fall, stay: growth of its weight while the loss falls, and from there on at 0.
+        broke: stage at which the total or a gradient stopped being finite; empty if none.
+        dead: whether its loss moves no parameter any more at the end.
+        long: growth in a very long time at 0; None if nothing moved, or it broke.
+    """
+
+    task: str
+    fall: float
+    stay: float
+    broke: str
+    dead: bool
+    long: LongAbsence | None
+
+
+@dataclass(frozen=True)
 class Measured:
     """All that was measured of one target.
 
@@ -190,6 +210,7 @@ class Measured:
         evidence: one per mark of absence that it accepts.
         without_mask: what a bare 0 does, where the target is judged by the presence mask that it takes; else None.
         not_accepted: marks that it does not accept, with the reason.
+        solved: a task that is present and solved; None where the target raises on it.
     """
 
     target: str
@@ -198,3 +219,4 @@ class Measured:
     evidence: tuple[Evidence, ...]
     without_mask: Evidence | None
     not_accepted: Mapping[Absence, str]
+    solved: Solved | None = None

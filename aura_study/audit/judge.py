@@ -21,6 +21,7 @@ from aura_study.audit.evidence import Drift, Evidence, Measured, Settings
 from aura_study.audit.marks import RARE
 from aura_study.audit.measuring.numbers import MOVED, distance, worst
 from aura_study.audit.report import Finding, Report, Verdict
+from aura_study.audit.solved import judge_solved
 
 SWITCHED_OFF, STILL_OFF = 1e-2, 0.1
 FALLEN, FALLING = 1e-2, 0.1
@@ -43,7 +44,15 @@ def judge(measured: Measured) -> Report:
         if convention.guessed:
             notes.append(f"{convention.guessed}; if that is wrong, say how it is called with `call`")
     notes += _by_symmetry(measured)
-    return Report(measured.target, measured.tasks, settings, tuple(findings), measured.not_accepted, tuple(notes))
+    return Report(
+        measured.target,
+        measured.tasks,
+        settings,
+        tuple(findings),
+        measured.not_accepted,
+        tuple(notes),
+        judge_solved(measured.solved),
+    )
 
 
 def _by_symmetry(measured: Measured) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.guide import GUIDE, SECTIONS, by_section
+from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
 from aura_study.paths import RunFolders, carried, reference_run
@@ -108,7 +108,9 @@ def _write_site(content: RunContent, site: Path) -> None:
         write_page(beside, render, site)
     render.page("index.html", "index.html", headline=_headline(content, pictures), **_growth())
     render.page("run.html", "run.html")
-    render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
+    render.page(
+        "guide.html", "guide.html", guide=by_section(), sections=SECTIONS, solved=SOLVED, rows=content.ledger.rows
+    )
     render.page("negative.html", "negative.html", rows=content.ledger.rows)
     render.page(
         "methods.html",

@@ -3,7 +3,7 @@
 Step by step where every loss is known (`driven_path`), and on average where a log gives means (`mean_path`).
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,20 @@ Array = NDArray[np.float64]
 Shape = Literal["steps", "smooth"]
 
 
+class Driven(Protocol):
+    """A term's slopes on its parameter, such as a `Form`'s."""
+
+    def gradient(self, theta: ArrayLike, loss: ArrayLike) -> Array:
+        """At a present loss."""
+        ...
+
+    def absent_gradient(self, theta: ArrayLike) -> Array:
+        """Of an absent, unmasked task."""
+        ...
+
+
 def driven_path(
-    form: Form,
+    form: Driven,
     theta0: float,
     losses: ArrayLike,
     rate: float,
@@ -29,7 +41,7 @@ def driven_path(
     """Theta before the first step and after each, shape ``(steps + 1,)``. Exact, but for rounding.
 
     Args:
-        form: parameterisation.
+        form: a parameterisation, or another term by its slopes.
         theta0: parameter at the start.
         losses: of each step, shape ``(steps,)``; NaN where the task is absent.
         rate: constant learning rate.

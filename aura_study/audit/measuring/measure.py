@@ -21,6 +21,7 @@ from aura_study.audit.marks import RARE, SENTINEL, Absence
 from aura_study.audit.measuring import history
 from aura_study.audit.measuring.long import ceiling, cold_start, come_back, residue
 from aura_study.audit.measuring.numbers import MOVED, distance, largest, ratio_of, worst
+from aura_study.audit.measuring.solved import solve
 from aura_study.audit.measuring.warm import LOSS_LEVELS, warm_up
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
@@ -62,7 +63,8 @@ def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Sett
         reasons = "; ".join(f"{mark}: {reason}" for mark, reason in refused.items())
         raise CannotAudit(f"It accepts no such way of marking a task absent ({reasons})", ADAPT)
     one = subjects[0]
-    return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused)
+    solved = solve(next(bench for bench in benches if bench.convention == evidence[0].convention))
+    return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused, solved)
 
 
 def _first(benches: Iterable["Bench"], mark: Absence, rare: bool) -> Evidence | str:
