@@ -18,6 +18,7 @@ from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.losses import ParameterizationName, focal_loss
 from aura_study.training.model import AuraModel
 from aura_study.training.recording import Recorder
+from aura_study.training.state import TrainingState
 from aura_study.training.task_gradients import GradientWatch, unread_gradients, watch_gradients
 from aura_study.training.weighting import Weighting, WeightingName, build_weighting
 
@@ -186,6 +187,17 @@ class Stepper:
         self.optimizer = build_optimizer(model, weighting, settings)
         self.schedule = build_schedule(self.optimizer, settings)
 
+    def resume(self, state: TrainingState) -> None:
+        """Go on from a state of a training with the same settings; model and weighting take its values."""
+        self.skip(state.step)
+        state.restore(self.model, self.optimizer)
+
+    def skip(self, steps: int) -> None:
+        """Bring the schedule to where it is after some steps, without moving anything."""
+        for _ in range(steps):
+            self.optimizer.step()  # there is no gradient
+            self.schedule.step()
+
     def step(self, number: int, passes: Iterable[Mapping[str, Tensor]]) -> StepValues:
         """Accumulate, clip and move.
 
@@ -227,6 +239,8 @@ def train(
     progress: str | None = None,
     weighting: Weighting | None = None,
     observer: Observer | None = None,
+    start: TrainingState | None = None,
+    stop: int | None = None,
 ) -> Trained:
     """Train ``model`` in place, on the device it stands on.
 
@@ -238,6 +252,8 @@ def train(
         progress: label of a progress bar; none if not given.
         weighting: takes the place of the one that ``settings`` names; all four tasks, in the order of `TASKS`.
         observer: looks at gradients and parameters at every step.
+        start: what to go on from, instead of ``model`` as it is; ``batches`` begin where it was taken.
+        stop: number of steps after which to leave off, all rates being those of the whole training.
 
     Raises:
         NonFiniteError: a task's loss, or its weighted term, is not finite; names task and step.
@@ -253,9 +269,12 @@ def train(
     model.train()
     with torch.random.fork_rng(), suppress(EndOfTraining):
         torch.manual_seed(settings.seed)
-        bar = tqdm(range(settings.steps), desc=progress, disable=progress is None, mininterval=1.0)
+        if start is not None:
+            stepper.resume(start)
+        first = start.step if start else 0
+        bar = tqdm(range(first, stop or settings.steps), desc=progress, disable=progress is None, mininterval=1.0)
         for step in bar:
-            if step in (0, settings.frozen_encoder_steps):
+            if step in (first, settings.frozen_encoder_steps):
                 model.encoder.requires_grad_(step >= settings.frozen_encoder_steps)
             values = stepper.step(step, passes.run(batches, step))
             trained.lr_sigma.append(values.lr)

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ from aura_study.training.loop import TrainingSettings, train
 from aura_study.training.model import AuraModel, build_encoder
 from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
 from aura_study.training.scores import macro_f1, samples_f1
+from aura_study.training.state import TrainingState
 from aura_study.training.weighting import Weighting, build_weighting
 
 PresenceName = Literal["mixed", "stretch", "alternating"]
@@ -106,6 +109,28 @@ class Probe(ABC):
         """JSON-ready results to keep beside the table."""
         return {}
 
+    def memory(self) -> dict[str, Any]:
+        """JSON-ready: what `remember` needs of the steps so far, beside what the recorder holds; nothing."""
+        return {}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:  # noqa: B027 (a hook that a subclass may leave alone)
+        """Take over the `memory` of a probe that looked at the steps before, see `aura_study.training.fork`."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training of which the first steps are done.
+
+    Attributes:
+        state: to go on from.
+        trajectory: of these steps; empty if nobody recorded them.
+        memory: of the probe that looked at them.
+    """
+
+    state: TrainingState
+    trajectory: pd.DataFrame
+    memory: Mapping[str, Any]
+
 
 class TrainingJob(Job):
     """One training run: its data, model, presence and settings; equal jobs leave equal files.
@@ -130,6 +155,11 @@ class TrainingJob(Job):
         if self.presence.schedule == "stretch" and self.presence.stop > self.settings.steps:
             raise ValueError(f"the stretch ends at step {self.presence.stop}, after the last of {self.settings.steps}")
         return self
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether a training from the first step leaves the job's file."""
+        return True
 
     @property
     def texts(self) -> Texts:
@@ -201,17 +231,33 @@ def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
     return Batches(prepared.train, schedule).iterate()
 
 
-def run_job(job: TrainingJob, folder: Path) -> Path:
-    """Train one job; leaves its probe's table at `job_path`, or without one the trajectory, with the results in it."""
+def run_job(job: TrainingJob, folder: Path, begun: Begun | None = None) -> Path:
+    """Train one job; leaves its probe's table at `job_path`, or without one the trajectory, with the results in it.
+
+    Raises:
+        ValueError: nothing has ``begun``, and the job cannot do without.
+    """
+    if begun is None and not job.stands_alone:
+        raise ValueError(f"job {job.name!r} goes on from a prefix: train it with train_forked")
     prepared, settings, path = prepare(job), job.settings, job_path(job, folder)
-    model, batches = job.model(prepared), job.batches(prepared)
+    model, start = job.model(prepared), begun.state if begun else None
+    batches = islice(job.batches(prepared), start.step * settings.accumulation if start else 0, None)
     if (probe := job.probe(prepared, model)) is not None:
-        train(model, batches, settings, probe.recorder, weighting=probe.weighting, observer=probe)
+        if begun is not None:
+            probe.remember(begun.memory)
+            _resume(probe.recorder, begun)
+        train(model, batches, settings, probe.recorder, weighting=probe.weighting, observer=probe, start=start)
         return keep_table(job, probe.table(model), folder, **probe.results(model))
     with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, model.device) as recorder:
-        train(model, batches, settings, recorder, weighting=job.weighting(model.device))
+        _resume(recorder, begun)
+        train(model, batches, settings, recorder, weighting=job.weighting(model.device), start=start)
         recorder.annotate(footer(job, job.results(prepared, model)))
     return path
+
+
+def _resume(recorder: Recorder | None, begun: Begun | None) -> None:
+    if recorder is not None and begun is not None:
+        recorder.resume(begun.trajectory)
 
 
 def train_jobs(jobs: Sequence[TrainingJob], folder: Path, workers: int = 0, progress: str = "training") -> list[Path]:

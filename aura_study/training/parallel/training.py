@@ -18,8 +18,8 @@ from aura_study.data.batches import Batch, Batches
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.errors import StudyError
 from aura_study.runs.jobs import footer
+from aura_study.training import checkpoints
 from aura_study.training.loop import NonFiniteError, Stepper, StepValues
-from aura_study.training.parallel import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
 from aura_study.training.recording import TrajectoryRecorder
 from aura_study.training.runs import Prepared, TrainingJob, build_model, prepare
@@ -155,7 +155,7 @@ class _ParallelTraining:
         return {"job": self.job.model_dump(mode="json"), "ranks": self.ranks}
 
     def _save(self, step: int) -> None:
-        generators = self.accelerator.gather(_generator_state(self.accelerator.device)[None])
+        generators = self.accelerator.gather(checkpoints.generator_state(self.accelerator.device)[None])
         if self.rank == 0:
             tensors = {**checkpoints.module_tensors(self.loss, self.stepper.optimizer), "generators": generators}
             state = {**self._described(), "schedule": _json_ready(self.stepper.schedule.state_dict())}
@@ -185,7 +185,7 @@ class _ParallelTraining:
         self.stepper.schedule.load_state_dict(stored["schedule"])
         for group, rate in zip(self.stepper.optimizer.param_groups, self.stepper.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
-        _set_generator_state(device, generators[self.rank])
+        checkpoints.set_generator_state(device, generators[self.rank])
         return found.step
 
     def _finish(self, path: Path) -> None:
@@ -197,20 +197,6 @@ class _ParallelTraining:
         partial = path.with_name(f".{path.name}.partial")
         pq.write_table(table.replace_schema_metadata(footer(self.job, results)), partial, compression="zstd")
         partial.replace(path)
-
-
-def _generator_state(device: torch.device) -> Tensor:
-    """State of the generator that dropout draws from, on ``device``."""
-    state = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-    return state.to(device)
-
-
-def _set_generator_state(device: torch.device, state: Tensor) -> None:
-    own = state.cpu().clone()  # torch reads a view of another tensor from that tensor's beginning, and may crash
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(own, device)
-    else:
-        torch.set_rng_state(own)
 
 
 def _json_ready(state: dict[str, Any]) -> dict[str, Any]:
