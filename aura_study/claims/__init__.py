@@ -1,7 +1,8 @@
 """The claims of AURA's guide and of the theory, their rules, and the ledger.
 
 One module a notebook, of its name; `CLAIMS` holds them all in the ledger's order: focal loss (F), Kendall's
-weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), balancers (N), AURA's later logs (A).
+weighting (K), the phantom gradient (P) and what it does to a pre-trained encoder (Q), schedules (S), beyond the mask
+(B), balancers (N), AURA's later logs (A).
 """
 
 from aura_study.claims import (
@@ -29,7 +30,7 @@ _NOTEBOOKS = (
     *(beyond_the_mask, schedules, focal_on_toxicity, after_the_return, pretraining, task_quality, balancers),
     aura_later_logs,
 )
-_LETTERS = "FKPSBNA"
+_LETTERS = "FKPQSBNA"
 
 
 def _place(claim: Claim) -> tuple[int, int, str]:
