@@ -153,10 +153,10 @@ CLAIMS = decided_by(
         "Q1",
         "Q2",
         statement="The spike ruins an encoder that was really pre-trained: fine-tuned as a whole under AdamW with "
-        r"clipping, after an absence of $\Lambda = 3$, all-MiniLM-L6-v2 loses by the spike alone half or more of what a "
-        "linear probe of a task that is not trained gains by the pre-training.",
-        prediction="no, as P8 predicts of the small language model: each step is clipped to the length of any other, "
-        "and a hundred of them on one task move six layers by a few percent",
+        r"clipping, after an absence of $\Lambda = 3$, all-MiniLM-L6-v2 loses by the spike alone half or more of what "
+        "a linear probe of a task that is not trained gains by the pre-training.",
+        prediction="no, as P8 predicts of the small language model: each step is clipped to the length of any "
+        "other, and a hundred of them on one task move six layers by a few percent",
         rule=replace(_PROBED_RUIN, gate=_WORTH_PROBING),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,

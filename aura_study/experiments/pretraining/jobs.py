@@ -203,8 +203,10 @@ def probed_start(p: PretrainingParameters, folder: Path) -> pd.DataFrame:
 
 def load(work: Sequence[WatchedJob], files: Sequence[Path]) -> pd.DataFrame:
     """All fine-tunings, one row per arm and step: the probe's table, regime, policy (the arm), rates and seed."""
-    told = [{"regime": job.regime, "policy": job.arm, "rates": job.rates, "seed": job.settings.seed} for job in work]
-    frames = [pd.read_parquet(path).assign(**own) for own, path in zip(told, files, strict=True)]
+    frames = []
+    for job, path in zip(work, files, strict=True):
+        arm: dict[str, Any] = {"regime": job.regime, "policy": job.arm, "rates": job.rates, "seed": job.settings.seed}
+        frames.append(pd.read_parquet(path).assign(**arm))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -213,6 +215,6 @@ def scores(work: Sequence[WatchedJob], files: Sequence[Path]) -> pd.DataFrame:
     keys = ["regime", "policy", "rates"]
     rows = []
     for job, path in zip(work, files, strict=True):
-        found = job_metadata(path)["macro_f1"]
-        rows += [{"regime": job.regime, "policy": job.arm, "rates": job.rates, "task": t, "f1": f1} for t, f1 in found.items()]
+        arm = {"regime": job.regime, "policy": job.arm, "rates": job.rates}
+        rows += [{**arm, "task": task, "f1": f1} for task, f1 in job_metadata(path)["macro_f1"].items()]
     return pd.DataFrame(rows).groupby([*keys, "task"], sort=False)["f1"].mean().unstack().reset_index()

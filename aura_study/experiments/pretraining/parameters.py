@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aura_study.data.tasks import TaskName
 from aura_study.experiments.pretraining.language_model import PretrainingJob
+from aura_study.experiments.pretraining.probing import HELD_OUT
 from aura_study.training.loop import AURA
 from aura_study.training.parameters import BatchSize, CorpusParameters, MaxLength
 
@@ -20,8 +21,6 @@ ADAM_MEMORY = 10
 """Steps after the return at which the encoder is first looked at: 1/(1 - b1), what Adam's first moment remembers."""
 WARM_UPS = (0.0, 0.1, 0.3)
 """Shares of the steps over which the rate rises: none, AURA's code, OneCycleLR's default."""
-HELD_OUT: TaskName = "emotion"
-"""Corpus that the probed encoder is not fine-tuned on: its probe and its unseen texts."""
 
 
 class PretrainingParameters(CorpusParameters):
@@ -98,7 +97,7 @@ class PretrainingParameters(CorpusParameters):
         if self.healed <= self.after:
             raise ValueError(f"healing is judged after the harm: got healed={self.healed} and after={self.after}")
         if self.probed and self.absent == HELD_OUT:
-            raise ValueError(f"{HELD_OUT!r} is held out for the probes, so it cannot be the absent task of {self.probed!r}")
+            raise ValueError(f"{HELD_OUT!r} is held out from the probed encoder's training: it cannot return to it")
         return self
 
     @property

@@ -8,7 +8,7 @@ encoder as it was pre-trained and of one that never was; what lies between them 
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,17 +16,17 @@ import torch
 from pydantic import Field
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
 from aura_study.data.batches import dev_batches
 from aura_study.data.corpus import TaskSplit
 from aura_study.data.encoders import encoder_files, encoder_folder
 from aura_study.data.registry import load_corpus
+from aura_study.data.tasks import TaskName
 from aura_study.data.tokenization import TokenizedSplit, pretrained_tokenizer, tokenize
 from aura_study.experiments.pretraining.cka import linear_cka
 from aura_study.experiments.pretraining.fine_tuning import ReturnJob, WatchingProbe
-from aura_study.experiments.pretraining.parameters import HELD_OUT
 from aura_study.runs.jobs import Job, keep_table
 from aura_study.runs.parameters import Data
 from aura_study.training.model import AuraModel, build_encoder
@@ -35,6 +35,8 @@ from aura_study.training.scores import truth
 from aura_study.training.unpadded import encode
 
 CODE = "import aura_study.experiments.pretraining.probing"
+HELD_OUT: TaskName = "emotion"
+"""Corpus that is not fine-tuned on: short comments on all sorts of things, whose halves can tell each other."""
 COMMON = 0.05
 """Least share of a label that is probed: the area under the curve of a rarer one rests on a handful of rows."""
 FEWEST_WORDS = 8
@@ -72,7 +74,8 @@ class Questions:
     def states(self, encoder: PreTrainedModel) -> Tensor:
         """Mean over the tokens of every text after every layer, ``(layers, texts, hidden)``; dropout is off."""
         seen: list[Tensor] = []
-        hooks = [layer.register_forward_hook(_into(seen)) for layer in encoder.get_submodule("encoder.layer")]
+        layers = cast(nn.ModuleList, encoder.get_submodule("encoder.layer"))
+        hooks = [layer.register_forward_hook(_into(seen)) for layer in layers]
         was_training, found = encoder.training, []
         encoder.eval()
         try:
@@ -114,7 +117,7 @@ class Questions:
 
 
 def _into(seen: list[Tensor]) -> Any:
-    def hook(layer: torch.nn.Module, arguments: Any, output: Any) -> None:
+    def hook(layer: nn.Module, arguments: Any, output: Any) -> None:
         seen.append(output[0] if isinstance(output, tuple) else output)
 
     return hook
