@@ -183,8 +183,8 @@ def _language_model(p: PretrainingParameters) -> dict[str, Any]:
 
 def looks(p: PretrainingParameters) -> tuple[int, ...]:
     """Steps before which the language model is tested: the moments, and a few between them for the curves."""
-    way = [p.before, (p.before + p.stop) // 2, p.stop + 1, p.stop + 3]
-    back = np.geomspace(ADAM_MEMORY, p.healed, 6).astype(int) + p.stop
+    way = [p.before, p.stop + 1]
+    back = np.geomspace(ADAM_MEMORY, p.healed, 5).round().astype(int) + p.stop
     turn = p.after + p.absent_steps
     returns = [p.stop + turn * cycle + since for cycle in range(CYCLES) for since in (0, p.after)]
     return tuple(sorted({*p.moments.values(), *map(int, way), *map(int, back), *returns}))
