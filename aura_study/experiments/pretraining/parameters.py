@@ -46,7 +46,7 @@ class PretrainingParameters(CorpusParameters):
         "full": {
             "seed_count": 8,
             "few_seeds": 5,
-            "mlm_steps": 6000,
+            "mlm_steps": 4000,
             "before": 50,
             "absent_steps": 100,
             "after": 100,
