@@ -140,9 +140,9 @@ class PretrainingParameters(CorpusParameters):
         return {
             "before fine-tuning": 0,
             "before the return": self.stop,
-            "after the return": self.stop + ADAM_MEMORY,
-            "at the end": self.steps,
-            "later": self.stop + self.healed,
+            "soon after the return": self.stop + ADAM_MEMORY,
+            "after the return": self.steps,
+            "long after the return": self.stop + self.healed,
         }
 
     def pretraining(self) -> PretrainingJob:
