@@ -12,7 +12,7 @@ import pandas as pd
 
 from aura_study.claims import Measurement
 from aura_study.claims.statistics.intervals import Estimate, ratio_of_means, spread
-from aura_study.experiments.pretraining.harm import END, LEARNED, SOON, language_worth, not_asked
+from aura_study.experiments.pretraining.harm import END, LEARNED, SOON, language_worth
 from aura_study.experiments.pretraining.parameters import WARM_UPS, PretrainingParameters, RegimeName
 
 
@@ -82,8 +82,6 @@ def measure_added(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) 
     """P8e, P8f: what the spike takes, in parts of what the masked fine-tuning takes."""
     masked = by_seed(table, regime, "masked")
     unit = "masked-language loss that the spike adds / that the masked fine-tuning adds"
-    if not len(masked):
-        return not_asked(unit)
     return _in_parts(ratio_of_means(spikes_cost(table, regime), masked), masked, unit, language_worth(curve))
 
 
@@ -91,8 +89,6 @@ def measure_own_rate(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     """P8c: what the unmasked fine-tuning takes at AURA's own rate, in parts of what the masked one takes."""
     unmasked, masked = (by_seed(table, "own_rate", policy) for policy in ("unmasked", "masked"))
     unit = "masked-language loss that the unmasked fine-tuning adds / that the masked one adds"
-    if not len(masked):
-        return not_asked(unit)
     return _in_parts(ratio_of_means(unmasked, masked), masked, unit, language_worth(curve), predicted=1.0)
 
 
@@ -127,8 +123,6 @@ def measure_warm_up(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     """P8d: what OneCycleLR's warm-up saves of what fine-tuning without one costs."""
     *_, aura, one_cycle = WARM_UPS
     unit = "masked-language loss that the warm-up saves / that fine-tuning adds without one"
-    if table.empty:
-        return not_asked(unit)
     worth = {**language_worth(curve), f"saved by AURA's own {100 * aura:g} %": _saved(table, aura).mean}
     return _in_parts(_saved(table, one_cycle), by_seed(table, "0", "masked"), unit, worth)
 

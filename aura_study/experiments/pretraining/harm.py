@@ -24,6 +24,7 @@ UNITS = {
     "probe": "area under the probe's curve that the spike takes / that the pre-training had brought",
     "retrieval": "reciprocal rank of the other half that the spike takes / that the pre-training had brought",
 }
+LEFT_OUT = "left out of a run of this size; the committed full run has measured it"
 WATCHED = 300
 """Steps after the return of which the claims on healing speak."""
 Scale = tuple[float, float]
@@ -153,9 +154,9 @@ def measure_harm(
     arm = table[(table["measure"] == measure) & (table["regime"] == regime) & (table["policy"] == "unmasked")]
     arm = arm[np.isclose(arm["rates"], p.rates(regime) if rates is None else rates)]
     if arm.empty:
-        return not_asked(UNITS[measure])
+        return not_asked()
     if moment == LATER and p.healed < WATCHED:
-        return not_asked(UNITS[measure], f"{p.healed} steps after the return were watched, not {WATCHED}")
+        return not_asked(f"{p.healed} steps after the return were watched, not {WATCHED}")
     at = {name: arm[arm["step"] == p.moments[name]] for name in (SOON, END, LATER)}
     others = {f"the same {name}": rows["harm"].mean() for name, rows in at.items() if name != moment and len(rows)}
     masked = {"what the masked fine-tuning takes": float(at[moment]["masked"].mean())}
@@ -164,8 +165,6 @@ def measure_harm(
     )
 
 
-def not_asked(
-    unit: str, why: str = "left out of a run of this size; the committed full run has measured it"
-) -> Measurement:
+def not_asked(why: str = LEFT_OUT) -> Measurement:
     """A measurement that was not made."""
-    return Measurement(math.nan, math.nan, math.nan, unit, void=why)
+    return Measurement(math.nan, math.nan, math.nan, "not measured", void=why)
