@@ -30,6 +30,7 @@ REGIME_TITLES: dict[Any, str] = {
     "sgd": "SGD, no clipping",
     "own_rate": r"AURA's rate for $\sigma$",
 }
+REGIME_COLOURS: dict[Any, str] = dict(zip(REGIME_TITLES, COLOURS, strict=False))
 
 
 @style()
@@ -96,8 +97,9 @@ def harm(table: pd.DataFrame, moment: str, ruined: float, unharmed: float) -> Pl
     figure, panels = subplots(1, len(measures), squeeze=False, figsize=(1.5 + 3.4 * len(measures), 4))
     for axes, measure in zip(panels[0], measures, strict=True):
         _bounds(axes, ruined, unharmed)
-        for colour, regime, rows in coloured(table[table["measure"] == measure], "regime", sort=False):
-            _points(axes, rows.sort_values("rates"), "rates", color=colour, label=REGIME_TITLES[regime])
+        for regime, rows in table[table["measure"] == measure].groupby("regime", sort=False):
+            look = {"color": REGIME_COLOURS[regime], "label": REGIME_TITLES[regime]}
+            _points(axes, rows.sort_values("rates"), "rates", **look)
         axes.set(xscale="log", title=MEASURE_TITLES[measure], xlabel=r"$\Lambda$, sum of $\sigma$'s rates")
     panels[0, 0].set_ylabel("taken by the spike, of what was learned")
     legend_below(figure, *panels[0], ncols=3)
