@@ -72,9 +72,9 @@ class AfterTheReturnParameters(TrainingParameters):
             "batch_size": 16,
             "dev_rows": 300,
             "learned_encoder": "minilm",
-            "frozen_layers": 3,
+            "frozen_layers": 4,
             "dose_seeds": 8,
-            "few_seeds": 3,
+            "few_seeds": 2,
             "dose_rows": 2000,
             "dose_before": 600,
             "dose_absent": 150,
@@ -107,7 +107,7 @@ class AfterTheReturnParameters(TrainingParameters):
     dose_absent: int = Field(30, ge=2, description="steps of the absence")
     dose_after: int = Field(60, ge=12, description="steps after the return")
     lr_learned: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads there")
-    lr_learned_sgd: float = Field(0.01, gt=0, le=10, description="SGD's, with momentum")
+    lr_learned_sgd: float = Field(0.1, gt=0, le=10, description="SGD's")
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -138,12 +138,6 @@ class AfterTheReturnParameters(TrainingParameters):
         """Of sigma, that adds up to the dose over the absence."""
         return dose / self.dose_absent
 
-    @property
-    def checkpoints(self) -> dict[str, int]:
-        """Steps after which a run through the long absence is scored, by name."""
-        back = self.before + self.absent_steps
-        return {"soon after": back + self.after // 10, "end": back + self.after - 1}
-
     def length(self, stretch: str) -> tuple[int, int]:
         """Absent steps and steps after the return, of the ``long`` or the ``short`` absence."""
         return (self.absent_steps, self.after) if stretch == "long" else (self.short_steps, self.short_after)
@@ -170,6 +164,5 @@ class AfterTheReturnParameters(TrainingParameters):
             name=f"return-{stretch}-{arm.name.lower().replace(', ', '-')}-{policy}-seed{seed}",
             presence=Presence(schedule="stretch", absent=self.absent, start=self.before, stop=back),
             settings=settings,
-            checkpoints=tuple(self.checkpoints.values()) if stretch == "long" else (),
             **self.on_model,
         )
