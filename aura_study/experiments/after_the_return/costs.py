@@ -94,7 +94,7 @@ def learning_curve(controls: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_seed(differences: pd.DataFrame, arm: str, task: str, measure: str, since: int | Sequence[int]) -> pd.Series:
-    """One arm's difference under AdamW with clipping, by seed: after ``since`` steps, or the mean over several moments."""
+    """One arm's difference under AdamW, clipped, by seed: after ``since`` steps, or the mean over several moments."""
     chosen = differences.query("way == @CLIPPED.name and arm == @arm and task == @task and measure == @measure")
     moments = [min(since, int(chosen["since"].max()))] if isinstance(since, int) else list(since)
     return chosen[chosen["since"].isin(moments)].groupby("seed")["difference"].mean()

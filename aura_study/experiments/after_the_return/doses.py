@@ -36,7 +36,7 @@ CURVE = 10
 
 def arms(p: AfterTheReturnParameters) -> Iterator[tuple[Arm, str, int, DoseJob]]:
     """Way to optimise, name, seed and job of every arm."""
-    few = seeds(min(p.few_seeds, p.dose_seeds))
+    few = range(min(p.few_seeds, p.dose_seeds))
     for seed in seeds(p.dose_seeds):
         yield from (
             (CLIPPED, name, seed, job)
@@ -115,18 +115,18 @@ def settings(p: AfterTheReturnParameters, way: Arm, policy: str, seed: int, step
 def controls(p: AfterTheReturnParameters) -> dict[tuple[str, int], ScoredJob]:
     """Trainings without an absence, as long as an arm, with the frozen layers; and to compare, two of all layers."""
     steps = p.dose_stop + p.dose_after
-    looks = tuple(steps * (look + 1) // CURVE for look in range(CURVE))
-    kinds = {"as the arms": {}, "all layers": {"frozen_layers": 0}} if p.frozen_layers else {"as the arms": {}}
+    few = min(p.few_seeds, p.dose_seeds)
+    kinds = [("as the arms", seed, p.frozen_layers) for seed in range(max(1, few))]
+    kinds += [("all layers", seed, 0) for seed in range(min(2, few) if p.frozen_layers else 0)]
     return {
         (kind, seed): ScoredJob(
             name=f"control-{kind.replace(' ', '-')}-seed{seed}",
             presence=Presence(schedule="stretch", absent=p.absent),
             settings=settings(p, CLIPPED, "masked", seed, steps),
-            moments=looks,
-            **{**p.on_learned, **changed},
+            moments=tuple(steps * (look + 1) // CURVE for look in range(CURVE)),
+            **{**p.on_learned, "frozen_layers": layers},
         )
-        for kind, changed in kinds.items()
-        for seed in seeds(min(p.few_seeds, p.dose_seeds, 2 if changed else p.few_seeds))
+        for kind, seed, layers in kinds
     }
 
 

@@ -86,12 +86,12 @@ class AfterTheReturnParameters(TrainingParameters):
     dev_rows: DevRows = 50
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
-    before: int = Field(10, ge=2, description="steps before the absence")
-    absent_steps: int = Field(38, ge=1, description="steps of the long absence")
-    after: int = Field(66, ge=4, description="steps after the return from the long absence")
-    short_steps: int = Field(12, ge=1, description="steps of the short absence")
-    short_after: int = Field(16, ge=4, description="steps after the return from the short absence")
-    lr_sigma: float = Field(0.06, gt=0, le=1, description="learning rate of sigma")
+    before: int = Field(8, ge=2, description="steps before the absence")
+    absent_steps: int = Field(16, ge=1, description="steps of the long absence")
+    after: int = Field(40, ge=4, description="steps after the return from the long absence")
+    short_steps: int = Field(6, ge=1, description="steps of the short absence")
+    short_after: int = Field(10, ge=4, description="steps after the return from the short absence")
+    lr_sigma: float = Field(0.12, gt=0, le=1, description="learning rate of sigma")
     lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
     clip_norm: float = Field(1.0, gt=0, description="bound on the model's gradient norm in the clipped arms")
@@ -100,8 +100,10 @@ class AfterTheReturnParameters(TrainingParameters):
     horizon: int = Field(2000, ge=100, le=100_000, description="steps that sigma alone is watched after its return")
     learned_encoder: Encoder = BUILT
     frozen_layers: int = Field(0, ge=0, description="lowest layers of that encoder that do not learn; 0: none")
-    dose_seeds: int = Field(2, ge=1, le=100, description="seeds of the doses, by AdamW with clipping")
-    few_seeds: int = Field(1, ge=1, le=100, description="seeds of the other ways, of the cycles and of the controls")
+    dose_seeds: int = Field(1, ge=1, le=100, description="seeds of the doses, by AdamW with clipping")
+    few_seeds: int = Field(
+        0, ge=0, le=100, description="seeds of the other ways, the cycles and (one at least) the controls"
+    )
     dose_rows: int | None = Field(None, ge=16, description="most training rows per task for them; none: all")
     dose_before: int = Field(60, ge=2, description="steps in which the model learns, before the absence")
     dose_absent: int = Field(30, ge=2, description="steps of the absence")
