@@ -63,7 +63,7 @@ def _arm(p: AfterTheReturnParameters, way: Arm, name: str, seed: int, **changes:
         name=f"dose-{_slug(way.name)}-{name}-seed{seed}",
         presence=away,
         settings=settings(p, way, policy, seed, p.dose_stop + p.dose_after),
-        moments=(0, *p.moments),
+        moments=p.moments,
         **p.on_learned,
         **changes,
     )
