@@ -22,6 +22,7 @@ from aura_study.data.tasks import TASK_NAMES, TASKS, TaskName
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
 from aura_study.runs.jobs import Job, footer, job_metadata, job_path, keep_table, run_jobs
 from aura_study.runs.parameters import Data
+from aura_study.training.frozen_layers import FrozenLayers, train_above
 from aura_study.training.loop import TrainingSettings, train
 from aura_study.training.model import AuraModel, build_encoder
 from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
@@ -42,12 +43,20 @@ class Presence(BaseModel):
     absent: TaskName = "reporting"
     start: int = Field(0, ge=0)
     stop: int = Field(0, ge=0)
+    every: int | None = Field(None, ge=1, description="steps from the start of an absence to the next; none: only one")
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> "Presence":
+        if self.every is not None and self.every <= self.stop - self.start:
+            raise ValueError(f"an absence of {self.stop - self.start} steps cannot begin again every {self.every}")
+        return self
 
     def build(self, sizes: dict[str, int], batch_size: int, seed: int, accumulation: int) -> schedules.Schedule:
         """The schedule over micro-batches."""
         if self.schedule == "stretch":
             first, last = self.start * accumulation, self.stop * accumulation
-            return schedules.stretch(sizes, batch_size, seed, self.absent, first, last)
+            every = self.every and self.every * accumulation
+            return schedules.stretch(sizes, batch_size, seed, self.absent, first, last, every)
         return {"mixed": schedules.mixed, "alternating": schedules.alternating}[self.schedule](sizes, batch_size, seed)
 
 
@@ -145,6 +154,7 @@ class TrainingJob(Job):
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the final score")
     encoder: str = BUILT
+    frozen_layers: int = Field(0, ge=0, description="lowest layers that do not learn, embeddings with them; 0: none")
     max_length: int = Field(128, ge=4, le=512)
     batch_size: int = Field(16, ge=4)
     presence: Presence = Presence()
@@ -217,11 +227,20 @@ def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     seed = job.settings.seed
     vocabulary, pad = len(prepared.tokenizer), prepared.tokenizer.pad_token_id
     encoder = build_encoder(job.encoder, vocabulary, job.max_length, seed, pad)
+    if job.frozen_layers:
+        frozen = _frozen(job.frozen_layers, job.encoder, vocabulary, job.max_length, seed, pad)
+        encoder = train_above(encoder, frozen, job.frozen_layers)
     attention_dropout = 0.0 if job.encoder == BUILT else None
     model = AuraModel(encoder, tuple(TASKS.values()), attention_dropout=attention_dropout, seed=seed)
     if job.settings.dropout is not None:
         model.set_dropout(job.settings.dropout)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@lru_cache(maxsize=1)
+def _frozen(count: int, *built: Any) -> FrozenLayers:
+    """Of an encoder with the arguments of `build_encoder`; kept in memory for the next job with the same."""
+    return FrozenLayers(build_encoder(*built), count)
 
 
 def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
