@@ -1,7 +1,6 @@
 """The pre-training, its checkpoint, and what the fine-tunings find of it."""
 
 import math
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,7 @@ from aura_study.experiments.pretraining.parameters import CYCLES, DOSES, Pretrai
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.fork import prefix_of, train_forked
 from aura_study.training.loop import TrainingSettings, build_schedule
-from aura_study.training.runs import Presence, prepare
+from aura_study.training.runs import Presence
 
 LENGTH = 32
 JOB = PretrainingJob(rows=64, dev_rows=16, max_length=LENGTH, steps=40, batch_size=16, lr=3e-3)
@@ -114,13 +113,12 @@ def test_a_checkpoint_that_cannot_be_read_is_named_before_any_training(folder, t
 ARMS = {"masked": {}, "unmasked": {"policy": "unmasked"}, "alone": {"shift": -ALONE}}
 
 
-def job(folder, arm, **changes):
+def job(folder, arm):
     """One arm of a fine-tuning of the checkpoint in ``folder``."""
     settings = {"steps": STEPS, "accumulation": 1, "schedule": "constant", "seed": 0, "lr_sigma": 0.5}
     rates = {"lr_encoder": 5e-4, "lr_heads": 5e-4, "policy": ARMS[arm].get("policy", "masked")}
-    own = {"shift": ARMS[arm].get("shift", 0.0), **changes}
     return ForgettingJob(
-        name=f"forgetting-{arm}-{changes.get('cycles', 1)}",
+        name=f"forgetting-{arm}",
         regime="clipped",
         arm=arm,
         encoder=str(folder),
@@ -128,10 +126,10 @@ def job(folder, arm, **changes):
         dev_rows=16,
         max_length=LENGTH,
         pretraining=JOB,
-        looks=(START, STOP, STOP + 1),
+        looks=(STOP, STOP + 1),
         presence=Presence(schedule="stretch", start=START, stop=STOP),
         settings=TrainingSettings.model_validate({**settings, **rates}),
-        **own,
+        shift=ARMS[arm].get("shift", 0.0),
     )
 
 
@@ -145,11 +143,11 @@ def runs(folder, tmp_path_factory):
 
 
 def test_the_pretraining_is_tested_when_asked_and_at_both_ends(runs):
-    """Where losses and CKAs stand, and nowhere else, in every arm, the steps before the fork included."""
+    """Where losses and CKAs stand, and nowhere else, in every arm; the steps before the fork are there too."""
     for table in runs.values():
         assert table["step"].tolist() == list(range(STEPS + 1))
         for column in ("mlm_loss", "cka", "distance"):
-            assert table.loc[table[column].notna(), "step"].tolist() == [0, START, STOP, STOP + 1, STEPS]
+            assert table.loc[table[column].notna(), "step"].tolist() == [0, STOP, STOP + 1, STEPS]
 
 
 def test_the_arms_part_at_the_return(runs):
@@ -161,25 +159,14 @@ def test_the_arms_part_at_the_return(runs):
     assert losses["unmasked"][STEPS] != losses["alone"][STEPS]
 
 
-def test_an_arm_ends_where_it_is_told_to(folder, runs, tmp_path):
-    """`back` steps after the return, with the same values as an arm that goes on; what it shares is the same prefix."""
-    short = job(folder, "unmasked", back=3)
-    assert prefix_of(short).key() == prefix_of(job(folder, "masked")).key()
-    (path,) = train_forked([short], tmp_path, workers=1)
-    table = pd.read_parquet(path)
-    assert table["step"].tolist() == list(range(STOP + 4))
-    whole = runs["unmasked"].iloc[: STOP + 3]
-    pd.testing.assert_frame_equal(table.iloc[:-1][["weight", "update"]], whole[["weight", "update"]])
-
-
-def test_an_arm_with_several_returns_is_away_as_often(folder):
-    """The absences are as long as the first, with as many steps after each, and the batches hold rows accordingly."""
-    work = job(folder, "unmasked", back=2, cycles=2)
-    away = [step for step in range(work.end) if work.is_away(step)]
-    assert away == [*range(START, STOP), *range(STOP + 2, 2 * STOP - START + 2)]
-    assert work.end == away[-1] + 3
-    batches = list(islice(work.batches(prepare(work)), work.end))
-    assert [step for step, batch in enumerate(batches) if "reporting" not in batch.tasks] == away
+def test_arms_of_any_length_and_number_of_returns_share_a_prefix():
+    """Of the full run, one of each seed and way to optimise; a second absence begins as long after the return."""
+    arms = [one for one in jobs(FULL) if one.settings.seed == 0 and one.regime in ("clipped", "cycles")]
+    assert len({one.settings.steps for one in arms}) == 3
+    assert len({prefix_of(one).name for one in arms}) == 1
+    several = next(one for one in arms if one.regime == "cycles")
+    assert several.presence.every == FULL.absent_steps + FULL.after
+    assert several.settings.steps == FULL.stop + FULL.after + (CYCLES - 1) * several.presence.every
 
 
 def test_the_weight_spikes_in_the_unmasked_arm_and_more_in_that_of_the_task_alone(runs):
@@ -428,7 +415,8 @@ def test_the_fine_tunings_differ_in_what_their_regime_names():
         assert (one.presence.start, one.presence.stop) == (FULL.before, FULL.stop)
         assert (one.settings.clip_norm is None) == (one.regime in ("sgd", "unclipped"))
         assert (one.settings.lr_sigma < 1e-3) == (one.regime == "own_rate")
-        assert {step for step in FULL.moments.values() if step <= one.end} <= {*one.looks, one.end}
+        judged = {FULL.stop, FULL.steps} if one.regime == "cycles" else set(FULL.moments.values())
+        assert {step for step in judged if step <= one.settings.steps} <= {*one.looks, one.settings.steps}
     for regime, count in seeds.items():
         arms = [one for one in work if one.regime == regime]
         assert len({one.settings.seed for one in arms}) == count

@@ -119,6 +119,7 @@ def test_the_held_out_corpus_is_in_no_batch_and_each_arm_is_asked(encoder, tmp_p
     assert ["reporting" in batch.tasks for batch in batches] == [True, True, False, False, *[True] * 4]
     tables = [pd.read_parquet(path) for path in train_forked(jobs, tmp_path, workers=1)]
     for table in tables:
-        assert table.loc[table["probe"].notna(), "step"].tolist() == [6, STEPS]
+        assert table.loc[table["probe"].notna(), "step"].tolist() == [4, 6, STEPS]
         assert table.dropna()[["cka_1", "cka_2"]].lt(1).all(axis=None)
-    assert (tables[0]["cka_2"].dropna() != tables[1]["cka_2"].dropna()).all()
+    same = tables[0]["cka_2"].dropna() == tables[1]["cka_2"].dropna()
+    assert same.tolist() == [True, False, False]

@@ -4,7 +4,7 @@ Up to the return of the absent task all arms are one training (`aura_study.train
 there each goes on with the sigma that its own absence has left, with the same batches and the same dropout.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -13,14 +13,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils import get_total_norm, parameters_to_vector
 
-from aura_study.data import schedules
-from aura_study.data.batches import Batch, Batches
 from aura_study.data.tasks import TASKS
 from aura_study.data.tokenization import TokenizedSplit
 from aura_study.experiments.pretraining.cka import linear_cka
 from aura_study.experiments.pretraining.language_model import PretrainingJob, load_checkpoint, pretrain
 from aura_study.training.fork import ArmJob
-from aura_study.training.loop import EndOfTraining
 from aura_study.training.masked_lm import MaskedBatch, Masking, masked_texts, mlm_test
 from aura_study.training.model import AuraModel
 from aura_study.training.runs import Prepared, Probe, Texts, TrainingJob
@@ -41,51 +38,18 @@ class WatchedJob(TrainingJob):
     rates: float = Field(0.0, ge=0, description="sum of sigma's rates over the absence, of an unmasked arm: Lambda")
     looks: tuple[int, ...] = Field((), description="steps before which the encoder is looked at; its end always is")
 
-    @property
-    def end(self) -> int:
-        """Steps of it."""
-        return self.settings.steps
-
 
 class ReturnJob(WatchedJob, ArmJob):
-    """One fine-tuning through an absence, or through several."""
+    """One fine-tuning through an absence, or through several.
 
-    after_return: ClassVar[tuple[str, ...]] = (*ArmJob.after_return, "regime", "arm", "rates", "back", "cycles")
+    What its arms share is looked at where it ends, before the return.
+    """
 
-    back: int = Field(0, ge=0, description="steps after the last return; 0: those that the settings leave")
-    cycles: int = Field(1, ge=1, description="absences, each as long as the first, with `back` steps after each")
-
-    @property
-    def end(self) -> int:
-        """Steps of the arm."""
-        away = self.presence
-        turn = self.back + away.stop - away.start
-        return away.stop + self.back + (self.cycles - 1) * turn if self.back else self.settings.steps
-
-    def is_away(self, step: int) -> bool:
-        """Whether the task is absent in that step."""
-        away = self.presence
-        if step < away.stop or self.cycles == 1:
-            return away.start <= step < away.stop
-        return (step - away.stop) % (self.back + away.stop - away.start) >= self.back
-
-    def rows_to_train(self, prepared: Prepared) -> Mapping[str, TokenizedSplit]:
-        """What is fine-tuned on."""
-        return prepared.train
-
-    def batches(self, prepared: Prepared) -> Iterator[Batch]:
-        """Micro-batches: as many rows of each task that is there."""
-        rows, last = self.rows_to_train(prepared), self.settings.steps
-        sizes = {task: len(split) for task, split in rows.items()}
-        present, away = (
-            Batches(rows, schedules.stretch(sizes, self.batch_size, self.settings.seed, self.presence.absent, 0, stop))
-            for stop in (0, last)
-        )
-        return ((away if self.is_away(step) else present).batch(step) for step in range(last))
+    after_return: ClassVar[tuple[str, ...]] = (*ArmJob.after_return, "regime", "arm", "rates", "looks")
 
 
 class WatchingProbe(Probe):
-    """Looks at the encoder before some of the steps of a `WatchedJob`, and ends it where its arm ends.
+    """Looks at the encoder before some of the steps of a `WatchedJob`.
 
     Args:
         job: says when to look.
@@ -94,7 +58,7 @@ class WatchingProbe(Probe):
 
     def __init__(self, job: WatchedJob, model: AuraModel) -> None:
         super().__init__(job.weighting(model.device))
-        self._end, self._looks = job.end, {*job.looks, job.end}
+        self._looks = {*job.looks, job.settings.steps}
         self._rows: list[dict[str, Any]] = [{"step": 0}]
 
     def look(self, model: AuraModel) -> dict[str, float]:
@@ -102,12 +66,10 @@ class WatchingProbe(Probe):
         raise NotImplementedError
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """Look, if the next step is to be looked at before; at the end, leave off."""
+        """Look, if the next step is to be looked at before."""
         self._rows.append({"step": step + 1})
         if step + 1 in self._looks:
             self._rows[-1] |= self.look(model)
-        if step + 1 == self._end:
-            raise EndOfTraining
 
     def table(self, model: AuraModel) -> pd.DataFrame:
         """One row per step, and one for the end, with what was seen of the encoder before that step."""

@@ -42,12 +42,12 @@ def checkpoint_curve(p: PretrainingParameters) -> pd.DataFrame:
 
 
 def settings(p: PretrainingParameters, regime: RegimeName, seed: int, rate: float | None = None) -> TrainingSettings:
-    """Settings of one fine-tuning, as long as its longest arm; ``rate`` is AdamW's, and SGD's goes with it."""
+    """Settings of one fine-tuning up to where the harm is judged; ``rate`` is AdamW's, and SGD's goes with it."""
     sgd, rate = regime == "sgd", rate or p.lr_model
     rate *= p.lr_sgd / p.lr_model if sgd else 1.0
     return TrainingSettings(
         seed=seed,
-        steps=p.longest,
+        steps=p.steps,
         accumulation=1,
         optimizer="sgd" if sgd else "adamw",
         lr_encoder=rate,
@@ -64,27 +64,17 @@ def warm_up_settings(p: PretrainingParameters, share: float, seed: int) -> Train
     The peak is twice the constant rate of `settings`, so that the rates add up to the same, whatever the share.
     """
     changed = {"lr_encoder": 2 * p.lr_model, "lr_heads": 2 * p.lr_model, "schedule": "linear", "warmup": share}
-    return settings(p, "own_rate", seed).model_copy(update={"steps": p.steps, **changed})
+    return settings(p, "own_rate", seed).model_copy(update=changed)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What one arm does from the return on, by fields of its job."""
+    """What one arm does from the return on: its sigma, steps after the last return, number of returns."""
 
     name: ArmName
     rates: float
     back: int
-    cycles: int = 1
-
-    def fields(self, p: PretrainingParameters, regime: RegimeName) -> dict[str, Any]:
-        """What differs from the other arms of a ``regime``."""
-        several = self.cycles > 1
-        given: dict[str, Any] = {"arm": self.name, "rates": self.rates, "back": self.back, "cycles": self.cycles}
-        if self.name == "alone":
-            given["shift"] = -ALONE
-        elif self.name == "unmasked" and self.rates != p.rates(regime):
-            given["absence_rate"] = self.rates / p.absent_steps
-        return {**given, "regime": "cycles" if several else regime}
+    returns: int = 1
 
 
 def language_arms(p: PretrainingParameters, regime: RegimeName, few: bool) -> list[Arm]:
@@ -94,7 +84,7 @@ def language_arms(p: PretrainingParameters, regime: RegimeName, few: bool) -> li
     if regime == "clipped":
         arms.append(Arm("alone", 0.0, p.after))
         arms += [Arm("unmasked", rates, p.after) for rates in DOSES if few]
-        arms += [replace(arm, back=p.after, cycles=CYCLES) for arm in arms[:2] if few]
+        arms += [replace(arm, back=p.after, returns=CYCLES) for arm in arms[:2] if few]
     return arms
 
 
@@ -135,13 +125,22 @@ def probed_jobs(p: PretrainingParameters) -> list[ProbingJob]:
 def _through_absence(
     p: PretrainingParameters, what: str, regime: RegimeName, arm: Arm, seed: int, rate: float | None = None
 ) -> dict[str, Any]:
-    given, found = arm.fields(p, regime), settings(p, regime, seed, rate)
+    """Fields of a job that say what its arm does."""
+    several, own = arm.returns > 1, arm.name != "unmasked" or arm.rates == p.rates(regime)
+    turn = p.absent_steps + p.after
+    policy, steps = arm.name if arm.name == "unmasked" else "masked", p.stop + arm.back + turn * (arm.returns - 1)
     return {
-        **given,
-        "name": f"{what}-{given['regime']}-{arm.name}-{arm.rates:.3g}-seed{seed}",
-        "looks": looks(p) if what == "forgetting" else (p.steps,),
-        "presence": Presence(schedule="stretch", absent=p.absent, start=p.before, stop=p.stop),
-        "settings": found.model_copy(update={"policy": "unmasked" if arm.name == "unmasked" else "masked"}),
+        "name": f"{what}-{'cycles' if several else regime}-{arm.name}-{arm.rates:.3g}-seed{seed}",
+        "regime": "cycles" if several else regime,
+        "arm": arm.name,
+        "rates": arm.rates,
+        "absence_rate": None if own else arm.rates / p.absent_steps,
+        "shift": -ALONE if arm.name == "alone" else 0.0,
+        "looks": looks(p, several) if what == "forgetting" else (p.steps,),
+        "presence": Presence(
+            schedule="stretch", absent=p.absent, start=p.before, stop=p.stop, every=turn if several else None
+        ),
+        "settings": settings(p, regime, seed, rate).model_copy(update={"policy": policy, "steps": steps}),
     }
 
 
@@ -181,13 +180,16 @@ def _language_model(p: PretrainingParameters) -> dict[str, Any]:
     }
 
 
-def looks(p: PretrainingParameters) -> tuple[int, ...]:
-    """Steps before which the language model is tested: the moments, and a few between them for the curves."""
-    way = [p.before, p.stop + 1]
+def looks(p: PretrainingParameters, several: bool = False) -> tuple[int, ...]:
+    """Steps before which the language model is tested: the moments, and a few between them for the curves.
+
+    Of an arm with ``several`` returns, each return and the step at which its harm is judged.
+    """
+    if several:
+        turns = (p.absent_steps + p.after) * np.arange(CYCLES)
+        return tuple(sorted(map(int, [*(p.stop + turns), *(p.steps + turns)])))
     back = np.geomspace(ADAM_MEMORY, p.healed, 5).round().astype(int) + p.stop
-    turn = p.after + p.absent_steps
-    returns = [p.stop + turn * cycle + since for cycle in range(CYCLES) for since in (0, p.after)]
-    return tuple(sorted({*p.moments.values(), *map(int, way), *map(int, back), *returns}))
+    return tuple(sorted({*p.moments.values(), p.stop + 1, *map(int, back)}))
 
 
 def fine_tune(work: Sequence[WatchedJob], folder: Path, p: PretrainingParameters) -> list[Path]:

@@ -130,11 +130,6 @@ class PretrainingParameters(CorpusParameters):
         return self.stop + self.after
 
     @property
-    def longest(self) -> int:
-        """Steps of the longest arm."""
-        return self.stop + max(self.healed, CYCLES * self.after + (CYCLES - 1) * self.absent_steps)
-
-    @property
     def moments(self) -> dict[str, int]:
         """Steps before which arms are compared, by name."""
         return {

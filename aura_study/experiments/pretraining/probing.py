@@ -5,7 +5,7 @@ tested on other rows; and one half of a text has to find its other half among th
 encoder as it was pre-trained and of one that never was; what lies between them is what can be ruined.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from aura_study.data.batches import dev_batches
+from aura_study.data.batches import Batch, Batches, dev_batches
 from aura_study.data.corpus import TaskSplit
 from aura_study.data.encoders import encoder_files, encoder_folder
 from aura_study.data.registry import load_corpus
@@ -169,9 +169,14 @@ class ProbingJob(ReturnJob):
 
     probe_rows: int = Field(ge=1)
 
-    def rows_to_train(self, prepared: Prepared) -> Mapping[str, TokenizedSplit]:
-        """All but the corpus that is held out."""
-        return {task: rows for task, rows in prepared.train.items() if task != HELD_OUT}
+    def batches(self, prepared: Prepared) -> Iterator[Batch]:
+        """Micro-batches of all corpora but the one that is held out."""
+        rows = {task: split for task, split in prepared.train.items() if task != HELD_OUT}
+        sizes = {task: len(split) for task, split in rows.items()}
+        settings = self.settings
+        return Batches(
+            rows, self.presence.build(sizes, self.batch_size, settings.seed, settings.accumulation)
+        ).iterate()
 
     def probe(self, prepared: Prepared, model: AuraModel) -> "KnowledgeProbe":
         """Asks the encoder."""
