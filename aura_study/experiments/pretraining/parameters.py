@@ -63,11 +63,11 @@ class PretrainingParameters(CorpusParameters):
     checkpoint: str | None = Field(
         None, description="hub id or local folder of a masked language model; none pre-trains one here"
     )
-    mlm_steps: int = Field(300, ge=1, le=1_000_000, description="optimiser steps of the pre-training")
+    mlm_steps: int = Field(200, ge=1, le=1_000_000, description="optimiser steps of the pre-training")
     mlm_batch: int = Field(32, ge=4, le=4096, description="texts of a batch of the pre-training")
     mlm_lr: float = Field(0.004, gt=0, le=1, description="AdamW's peak rate in the pre-training")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
-    seed_count: int = Field(3, ge=1, le=100, description="seeds of the fine-tunings")
+    seed_count: int = Field(1, ge=1, le=100, description="seeds of the fine-tunings")
     few_seeds: int = Field(
         0, ge=0, le=100, description="seeds of other doses, several returns and the probed encoder; 0: none of these"
     )
