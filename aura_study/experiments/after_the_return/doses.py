@@ -21,14 +21,12 @@ from aura_study.training.loop import TrainingSettings
 from aura_study.training.runs import Presence, train_jobs
 
 DOSES = (0.04, 1.0, 2.0, 3.0, 5.0)
-"""Phantom numbers: AURA's own over a whole run without the mask, and larger ones."""
+"""Phantom numbers: what AURA's own rate makes of an epoch's absence, and larger ones."""
 FEW_DOSES = (1.0, 3.0, 5.0)
 """Under the other ways to optimise."""
 SHOWN_DOSE = 3.0
 """The dose that sigma's own rate gives, and that of the cycles."""
-ADAMW, CLIPPED, _, SGD = (
-    ARMS  # without clipping SGD takes the whole spike in one step, and ends in numbers that are none
-)
+ADAMW, CLIPPED, _, SGD = ARMS  # SGD with clipping: without it the first step back is the whole spike's
 CYCLES = 3
 CURVE = 10
 """Looks at a control on its way."""
