@@ -49,8 +49,8 @@ from aura_study.training.unpadded import longest_row
 
 CURVE_POINTS = 20
 SPREAD = 0.06
-"""Standard deviation of the weights at the start. RoBERTa's 0.02 is for 768 units; with these 128 it takes the model
-twice as long to look at more than one token."""
+"""Standard deviation of the weights at the start. RoBERTa's 0.02 is for 768 units; from it a model of these 128 takes
+much longer to look at more than one token."""
 
 
 class PretrainingJob(Job):
