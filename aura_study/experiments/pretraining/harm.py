@@ -129,7 +129,7 @@ def layers(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
     ways = np.where(seen["regime"] == "sgd", "SGD, ", "AdamW, clipped, ")
     doses = np.where(seen["policy"] == "masked", "masked", r"$\Lambda$ = " + seen["rates"].map("{:g}".format))
     named = seen.assign(arm=ways + doses)
-    long = named.melt("arm", [name for name in seen if name.startswith("cka_")], "layer", "cka")
+    long = named.melt("arm", [name for name in map(str, seen) if name.startswith("cka_")], "layer", "cka")
     return spread(long.assign(layer=long["layer"].str.removeprefix("cka_").astype(int)), ["arm", "layer"], "cka")
 
 
