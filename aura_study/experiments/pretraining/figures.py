@@ -94,7 +94,7 @@ def harm(table: pd.DataFrame, moment: str, ruined: float, unharmed: float) -> Pl
     """
     table = table[(table["moment"] == moment) & (table["policy"] == "unmasked")]
     measures = [measure for measure in MEASURE_TITLES if measure in set(table["measure"])]
-    figure, panels = subplots(1, len(measures), squeeze=False, figsize=(1.5 + 3.4 * len(measures), 4))
+    figure, panels = subplots(1, len(measures), squeeze=False, figsize=(2.4 + 3.2 * len(measures), 4))
     for axes, measure in zip(panels[0], measures, strict=True):
         _bounds(axes, ruined, unharmed)
         for regime, rows in table[table["measure"] == measure].groupby("regime", sort=False):
@@ -102,13 +102,13 @@ def harm(table: pd.DataFrame, moment: str, ruined: float, unharmed: float) -> Pl
             _points(axes, rows.sort_values("rates"), "rates", **look)
         axes.set(xscale="log", title=MEASURE_TITLES[measure], xlabel=r"$\Lambda$, sum of $\sigma$'s rates")
     panels[0, 0].set_ylabel("taken by the spike, of what was learned")
-    legend_below(figure, *panels[0], ncols=3)
+    legend_below(figure, *panels[0], ncols=min(len(measures) + 1, 4))
     return Plate(
         figure,
         "What an arm has lost beyond the masked one, in parts of what the pre-training had brought, by how long and "
         "how fast sigma moved while its task was absent; mean and 95 % interval over seeds. Shaded: no harm; dotted: a "
-        "ruin begins. Left, hidden words; where there are more panels, the probe of a task and the retrieval of texts "
-        "that the encoder is not trained on.",
+        "ruin begins, and above it the axis is logarithmic. Left, hidden words; where there are more panels, the probe "
+        "of a task and the retrieval of texts that the encoder is not trained on.",
         "A panel for each measure, with points and error bars over the dose on a logarithmic axis, a shaded strip "
         "around 0 and a dotted line at a half.",
     )
@@ -169,6 +169,7 @@ def layers(table: pd.DataFrame) -> Plate:
 def _bounds(axes: Axes, ruined: float, unharmed: float) -> None:
     axes.axhspan(-unharmed, unharmed, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
     axes.axhline(ruined, color=THEORY_COLOUR, linestyle=":", linewidth=1.2)
+    axes.set_yscale("symlog", linthresh=ruined)  # a ruin may be many times what was learned
 
 
 def _points(axes: Axes, rows: pd.DataFrame, x: str, **look: Any) -> None:
