@@ -1,6 +1,7 @@
 """What the doses cost: every arm against the masked one of its way and seed, over the steps since the return."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -53,16 +54,14 @@ def spike_table(steps: pd.DataFrame, absent: str) -> pd.DataFrame:
     """The returning task's first gradient into the encoder, over the masked arm's: way, arm, dose, ratio, low, high,
     seeds, weight_ratio, and exp(2 dose), what the ratio would be if Adam had no memory."""
     first = steps[(steps["since"] == 0) & (steps["task"] == absent)]
-    first = first[~first["arm"].str.startswith("cycles")]
     masked = first[first["arm"] == "masked"].set_index(["way", "seed"])
     rows = []
-    for (way, arm), group in first.groupby(["way", "arm"], sort=False):
-        if arm not in map("{:g}".format, DOSES):
-            continue
+    doses = first[first["arm"].isin([f"{dose:g}" for dose in DOSES])]
+    for (way, arm), group in doses.groupby(["way", "arm"], sort=False):
         twin = masked.loc[list(zip(group["way"], group["seed"], strict=True))]
         found = ratio_interval(group["gradient_norm"], twin["gradient_norm"])
         weight = ratio_interval(group["weight"], twin["weight"]).mean
-        dose = float(arm)
+        dose = float(str(arm))
         rows.append(
             {
                 "way": way,
@@ -177,18 +176,20 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str) -> pd.DataFra
         absent: the task that returns.
     """
     ours = costs[(costs["way"] == CLIPPED.name) & (costs["since"] > 0)]
-    loss = ours[(ours["task"] == OTHERS) & (ours["measure"] == "log_loss")].set_index(["arm", "since"])
-    worst = {arm: rows["difference"].max() for arm, rows in loss.groupby("arm")}
-    doses = [dose for dose in map("{:g}".format, DOSES) if dose in worst]
-    free = [dose for dose in doses if (loss.loc[dose, "high"] < INTEREST).all()]
-    last = max(loss.loc[doses[-1]].index)
+    loss = ours[(ours["task"] == OTHERS) & (ours["measure"] == "log_loss")]
+    worst = loss.groupby("arm")["difference"].max()
+    harmless = (loss["high"] < INTEREST).groupby(loss["arm"]).all()
+    doses = [f"{dose:g}" for dose in DOSES]
+    free = list(takewhile(lambda dose: bool(harmless[dose]), doses))
+    last = int(loss.loc[loss["arm"] == doses[-1], "since"].max())
     spike = spikes[spikes["way"] == CLIPPED.name].set_index("arm")["ratio"]
-    auc = ours[(ours["task"] == ALL) & (ours["measure"] == "auc") & (ours["since"] == last)].set_index("arm")
+    auc = ours[(ours["task"] == ALL) & (ours["measure"] == "auc") & (ours["since"] == last)]
+    left, low, high = auc.loc[auc["arm"] == doses[-1], ["difference", "low", "high"]].to_numpy()[0]
     limit = (
-        f"up to {free[-1]} the other tasks' development loss stays within {INTEREST:g} nats of the masked run's"
+        f"up to {free[-1]} the other tasks' development loss stays less than {INTEREST:g} nats above the masked run's"
         if free
-        else f"at none of the phantom numbers tried ({', '.join(doses)}) is the other tasks' loss sure to stay within "
-        f"{INTEREST:g} nats of the masked run's"
+        else f"at none of the phantom numbers tried ({', '.join(doses)}) is the other tasks' loss sure to stay less "
+        f"than {INTEREST:g} nats above the masked run's"
     )
     sentences = (
         f"Add up sigma's learning rate over the longest absence of a task: {limit} at every step watched after the "
@@ -198,8 +199,7 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str) -> pd.DataFra
         f"{spike[doses[-1]]:.3g} times its gradient, and clipped it costs the other tasks {worst[doses[-1]]:.2g} nats "
         f"at the worst moment ({worst['alone']:.2g} with {absent}'s rows alone).",
         f"Look for the harm soon after a return, not at the end: {last} steps later the mean area under the ROC curve "
-        f"differs from the masked run's by {auc.loc[doses[-1], 'difference']:+.3f} "
-        f"[{auc.loc[doses[-1], 'low']:.3f}, {auc.loc[doses[-1], 'high']:.3f}] at {doses[-1]}; mask the absent task's "
+        f"differs from the masked run's by {left:+.3f} [{low:.3f}, {high:.3f}] at {doses[-1]}; mask the absent task's "
         "whole term and there is nothing to look for.",
     )
     return pd.DataFrame({"sentence": sentences})

@@ -236,7 +236,7 @@ def _by_dose(axes: Axes, rows: pd.DataFrame, interest: float) -> None:
     for place, (colour, since) in enumerate(zip(COLOURS, moments, strict=False)):
         moment = rows[rows["since"] == since].sort_values("dose")
         doses, alone = moment[moment["arm"] != "alone"], moment[moment["arm"] == "alone"]
-        look = {"markersize": 3, "elinewidth": 1, "color": colour}
+        look: Any = {"markersize": 3, "elinewidth": 1, "color": colour}
         label = f"{since} step{'s' if since > 1 else ''} since the return"
         for chosen, form in ((doses, "o-"), (alone, "D")):
             at = chosen["dose"] + 0.07 * (place - (len(moments) - 1) / 2)
