@@ -192,8 +192,8 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str) -> pd.DataFra
         f"than {INTEREST:g} nats above the masked run's"
     )
     sentences = (
-        f"Watch by how much log sigma falls while a task is absent, at most the learning rate times the steps and some "
-        f"more under Adam: {limit} at every step watched after the "
+        f"Watch by how much log sigma falls while a task is absent (under SGD the learning rates added up, under Adam "
+        f"more or less): {limit} at every step watched after the "
         f"return; the returning task's first gradient is then {spike[free[-1] if free else doses[0]]:.3g} times what "
         "it would be.",
         f"Clip the gradient of the model: with log sigma fallen by {doses[-1]} {absent} returns with "
