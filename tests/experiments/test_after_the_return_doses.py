@@ -37,8 +37,8 @@ def test_arms_differ_at_the_return_in_the_weight_alone(small):
     assert (differences.loc[differences["since"] > 0, "difference"] != 0).mean() > 0.5
     table = costs.spike_table(doses.steps(p, files), p.absent)
     np.testing.assert_allclose(table["ratio"], table["weight_ratio"], rtol=1e-3)
-    sgd = table[table["way"] == doses.SGD.name]
-    np.testing.assert_allclose(sgd["weight_ratio"], sgd["law"], rtol=1e-3)
+    np.testing.assert_allclose(table["weight_ratio"], table["law"], rtol=1e-3)
+    table = table[table["arm"] != "unmasked"]
     assert table.groupby("way")["ratio"].apply(lambda ratios: ratios.is_monotonic_increasing).all()
 
 
@@ -114,12 +114,9 @@ def test_the_advice_reads_its_numbers_from_the_tables():
     )
     harmless = costs.cost_table(made(lambda dose, since: 0.1 if dose > 2 else 0.001))
     first, second, third = costs.advice(harmless, spikes, "reporting")["sentence"]
-    assert "up to 2 the other tasks' development loss stays within 0.01 nats" in first
+    assert "up to 2 the other tasks' development loss stays less than 0.01 nats above" in first
     assert "is then 60 times" in first
     assert "returns with 9e+03 times its gradient, and clipped it costs the other tasks 0.1 nats" in second
     assert "-0.010 [-0.010, -0.010] at 5" in third
     harmful = costs.cost_table(made(lambda dose, since: 0.1))
-    assert (
-        "at none of the phantom numbers tried (0.04, 1, 2, 3, 5)"
-        in costs.advice(harmful, spikes, "reporting")["sentence"][0]
-    )
+    assert "at none of the falls tried (0.04, 1, 2, 3, 5)" in costs.advice(harmful, spikes, "reporting")["sentence"][0]

@@ -191,8 +191,12 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
     chosen = costs[(costs["way"] == way) & (costs["since"] > 0)]
     figure, panels = subplots(1, 4, figsize=(13, 3.9))
     spike = spikes[spikes["way"] == way]
-    panels[0].errorbar(spike["dose"], spike["ratio"], _bars(spike, "ratio"), fmt="o", color=TASK_COLOURS[absent])
-    panels[0].plot(spike["dose"], spike["law"], **DOTTED, label=r"$e^{2\Lambda}$")
+    own = spike["arm"] == "unmasked"
+    for rows, mark, label in ((spike[~own], "o", None), (spike[own], "D", "V10.1's own")):
+        look: Any = {"fmt": mark, "color": TASK_COLOURS[absent], "label": label}
+        panels[0].errorbar(rows["dose"], rows["ratio"], _bars(rows, "ratio"), **look)
+    law = spike.sort_values("dose")
+    panels[0].plot(law["dose"], law["law"], **DOTTED, label=r"$e^{2\Lambda}$")
     panels[0].set(yscale="log", title=f"First gradient of {absent}", ylabel="over the masked run's")
     panels[0].legend()
     shown = (("the others", "log_loss", "Loss of the other tasks"), (absent, "log_loss", f"Loss of {absent}"))
@@ -202,7 +206,7 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
         _by_dose(axes, chosen[(chosen["task"] == task) & (chosen["measure"] == measure)], interest)
         axes.set(title=title, ylabel="nats more than masked" if measure == "log_loss" else "more than masked")
     for axes in panels:
-        axes.set_xlabel(r"phantom number $\Lambda$")
+        axes.set_xlabel(r"fall of $\log\sigma$")
     legend_below(figure, panels[1], ncols=6)
     return Plate(
         figure,
@@ -236,7 +240,7 @@ def _by_dose(axes: Axes, rows: pd.DataFrame, interest: float) -> None:
     for place, (colour, since) in enumerate(zip(COLOURS, moments, strict=False)):
         moment = rows[rows["since"] == since].sort_values("dose")
         doses, alone = moment[moment["arm"] != "alone"], moment[moment["arm"] == "alone"]
-        look = {"markersize": 3, "elinewidth": 1, "color": colour}
+        look: Any = {"markersize": 3, "elinewidth": 1, "color": colour}
         label = f"{since} step{'s' if since > 1 else ''} since the return"
         for chosen, form in ((doses, "o-"), (alone, "D")):
             at = chosen["dose"] + 0.07 * (place - (len(moments) - 1) / 2)
