@@ -104,9 +104,12 @@ def forks(job: TrainingJob) -> bool:
 
 def prefix_of(job: TrainingJob) -> Prefix:
     """What a job that `forks` shares with others, named by its key."""
-    settings = job.settings.model_copy(update={"policy": "masked"})
+    away, settings = job.presence, job.settings.model_copy(update={"policy": "masked"})
+    if settings.schedule == "constant":  # else the rates depend on the length of the whole
+        settings = settings.model_copy(update={"steps": away.stop})
     own = {name: type(job).model_fields[name].default for name in getattr(job, "after_return", ())}
-    shared = job.model_copy(update={"name": "prefix", "settings": settings, **own})
+    away = away.model_copy(update={"every": None})
+    shared = job.model_copy(update={"name": "prefix", "settings": settings, "presence": away, **own})
     return Prefix(name=f"prefix-{shared.key()[:16]}", job=shared)
 
 

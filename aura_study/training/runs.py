@@ -43,12 +43,20 @@ class Presence(BaseModel):
     absent: TaskName = "reporting"
     start: int = Field(0, ge=0)
     stop: int = Field(0, ge=0)
+    every: int | None = Field(None, ge=1, description="steps from the start of an absence to the next; none: only one")
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> "Presence":
+        if self.every is not None and self.every <= self.stop - self.start:
+            raise ValueError(f"an absence of {self.stop - self.start} steps cannot begin again every {self.every}")
+        return self
 
     def build(self, sizes: dict[str, int], batch_size: int, seed: int, accumulation: int) -> schedules.Schedule:
         """The schedule over micro-batches."""
         if self.schedule == "stretch":
             first, last = self.start * accumulation, self.stop * accumulation
-            return schedules.stretch(sizes, batch_size, seed, self.absent, first, last)
+            every = self.every and self.every * accumulation
+            return schedules.stretch(sizes, batch_size, seed, self.absent, first, last, every)
         return {"mixed": schedules.mixed, "alternating": schedules.alternating}[self.schedule](sizes, batch_size, seed)
 
 

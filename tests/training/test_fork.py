@@ -77,6 +77,23 @@ def test_a_task_alone_is_a_training_of_its_own_as_well(tmp_path):
     assert alone.attention_mask.sum() == some.attention_mask[some.rows["reporting"]].sum()
 
 
+def test_arms_of_other_lengths_and_with_further_absences_share_the_prefix(tmp_path):
+    """Where the rates do not depend on the length of the whole; each is a training of its own as well."""
+    whole = arms("AdamW, clipped")[1]
+    cycles = job("cycles", presence=AWAY.model_copy(update={"every": 8}), **{**dict(whole.settings), "steps": 26})
+    assert prefix_of(whole).name == prefix_of(cycles).name
+    (forked, _), own = train_forked([cycles, whole], tmp_path / "forked", 1), run_job(cycles, tmp_path)
+    frame = read_trajectories([forked])
+    pd.testing.assert_frame_equal(frame, read_trajectories([own]), check_exact=True)
+    gone = frame.loc[~frame["present"], "step"].unique()
+    assert gone.tolist() == [*range(4, 9), *range(12, 17), *range(20, 25)]
+    linear = [
+        work.model_copy(update={"settings": work.settings.model_copy(update={"schedule": "linear"})})
+        for work in (whole, cycles)
+    ]
+    assert len({prefix_of(work).name for work in linear}) == 2
+
+
 def test_a_rate_for_the_absence_moves_sigma_so_far_and_nothing_else(tmp_path):
     """Under SGD log sigma falls by the rate a step; every other value up to the return is the prefix's."""
     plain = settings(steps=14, optimizer="sgd", policy="unmasked", weight_decay_sigma=0.0)

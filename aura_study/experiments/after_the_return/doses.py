@@ -1,0 +1,221 @@
+r"""What a return costs a model that has learned, by how far sigma fell in the absence: the trainings.
+
+The model trains until it has learned, one task goes absent, and at its return the training forks
+(`aura_study.training.fork`): each *arm* goes on with the sigma that an absence of its own *dose*, the phantom number
+:math:`\Lambda`, has left. The dose is set by the rate of sigma during the absence; from the return on all arms learn
+sigma at one rate. So two arms differ in one number at one step, and in what follows from it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from aura_study.claims.statistics.intervals import seeds
+from aura_study.data.tasks import TASK_NAMES
+from aura_study.experiments.after_the_return.parameters import ARMS, AfterTheReturnParameters, Arm
+from aura_study.runs.jobs import job_metadata
+from aura_study.training.fork import ArmJob, train_forked
+from aura_study.training.loop import TrainingSettings
+from aura_study.training.model import AuraModel
+from aura_study.training.recording import Recorder
+from aura_study.training.runs import Prepared, Presence, Probe, TrainingJob, train_jobs
+from aura_study.training.scores import development
+
+DOSES = (0.04, 1.0, 2.0, 3.0, 5.0)
+"""Phantom numbers: AURA's own over a whole run without the mask, and larger ones."""
+FEW_DOSES = (1.0, 3.0, 5.0)
+"""Under the other ways to optimise."""
+SHOWN_DOSE = 3.0
+"""The dose that sigma's own rate gives, and that of the cycles."""
+ADAMW, CLIPPED, _, SGD = (
+    ARMS  # without clipping SGD takes the whole spike in one step, and ends in numbers that are none
+)
+CYCLES = 3
+CURVE = 10
+"""Looks at a control on its way."""
+
+
+class ScoredJob(TrainingJob):
+    """A training that is scored some steps after its absence, or without one after some steps."""
+
+    code = ("import aura_study.experiments.after_the_return.doses",)
+
+    moments: tuple[int, ...] = ()
+    """Steps since the return after which the model is scored."""
+
+    def probe(self, prepared: Prepared, model: AuraModel) -> "Scorer":
+        """Scores it, and keeps what the steps since the return were done with."""
+        return Scorer(self, prepared, model)
+
+
+class DoseJob(ScoredJob, ArmJob):
+    """One arm."""
+
+
+class Scorer(Probe):
+    """Development scores at a job's moments."""
+
+    def __init__(self, job: ScoredJob, prepared: Prepared, model: AuraModel) -> None:
+        super().__init__(job.weighting(model.device))
+        self.recorder: Recorder = Recorder(TASK_NAMES, job.settings.policy, job.settings.seed, model.device)
+        self.scores: list[dict[str, Any]] = []
+        self._back, self._moments, self._dev = job.presence.stop, job.moments, prepared.dev
+
+    def updated(self, step: int, model: AuraModel, optimizer: Any) -> None:
+        """Score the model if it is time to."""
+        if (since := step + 1 - self._back) in self._moments:
+            found = development(model, self._dev)
+            self.scores += [{"since": since, "task": task, **scores} for task, scores in found.items()]
+
+    def memory(self) -> dict[str, Any]:
+        """The scores so far."""
+        return {"scores": self.scores}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.scores = list(memory["scores"])
+
+    def table(self, model: AuraModel) -> pd.DataFrame:
+        """The steps since the return, one row per task: since, task, weight, loss, gradient_norm (encoder's)."""
+        found = self.recorder.frame()
+        after = found[found["step"] >= self._back]
+        columns = ["task", "weight", "loss", "gradient_norm"]
+        return after.assign(since=after["step"] - self._back)[["since", *columns]].astype({"task": str})
+
+    def results(self, model: AuraModel) -> dict[str, Any]:
+        """The scores."""
+        return {"scores": self.scores}
+
+
+def arms(p: AfterTheReturnParameters) -> Iterator[tuple[Arm, str, int, DoseJob]]:
+    """Way to optimise, name, seed and job of every arm."""
+    few = seeds(min(p.few_seeds, p.dose_seeds))
+    for seed in seeds(p.dose_seeds):
+        yield from (
+            (CLIPPED, name, seed, job)
+            for name, job in {
+                "masked": _arm(p, CLIPPED, "masked", seed),
+                **{f"{dose:g}": _arm(p, CLIPPED, f"{dose:g}", seed, absence_rate=p.rate(dose)) for dose in DOSES},
+                "alone": _arm(p, CLIPPED, "alone", seed, alone=True),
+            }.items()
+        )
+    for seed in few:
+        yield CLIPPED, "frozen", seed, _arm(p, CLIPPED, "frozen", seed)
+        for policy in ("masked", "unmasked"):
+            yield CLIPPED, f"cycles, {policy}", seed, _cycles(p, policy, seed)
+        for way in (ADAMW, SGD):
+            yield way, "masked", seed, _arm(p, way, "masked", seed)
+            for dose in FEW_DOSES:
+                yield way, f"{dose:g}", seed, _arm(p, way, f"{dose:g}", seed, absence_rate=p.rate(dose))
+
+
+def _arm(p: AfterTheReturnParameters, way: Arm, name: str, seed: int, **changes: Any) -> DoseJob:
+    policy = name if name in ("masked", "frozen") else "masked" if name == "alone" else "unmasked"
+    away = Presence(schedule="stretch", absent=p.absent, start=p.dose_before, stop=p.dose_stop)
+    return DoseJob(
+        name=f"dose-{_slug(way.name)}-{name}-seed{seed}",
+        presence=away,
+        settings=settings(p, way, policy, seed, p.dose_stop + p.dose_after),
+        moments=(0, *p.moments),
+        **p.on_learned,
+        **changes,
+    )
+
+
+def _cycles(p: AfterTheReturnParameters, policy: str, seed: int) -> DoseJob:
+    """The absence three times, with half as many steps between as are watched after a single one."""
+    between = p.dose_after // 2
+    every = p.dose_absent + between
+    arm = _arm(p, CLIPPED, policy if policy == "masked" else f"{SHOWN_DOSE:g}", seed)
+    ends = tuple(between + cycle * every for cycle in range(CYCLES))
+    return DoseJob(
+        **{
+            **dict(arm),
+            "name": f"cycles-{policy}-seed{seed}",
+            "presence": arm.presence.model_copy(update={"every": every}),
+            "settings": settings(p, CLIPPED, policy, seed, p.dose_stop + ends[-1]),
+            "moments": tuple(sorted({*arm.moments, *ends})),
+        }
+    )
+
+
+def _slug(name: str) -> str:
+    return name.lower().replace(", ", "-")
+
+
+def settings(p: AfterTheReturnParameters, way: Arm, policy: str, seed: int, steps: int) -> TrainingSettings:
+    """Settings of a training of the model that is to learn."""
+    rate = p.lr_learned if way.optimizer == "adamw" else p.lr_learned_sgd
+    return TrainingSettings(
+        policy=policy,
+        seed=seed,
+        steps=steps,
+        accumulation=1,
+        optimizer=way.optimizer,
+        momentum=0.9 if way.optimizer == "sgd" else 0.0,
+        lr_encoder=rate,
+        lr_heads=rate,
+        lr_sigma=p.rate(SHOWN_DOSE),
+        weight_decay_sigma=0.0,
+        schedule="constant",
+        clip_norm=p.clip_norm if way.clipped else None,
+    )
+
+
+def controls(p: AfterTheReturnParameters) -> dict[tuple[str, int], ScoredJob]:
+    """Trainings without an absence, as long as an arm, with the frozen layers; and to compare, two of all layers."""
+    steps = p.dose_stop + p.dose_after
+    looks = tuple(steps * (look + 1) // CURVE for look in range(CURVE))
+    kinds = {"as the arms": {}, "all layers": {"frozen_layers": 0}} if p.frozen_layers else {"as the arms": {}}
+    return {
+        (kind, seed): ScoredJob(
+            name=f"control-{kind.replace(' ', '-')}-seed{seed}",
+            presence=Presence(schedule="stretch", absent=p.absent),
+            settings=settings(p, CLIPPED, "masked", seed, steps),
+            moments=looks,
+            **{**p.on_learned, **changed},
+        )
+        for kind, changed in kinds.items()
+        for seed in seeds(min(p.few_seeds, p.dose_seeds, 2 if changed else p.few_seeds))
+    }
+
+
+def train_arms(p: AfterTheReturnParameters, folder: Path) -> list[Path]:
+    """Files of all `arms`."""
+    return train_forked([job for *_, job in arms(p)], folder, p.workers, "doses")
+
+
+def train_controls(p: AfterTheReturnParameters, folder: Path) -> list[Path]:
+    """Files of all `controls`."""
+    return train_jobs(list(controls(p).values()), folder, p.workers, "controls")
+
+
+def steps(p: AfterTheReturnParameters, files: Sequence[Path]) -> pd.DataFrame:
+    """`Scorer.table` of all arms, with way, arm and seed."""
+    frames = [
+        pd.read_parquet(path).assign(way=way.name, arm=arm, seed=seed)
+        for (way, arm, seed, _), path in zip(arms(p), files, strict=True)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def scores(p: AfterTheReturnParameters, files: Sequence[Path]) -> pd.DataFrame:
+    """Development scores: way, arm, seed, since, task, auc, log_loss, macro_f1."""
+    rows = [
+        {"way": way.name, "arm": arm, "seed": seed, **row}
+        for (way, arm, seed, _), path in zip(arms(p), files, strict=True)
+        for row in job_metadata(path)["scores"]
+    ]
+    return pd.DataFrame(rows).drop(columns="samples_f1")
+
+
+def control_scores(p: AfterTheReturnParameters, files: Sequence[Path]) -> pd.DataFrame:
+    """Development scores of the controls on their way: layers, seed, step, task, auc, log_loss, macro_f1."""
+    rows = [
+        {"layers": kind, "seed": seed, **row}
+        for (kind, seed), path in zip(controls(p), files, strict=True)
+        for row in job_metadata(path)["scores"]
+    ]
+    return pd.DataFrame(rows).rename(columns={"since": "step"}).drop(columns="samples_f1")
