@@ -15,13 +15,14 @@ import pandas as pd
 from aura_study.experiments.task_quality.parameters import TaskQualityParameters
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.adequacy import adequacy
+from aura_study.training.fork import train_forked
 from aura_study.training.runs import train_jobs
 
 
 def train_all(p: TaskQualityParameters, folder: Path) -> list[Path]:
     """Every weighting of every regime with every seed; finished runs are kept. Their files, in that order."""
     jobs = [p.job(regime, policy, seed) for regime, policy, seed in p.arms]
-    return train_jobs(jobs, folder, p.workers, "task quality")
+    return train_forked(jobs, folder, p.workers, "task quality")
 
 
 def train_controls(p: TaskQualityParameters, folder: Path) -> list[Path]:
