@@ -22,8 +22,8 @@ KENDALL = ("unmasked", "masked")
 OTHERS = ("frozen", "equal", "analytic")
 CONTROL_SEEDS = 2
 """Most seeds of the controls."""
-EPOCHS = 6
-"""Into so many parts the training of a control is divided, after each of which it is scored."""
+PARTS = 4
+"""Of the training of a control, after each of which it is scored."""
 
 
 class TaskQualityParameters(TrainingParameters):
@@ -41,7 +41,7 @@ class TaskQualityParameters(TrainingParameters):
             "batch_size": 8,
             "max_length": 48,
             "rows": 750,
-            "steps": 1764,
+            "steps": 882,
             "dev_rows": 1000,
             "reporting_dev": 1000,
             "lr_model": 0.0003,
@@ -138,5 +138,5 @@ class TaskQualityParameters(TrainingParameters):
     def _probes(self, regime: str) -> tuple[int, ...]:
         """Steps before the end at which a run of that regime is scored."""
         if regime in (FEW, ALL):
-            return tuple(self.steps * part // EPOCHS for part in range(1, EPOCHS))
+            return tuple(self.steps * part // PARTS for part in range(1, PARTS))
         return (self.stretch.stop, self.after_return) if regime == "stretch" else ()
