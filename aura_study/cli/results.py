@@ -26,10 +26,13 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
     from rich.console import Console
 
     from aura_study.runs import ledger
+    from aura_study.runs.consistency import doubts
     from aura_study.runs.manifest import seconds_taken
 
     folders = folders_of(run)
     content = ledger.read_claims(folders)
+    for doubt in doubts(folders, content):
+        typer.echo(f"note: {doubt}", err=True)
     if as_json:
         typer.echo(json.dumps(content.model_dump(mode="json"), indent=1, ensure_ascii=False))
     else:

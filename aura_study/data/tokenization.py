@@ -1,5 +1,7 @@
 """Tokenizers, and texts tokenised once into flat arrays."""
 
+import hashlib
+import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,7 +59,8 @@ def corpus_tokenizer(
     """Byte-level BPE tokenizer trained on the training texts of ``corpus``, with RoBERTa's special tokens and form.
 
     The same corpus and vocabulary give the same tokenizer. It is kept under ``cache`` (`default_cache` if not given),
-    keyed by corpus digest, vocabulary and library version; where that folder cannot be written it is trained each time.
+    keyed by corpus digest, vocabulary and library version, with the digest of its own content in its name: a file that
+    is not what its name says is not read. Where that folder cannot be written it is trained each time.
 
     Args:
         corpus: what to train on.
@@ -71,12 +74,20 @@ def corpus_tokenizer(
     if vocabulary < _SMALLEST:
         raise ValueError(f"a byte-level vocabulary needs at least {_SMALLEST} tokens, got {vocabulary}")
     folder = cache if cache is not None else default_cache()
-    path = folder / f"bpe-{corpus.digest[:20]}-{vocabulary}-v{_VERSION}-{tokenizers.__version__}.json"
-    if path.is_file():
-        return _wrapped(Tokenizer.from_file(str(path)))
+    name = f"bpe-{corpus.digest[:20]}-{vocabulary}-v{_VERSION}-{tokenizers.__version__}"
+    for path in sorted(folder.glob(f"{name}-*.json")):
+        content = path.read_bytes()
+        if path.name == _named(name, content):
+            return _wrapped(Tokenizer.from_buffer(content))
+        print(f"{path} was altered since it was written; its tokenizer is trained again", file=sys.stderr)
     tokenizer = _train((text for split in corpus.train.values() for text in split.texts), vocabulary)
-    _keep(tokenizer, path)
+    content = tokenizer.to_str(pretty=True).encode()
+    _keep(content, folder / _named(name, content))
     return _wrapped(tokenizer)
+
+
+def _named(name: str, content: bytes) -> str:
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.json"
 
 
 def pretrained_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -141,13 +152,13 @@ def _train(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _keep(tokenizer: Tokenizer, path: Path) -> None:
+def _keep(content: bytes, path: Path) -> None:
     """Save under ``path`` in one step, so that two runs at once cannot read half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             fresh = Path(folder) / path.name
-            tokenizer.save(str(fresh))
+            fresh.write_bytes(content)
             fresh.replace(path)
     except OSError:
         return  # a cache that cannot be written is only slower

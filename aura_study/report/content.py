@@ -12,11 +12,11 @@ from aura_study.claims import lock as claims_lock
 from aura_study.claims.model import Kind
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
-from aura_study.runs import ledger
+from aura_study.runs import consistency, ledger
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
 from aura_study.runs.manifest import Manifest, read_manifest
-from aura_study.runs.stamps import failed_path, locate
+from aura_study.runs.stamps import failed_path
 
 FAMILIES = {
     "F": "Focal loss",
@@ -121,7 +121,7 @@ def gather(folders: RunFolders) -> RunContent:
     for row in content.ledger.claims:
         next(entry for entry in content.notebooks if entry.name == row.notebook).claims.append(row.claim)
     if held:
-        problems.extend(_stale(folders, held))
+        problems.extend(consistency.doubts(folders, content.ledger))
         problems.extend(f"Notebook {name} has not finished in this run." for name in held.unfinished)
     return content
 
@@ -186,19 +186,6 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
     return content
 
 
-def _stale(folders: RunFolders, held: Manifest) -> list[str]:
-    """What differs from what the run recorded when it finished."""
-    notes = []
-    for name, entry in held.notebooks.items():
-        for key, recorded in entry.outputs.items():
-            path = locate(folders, key)
-            if not path.is_file():
-                notes.append(f"{key}, made by {name}, is missing.")
-            elif digest_file(path) != recorded:
-                notes.append(f"{key}, made by {name}, is not the file that the run recorded.")
-    return notes
-
-
 def _title(notebook: Any) -> str | None:
     for cell in notebook.cells:
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
@@ -216,9 +203,10 @@ def _public(text: str, folders: RunFolders) -> str:
 
 
 def inputs_digest(folders: RunFolders, code: str) -> str:
-    """Digest of everything the site is made from, to tell whether it has to be built again."""
+    """Digest of everything the site is made from or speaks of, to tell whether it has to be built again."""
     paths: list[Path] = [folders.claims, folders.manifest]
-    for folder, pattern in ((folders.evidence, "*.json"), (folders.notebooks, "*.ipynb"), (folders.figures, "*.svg")):
+    kinds = ((folders.evidence, "*.json"), (folders.notebooks, "*.ipynb"), (folders.figures, "*.svg"))
+    for folder, pattern in (*kinds, (folders.tables, "*.csv"), (folders.trajectories, "*.parquet")):
         paths.extend(path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
     digests = {f"{path.parent.name}/{path.name}": digest_file(path) for path in paths if path.is_file()}
     return json.dumps([code, digests], sort_keys=True)

@@ -22,7 +22,8 @@ from aura_study.report.methods import DEVIATIONS, KINDS, THREATS
 from aura_study.report.references import works
 from aura_study.report.scale import scale
 from aura_study.runs import ledger, words
-from aura_study.runs.fingerprint import code_digest, digest
+from aura_study.runs.fingerprint import code_digest, digest, digest_file
+from aura_study.runs.records import unfinished
 from aura_study.theory.forms import FORMS
 
 HEADLINE_FIGURE = "sigma_trajectories"
@@ -51,15 +52,13 @@ def build_report(folders: RunFolders) -> Path:
     """
     inputs = digest(inputs_digest(folders, code_digest(["import aura_study.report"]) + _package_files()).encode())
     index = folders.report / "index.html"
-    if index.is_file() and _built_from(folders.report) == inputs:
+    if _built_from(folders.report) == inputs:
         return index
     content = gather(folders)
-    new, old = (folders.results / f".report-{word}" for word in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    new, old = (unfinished(folders.results / f"report-{word}") for word in ("new", "old"))
     new.mkdir()
     _write_site(content, new)
-    (new / RECORD).write_text(json.dumps({"inputs": inputs}) + "\n", encoding="utf-8")
+    (new / RECORD).write_text(json.dumps({"inputs": inputs, "files": _files(new)}, indent=1) + "\n", encoding="utf-8")
     if folders.report.exists():
         folders.report.replace(old)
     new.replace(folders.report)
@@ -233,7 +232,15 @@ def _package_files() -> str:
 
 
 def _built_from(report: Path) -> str | None:
+    """Digest of what the site was built from; ``None`` where there is none, or a file of it was lost or altered."""
     try:
-        return str(json.loads((report / RECORD).read_text(encoding="utf-8"))["inputs"])
+        record = json.loads((report / RECORD).read_text(encoding="utf-8"))
+        return str(record["inputs"]) if record["files"] == _files(report) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _files(site: Path) -> dict[str, str]:
+    """Digest of every file of the site but the record."""
+    paths = sorted(path for path in site.rglob("*") if path.is_file() and path.name != RECORD)
+    return {path.relative_to(site).as_posix(): digest_file(path) for path in paths}

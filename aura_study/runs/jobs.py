@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -18,6 +18,8 @@ from tqdm import tqdm
 from aura_study.paths import without_folders
 from aura_study.runs.engine import Ended, LocalEngine, default_workers, on_one_core
 from aura_study.runs.fingerprint import code_digest
+from aura_study.runs.records import unfinished
+from aura_study.runs.sealed import SealedWriter, is_sealed
 
 METADATA = b"aura_study.job"
 
@@ -49,11 +51,17 @@ def keep_table(job: Job, frame: pd.DataFrame, folder: Path, **results: Any) -> P
     """Write a job's table under ``folder`` in one step, with the job, its key and JSON-ready ``results`` beside it."""
     path = job_path(job, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    described = table.replace_schema_metadata({**(table.schema.metadata or {}), **footer(job, results)})
+    return keep_tables([pa.Table.from_pandas(frame, preserve_index=False)], path, footer(job, results))
+
+
+def keep_tables(tables: Sequence[pa.Table], path: Path, described: dict[bytes, bytes]) -> Path:
+    """Write tables of one schema to ``path`` in one step, sealed (`aura_study.runs.sealed`)."""
+    partial = unfinished(path)
     try:
-        pq.write_table(described, partial)
+        writer = SealedWriter(partial, tables[0].schema)
+        for table in tables:
+            writer.write(table)
+        writer.close(described)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)  # left there only by an error, such as a full disk
@@ -126,11 +134,19 @@ def job_path(job: Job, folder: Path) -> Path:
 
 
 def is_finished(job: Job, folder: Path) -> bool:
-    """Whether an equal job has left its whole record under ``folder``; a damaged file counts as none."""
+    """Whether an equal job has left its whole record under ``folder``; a damaged file counts as none.
+
+    One whose content is no longer what was written is named on standard error.
+    """
+    path = job_path(job, folder)
     try:
-        return job_metadata(job_path(job, folder)).get("key") == job.key()
-    except (OSError, ValueError):  # missing, truncated or altered: pyarrow's and json's errors are among these
+        equal = job_metadata(path).get("key") == job.key()
+    except (OSError, ValueError):  # missing or truncated: pyarrow's and json's errors are among these
         return False
+    if equal and not is_sealed(path):
+        print(f"{path.name} was altered since it was written; it is made again", file=sys.stderr)
+        return False
+    return equal
 
 
 def job_metadata(path: Path) -> dict[str, Any]:

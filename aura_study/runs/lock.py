@@ -1,17 +1,23 @@
 """One writer per run: a lock that the system drops when its process ends, however it ends."""
 
 import os
-import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
+from aura_study.runs.records import UNFINISHED
 
-LEFTOVER = re.compile(r"\..+-\w{8}\.\w+|\..+\.partial\.ipynb|\..+\.\d+\.partial")
-"""Names of unfinished files, as our writers give them."""
+OURS = {
+    *("manifest.json", "claims.json", "sweep.json", "stamps", "evidence", "records", "segments", "checkpoints"),
+}
+"""What only a run of ours holds, or a sweep or a training."""
+FOLDERS = {*OURS, "notebooks", "tables", "trajectories", "figures", "report"}
+"""What may stand in a run's folder before that; all of it is ours where one of `OURS` is there."""
 
 
 @contextmanager
@@ -19,8 +25,9 @@ def locked(folders: RunFolders) -> Iterator[None]:
     """Hold the run's folder alone, made if need be; what killed processes left unfinished there is removed.
 
     Raises:
-        StudyError: another process holds it, or nothing can be written to it.
+        StudyError: another process holds it, nothing can be written to it, or it holds something else than a run.
     """
+    _refuse_a_strangers(folders.results)
     folders.results.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folders.results / ".lock")
     try:
@@ -41,8 +48,19 @@ def locked(folders: RunFolders) -> Iterator[None]:
         lock.release()
 
 
+def _refuse_a_strangers(folder: Path) -> None:
+    """Nothing where the folder is missing, empty or a run's, whole or interrupted."""
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not held & OURS and (others := sorted(held - FOLDERS - {".lock"})):
+        listed = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        raise StudyError(f"{folder} is not a run's folder: it holds {listed}; choose an empty one with --out")
+
+
 def _remove_leftovers(folders: RunFolders) -> None:
-    for folder in (folders.results, folders.figures):
-        for path in folder.rglob(".*"):
-            if LEFTOVER.fullmatch(path.name) and path.is_file():
-                path.unlink()
+    """Only where a run writes, and only what bears the name of an unfinished file of ours."""
+    for folder in (folders.results, folders.figures, *(folders.results / name for name in FOLDERS)):
+        for path in folder.glob(f"{UNFINISHED}*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ from aura_study.runs.records import read_record, write_json
 from aura_study.runs.stamps import Stamp
 
 DISTRIBUTION = "aura-study"
+DECIDING = re.compile(r"extra == .balancers")
+"""What the notebooks on balancers measure, though the study runs without it."""
 
 
 class Identity(BaseModel):
@@ -86,11 +88,11 @@ class Manifest(BaseModel):
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of Python, of this project and of everything that it requires."""
+    """Installed versions of Python, of this project and of everything that it requires, or that decides a notebook."""
     required = [
         re.split(r"[^\w.-]", line, maxsplit=1)[0]
         for line in metadata.requires(DISTRIBUTION) or ()
-        if "extra ==" not in line
+        if "extra ==" not in line or DECIDING.search(line)
     ]
     found = {"python": platform.python_version(), DISTRIBUTION: metadata.version(DISTRIBUTION)}
     for name in sorted(required, key=str.lower):

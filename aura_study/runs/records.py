@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,6 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from aura_study.errors import StudyError
 
+UNFINISHED = ".aura_study-unfinished-"
+"""What the name of every file and folder begins with that one of our writers has not finished."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # so that nothing leads out of a run's folders
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,15 +32,17 @@ def read_record(path: Path, model: type[Model]) -> Model:
         raise StudyError(f"cannot read {path}: {error}") from error
 
 
+def unfinished(path: Path) -> Path:
+    """Where ``path`` is written until it is whole: beside it, under a name of this process, with the same suffix."""
+    return path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     """Call ``write`` with a temporary path beside ``path``, then move the result there in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = unfinished(path)
     try:
         write(temporary)
-        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

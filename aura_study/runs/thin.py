@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.jobs import METADATA
 from aura_study.runs.lock import locked
 from aura_study.runs.records import read_record, write_atomically
+from aura_study.runs.sealed import SEAL, SealedWriter, is_sealed
 from aura_study.runs.stamps import read_stamp, write_stamp
 
 MARK = b"aura_study.thinned"
@@ -29,7 +29,7 @@ def thin(folders: RunFolders, every: int) -> int:
     A file of a few steps with many rows each, as the comments of notebook 11, keeps every ``every``-th row of a step.
     Each file says so in its metadata, and loses the key by which a run would take it for a whole one: whoever needs all
     steps runs its notebook again. Stamps and manifest take the new digests, so that the run still verifies. Files that
-    were thinned before are left alone.
+    were thinned before are left alone, and their digests are taken again: a thinning that was killed is so completed.
 
     Returns the number of files that were thinned.
 
@@ -42,10 +42,9 @@ def thin(folders: RunFolders, every: int) -> int:
         raise StudyError(f"run {folders.name!r} has no manifest.json in {folders.results}: finish the run first")
     with locked(folders):
         held = read_record(folders.manifest, manifest.Manifest)
-        changed = {}
-        for path in sorted(folders.trajectories.glob("*.parquet")):
-            if _thin_file(path, every):
-                changed[f"trajectories/{path.name}"] = digest_file(path)
+        paths = sorted(folders.trajectories.glob("*.parquet"))
+        count = sum(_thin_file(path, every) for path in paths)
+        changed = {f"trajectories/{path.name}": digest_file(path) for path in paths if _is_thinned(path)}
         for name, record in held.notebooks.items():
             record.outputs.update(_among(changed, record.outputs))
             if (stamp := read_stamp(folders, name)) is not None:
@@ -55,7 +54,11 @@ def thin(folders: RunFolders, every: int) -> int:
             manifest.write_manifest(folders, held)
             text = f"# Thinned\n\n{_words(every)} To have all steps, make the run again in another folder.\n"
             write_atomically(folders.trajectories / NOTE, lambda path: path.write_text(text, encoding="utf-8"))
-    return len(changed)
+    return count
+
+
+def _is_thinned(path: Path) -> bool:
+    return MARK in (pq.read_metadata(path).metadata or {}) and is_sealed(path)
 
 
 def _words(every: int) -> str:
@@ -77,7 +80,7 @@ def _thin_file(path: Path, every: int) -> bool:
         return False
     described[MARK] = _words(every).encode()
     described[b"aura_study.rows"] = str(table.num_rows).encode()
-    for rebuilt in (b"ARROW:schema", b"pandas"):  # a third of a small file; arrow writes its own anew
+    for rebuilt in (b"ARROW:schema", b"pandas", SEAL):  # a third of a small file; arrow writes its own anew
         described.pop(rebuilt, None)
     if METADATA in described:
         job = json.loads(described[METADATA])
@@ -89,10 +92,9 @@ def _thin_file(path: Path, every: int) -> bool:
 
 
 def _write(table: Table, described: dict[bytes, bytes], path: Path) -> None:
-    settings: Any = {"compression": "zstd", "compression_level": 19, "write_statistics": False}
-    with pq.ParquetWriter(path, table.schema, **settings) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata(described)
+    writer = SealedWriter(path, table.schema, compression_level=19, write_statistics=False)
+    writer.write(table)
+    writer.close(described)
 
 
 def _kept(table: Table, every: int) -> NDArray[np.bool_]:

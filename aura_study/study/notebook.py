@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, project_root, without_folders
 from aura_study.runs.checkout import commit
-from aura_study.runs.records import write_atomically
+from aura_study.runs.records import unfinished, write_atomically
 from aura_study.runs.stamps import (
     Stamp,
     collect_outputs,
@@ -118,7 +118,7 @@ def _execute(order: Order, target: Path, sockets: Path, follow: "_Follower") -> 
 
     for name in ("papermill", "traitlets"):  # errors reach the user through exceptions
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    partial = target.with_name(f".{target.stem}.partial.ipynb")
+    partial = unfinished(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         notebook = papermill.execute_notebook(

@@ -27,11 +27,11 @@ from aura_study.data.registry import DATASETS, DEFAULT_DATASET
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, notebooks_folder
 from aura_study.runs import manifest
+from aura_study.runs.consistency import altered_outputs, contradictions
 from aura_study.runs.inputs import data_state
 from aura_study.runs.ledger import Evidence, Ledger, Row, read_claims
 from aura_study.runs.parameters import Data, Parameters
 from aura_study.runs.records import read_record
-from aura_study.study.consistency import contradictions
 from aura_study.study.notebook import NotebookFailed
 from aura_study.study.registry import Registry, choose_notebooks
 from aura_study.study.request import Request
@@ -82,12 +82,13 @@ class Verification:
     checks: list[Check]
     notes: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
-        """Whether something was run again, and nothing contradicts the record."""
+        """Whether something was run again, and nothing contradicts the record, which is what the run wrote."""
         again = any(check.status == Status.REPRODUCED for check in self.checks)
-        return again and all(check.status in PASSING for check in self.checks)
+        return again and not self.altered and all(check.status in PASSING for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -136,7 +137,7 @@ def verify(
     checks += [
         Check(claim, "", Status.RECORD_ALTERED, why) for claim, why in altered.items() if claim not in ledger.rows
     ]
-    return Verification(held.run, checks, _notes(held), sorted(found.rows))
+    return Verification(held.run, checks, _notes(held), sorted(found.rows), altered_outputs(folders, held))
 
 
 def _deciding(held: manifest.Manifest, ledger: Ledger) -> list[str]:

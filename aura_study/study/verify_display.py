@@ -30,4 +30,5 @@ def summary(found: Verification) -> str:
         f"tolerances: deterministic {EXACT:g} relative or {ROUNDING:g} absolute; seeded: inside the recorded interval "
         f"or {SEEDED:.0%}; the verdict always"
     )
-    return "\n".join([*(f"note: {note}" for note in found.notes), tolerances, f"{len(found.checks)} claims: {told}"])
+    told_of = [*(f"note: {note}" for note in found.notes), *(f"altered: {what}" for what in found.altered)]
+    return "\n".join([*told_of, tolerances, f"{len(found.checks)} claims: {told}"])

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aura_study.errors import StudyError
+from aura_study.runs.fingerprint import digest_file, digest_json
+from aura_study.runs.records import unfinished
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -27,28 +28,22 @@ class Checkpoint:
         """Optimiser steps done when it was written."""
         return int(self.folder.name.removeprefix("step-"))
 
-    def state(self) -> dict[str, Any]:
-        """The JSON part: what was trained, on how many ranks, and the schedule.
-
-        Raises:
-            StudyError: the file is not what was written.
-        """
+    def is_whole(self) -> bool:
+        """Whether both files are what was written."""
         try:
-            return dict(json.loads((self.folder / STATE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise StudyError(f"{self.folder / STATE} cannot be read: {error}") from error
+            written = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            return bool(written["sha256"] == _digests(written["state"], self.folder / TENSORS))
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+
+    def state(self) -> dict[str, Any]:
+        """The JSON part of a whole checkpoint: what was trained, on how many ranks, and the schedule."""
+        return dict(json.loads((self.folder / STATE).read_text(encoding="utf-8"))["state"])
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors, by name.
-
-        Raises:
-            StudyError: the file is not what was written.
-        """
-        try:
-            # Cloned: the loaded tensors are views of the file's memory, at addresses that nobody aligned.
-            return {name: tensor.clone() for name, tensor in load_file(self.folder / TENSORS).items()}
-        except (OSError, SafetensorError) as error:
-            raise StudyError(f"{self.folder / TENSORS} cannot be read: {error}") from error
+        """The tensors of a whole checkpoint, by name."""
+        # Cloned: the loaded tensors are views of the file's memory, at addresses that nobody aligned.
+        return {name: tensor.clone() for name, tensor in load_file(self.folder / TENSORS).items()}
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -57,13 +52,20 @@ def latest(folder: Path) -> Checkpoint | None:
     return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
+def _digests(state: dict[str, Any], tensors: Path) -> list[str]:
+    return [digest_json(state), digest_file(tensors)]
+
+
 def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Checkpoint:
     """Write ``step-<step>`` under ``folder``, then drop older ones."""
-    target, partial = folder / f"step-{step:08d}", folder / f".step-{step:08d}.partial"
+    target = folder / f"step-{step:08d}"
+    partial = unfinished(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
-    (partial / STATE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    state = json.loads(json.dumps(state))  # as it will be read
+    written = {"state": state, "sha256": _digests(state, partial / TENSORS)}
+    (partial / STATE).write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
     for older in folder.glob("step-*"):

@@ -4,7 +4,6 @@ A step's values stay on the device until `CHUNK` steps are full; they then cross
 row group. Memory does not grow with the number of steps, and no step waits for the device.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+
+from aura_study.runs.records import unfinished
+from aura_study.runs.sealed import SealedWriter
 
 CHUNK = 512
 
@@ -127,22 +129,22 @@ class TrajectoryRecorder(Recorder):
     ) -> None:
         super().__init__(tasks, policy, seed, device, start)
         self.path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self._writer: pq.ParquetWriter | None = None
+        self._partial = unfinished(path)
+        self._writer: SealedWriter | None = None
+        self._described: dict[bytes, bytes] = {}
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._partial, SCHEMA, compression="zstd")
+        self._writer = SealedWriter(self._partial, SCHEMA)
         return self
 
     def annotate(self, metadata: dict[bytes, bytes]) -> None:
         """Add key-value metadata to the file's footer."""
-        if self._writer is not None:
-            self._writer.add_key_value_metadata(metadata)
+        self._described.update(metadata)
 
     def _keep(self, table: pa.Table) -> None:
         if self._writer is not None:
-            self._writer.write_table(table)
+            self._writer.write(table)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,7 +153,7 @@ class TrajectoryRecorder(Recorder):
             self._flush()
         finally:
             if self._writer is not None:
-                self._writer.close()
+                self._writer.close(self._described if kind is None else None)
         if kind is None:
             self._partial.replace(self.path)
         else:

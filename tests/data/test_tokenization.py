@@ -1,5 +1,6 @@
 """Tokenizers: deterministic, lossless, in RoBERTa's form; texts tokenised once."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -79,6 +80,21 @@ def test_a_kept_tokenizer_is_not_trained_again(corpus, tokenizer, folder, monkey
         corpus_tokenizer(corpus, vocabulary=601, cache=folder)
     with pytest.raises(AssertionError, match="trained although"):
         corpus_tokenizer(load_corpus(rows=299), vocabulary=600, cache=folder)
+
+
+def test_a_poisoned_cache_is_named_and_trained_again(corpus, tokenizer, tmp_path, capsys):
+    """Merges taken out of the kept file, which still loads: not read, and put right."""
+    corpus_tokenizer(corpus, vocabulary=600, cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    content = json.loads(path.read_text())
+    content["model"]["merges"] = content["model"]["merges"][::2]
+    path.write_text(json.dumps(content))
+    text = corpus.train["toxicity"].texts[0]
+    again = corpus_tokenizer(corpus, vocabulary=600, cache=tmp_path)
+    assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert f"{path} was altered" in capsys.readouterr().err
+    corpus_tokenizer(corpus, vocabulary=600, cache=tmp_path)
+    assert not capsys.readouterr().err
 
 
 def test_a_cache_that_cannot_be_written_is_only_slower(corpus, tokenizer, tmp_path):

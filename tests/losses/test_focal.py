@@ -153,3 +153,10 @@ def test_bad_input(arguments, error, words):
     """Each misuse is one error that names the value."""
     with pytest.raises(error, match=words):
         focal_loss(**{"logits": torch.zeros(2, 3), "targets": torch.tensor([0, 1]), **arguments})
+
+
+def test_alpha_weighs_class_1_and_the_rest_class_0():
+    """Lin et al., section 3.1: with alpha = 1/4 a sample of class 1 counts a quarter, one of class 0 three quarters."""
+    labels = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    found = focal_loss(torch.zeros_like(labels), labels, gamma=0.0, alpha=0.25, reduction="none")
+    torch.testing.assert_close(found, np.log(2) * torch.tensor([0.25, 0.75], dtype=torch.float64))

@@ -15,9 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killed_runs import snapshot
 from made_run import make_run
+from markupsafe import escape
+from typer.testing import CliRunner
 
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.claims import lock as claims_lock
+from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
 from aura_study.report import build_report
@@ -189,6 +192,32 @@ def test_an_unchanged_run_is_not_built_again(copy: RunFolders) -> None:
     assert snapshot(copy.report) != before
 
 
+def test_a_lost_page_and_an_altered_one_are_built_again(copy: RunFolders) -> None:
+    """The site repairs itself, though nothing that it is made from has changed."""
+    build_report(copy)
+    page, front = copy.report / "claims" / "F1.html", copy.report / "index.html"
+    whole = page.read_bytes(), front.read_bytes()
+    page.unlink()
+    front.write_bytes(front.read_bytes() + b"<script>alert(1)</script>")
+    build_report(copy)
+    assert (page.read_bytes(), front.read_bytes()) == whole
+
+
+def test_a_forged_ledger_is_told_where_it_is_read(copy: RunFolders, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report's front page and the command line name the claim whose row its notebook did not leave."""
+    notebooks = {path.stem: path for path in copy.evidence.glob("*.json")}
+    entry = {"parameters": {}, "seeds": {}, "seconds": 1, "inputs": {}, "outputs": {}}
+    held = {**held_manifest(), "notebooks": dict.fromkeys(notebooks, entry)}
+    copy.manifest.write_text(json.dumps(held))
+    content = json.loads(copy.claims.read_text())
+    content["claims"][0]["measured"] = 12345.0
+    copy.claims.write_text(json.dumps(content))
+    build_report(copy)
+    words = f"Claim {content['claims'][0]['claim']}: claims.json and its notebook's evidence differ in measured."
+    assert str(escape(words)) in (copy.report / "index.html").read_text()
+    assert CliRunner().invoke(app, ["claims", "--run", str(copy.results)]).stderr.count(words) == 1
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -207,6 +236,20 @@ def test_a_missing_piece_is_said(copy: RunFolders, damage: str, words: str) -> N
 
 def test_a_run_of_the_past_is_compared_with_its_manifest(copy: RunFolders) -> None:
     """A file that differs from what the manifest recorded, and a notebook that has not finished, are named."""
+    copy.manifest.write_text(json.dumps(held_manifest()))
+    build_report(copy)
+    page = (copy.report / "run.html").read_text()
+    for words in (
+        "claims.json, made by 01_focal_loss, is not the file",
+        "04_aura_training has not finished",
+        "&lt;1&gt;",
+    ):
+        assert words in page
+    assert "ffffffffffff" in page
+
+
+def held_manifest() -> dict[str, object]:
+    """A manifest of one notebook, whose one output is not the file that is there."""
     recorded = {
         "01_focal_loss": {
             "parameters": {},
@@ -216,7 +259,7 @@ def test_a_run_of_the_past_is_compared_with_its_manifest(copy: RunFolders) -> No
             "outputs": {"claims.json": "0" * 64},
         }
     }
-    held = {
+    return {
         "run": "made",
         "request": {"profile": "full", "data": "aura", "overrides": {"rate": "<1>"}},
         "finished": "2026-01-02T03:04:05Z",
@@ -227,16 +270,6 @@ def test_a_run_of_the_past_is_compared_with_its_manifest(copy: RunFolders) -> No
         "unfinished": ["04_aura_training"],
         "notebooks": recorded,
     }
-    copy.manifest.write_text(json.dumps(held))
-    build_report(copy)
-    page = (copy.report / "run.html").read_text()
-    for words in (
-        "claims.json, made by 01_focal_loss, is not the file",
-        "04_aura_training has not finished",
-        "&lt;1&gt;",
-    ):
-        assert words in page
-    assert "ffffffffffff" in page
 
 
 def test_a_failed_notebook_shows_what_was_executed(copy: RunFolders) -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders
+from aura_study.runs.consistency import contradictions, doubts
 from aura_study.runs.jobs import METADATA, Job, is_finished, job_metadata, keep_table
 from aura_study.runs.ledger import read_claims
 from aura_study.runs.manifest import read_manifest
 from aura_study.runs.stamps import read_stamp, reason_to_run
 from aura_study.runs.thin import MARK, NOTE, thin
-from aura_study.study.consistency import contradictions
 
 
 @pytest.fixture
@@ -82,6 +82,28 @@ def test_the_run_still_holds_together_and_a_second_time_changes_nothing(copied: 
         stamp.outputs = {key: value for key, value in stamp.outputs.items() if key not in figures}
         assert reason_to_run(copied, stamp, stamp.fingerprint) is None
     assert thin(copied, 4) == 0
+
+
+def test_a_thinning_that_was_killed_is_completed_by_the_next(
+    copied: RunFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its files and before its records: the second leaves a run that holds together."""
+    held = read_manifest(copied)
+    assert held is not None
+    name = next(key for record in held.notebooks.values() for key in record.outputs if key.startswith("trajectories/"))
+    keep_table(Job(name=Path(name).stem), stretch(), copied.trajectories)
+    with monkeypatch.context() as killed:
+        killed.setattr("aura_study.runs.thin.digest_file", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            thin(copied, 4)
+    assert doubts(copied, read_claims(copied))
+    thin(copied, 4)
+    assert not [doubt for doubt in doubts(copied, read_claims(copied)) if name in doubt]
+
+
+def interrupt(path: Path) -> str:
+    """What a kill does to a process that takes a digest."""
+    raise KeyboardInterrupt(path)
 
 
 def test_what_cannot_be_thinned_is_one_error(tmp_path: Path, copied: RunFolders) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs import manifest
 from aura_study.runs.ledger import read_claims
+from aura_study.runs.records import UNFINISHED, write_json
 from aura_study.runs.stamps import Stamp, read_stamp, reason_to_run, seconds_of_the_whole
 from aura_study.study import runner
 from aura_study.study.notebook import NotebookFailed
@@ -188,16 +190,38 @@ def test_a_full_disk_is_one_error(notebooks: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_leftovers_of_a_killed_process_are_swept(finished: runner.Outcome, notebooks: Path) -> None:
-    """Half-written files, named as our writers name them, go; anything else stays."""
+    """Half-written files, named as our writers name them, go; the user's own stay, hidden or not, wherever they lie."""
     results = finished.folders.results
-    half = [results / ".claims-ab12cd_8.json", results / "notebooks" / ".03_phantom_gradient.partial.ipynb"]
-    mine = results / "notes.txt"
-    for path in (*half, mine):
+    half = [results / f"{UNFINISHED}7-claims.json", results / "notebooks" / f"{UNFINISHED}7-03_phantom_gradient.ipynb"]
+    (results / ".git").mkdir()
+    names = ("notes.txt", ".backup-20260101.tar", ".my.1.partial", ".db-password.env", ".git/.hook-passw0rd.sh")
+    mine = [results / name for name in (*names, f".git/{UNFINISHED}of-another")]
+    for path in (*half, *mine):
         path.write_text("half")
     toy_study.run(results, "steps=3", notebooks=notebooks)
-    assert [path.exists() for path in half] == [False, False]
-    assert mine.exists()
-    mine.unlink()
+    assert not any(path.exists() for path in half)
+    assert all(path.exists() for path in mine)
+    shutil.rmtree(results / ".git")
+    for path in mine[:4]:
+        path.unlink()
+
+
+def test_a_folder_of_the_users_is_no_place_for_a_run(notebooks: Path, tmp_path: Path) -> None:
+    """Refused with what it holds, and left as it was; an empty folder is taken."""
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(StudyError, match=r"is not a run's folder: it holds thesis\.tex; choose an empty one"):
+        toy_study.run(tmp_path, "steps=3", notebooks=notebooks)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_new_files_follow_the_umask(tmp_path: Path) -> None:
+    """A user who lets nobody read new files has a run that nobody reads."""
+    held = os.umask(0o077)
+    try:
+        path = write_json(tmp_path / "claims.json", {})
+    finally:
+        os.umask(held)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_time_of_kept_jobs_counts() -> None:

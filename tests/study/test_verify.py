@@ -100,6 +100,19 @@ def test_a_claim_left_out_of_the_ledger_is_told(copy: Path, project: Path) -> No
     assert not found.passed
 
 
+@pytest.mark.parametrize("key", ["notebooks/01_focal_loss.ipynb", "figures/growth.svg", "tables/steps.csv"])
+def test_any_output_that_was_altered_fails(copy: Path, project: Path, key: str) -> None:
+    """Though its claims are reproduced, the run is not the one that was made; a claim's evidence is not alone."""
+    path = copy / key
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("altered")
+    edit(copy / "manifest.json", lambda held: held["notebooks"]["01_focal_loss"]["outputs"].update({key: "0" * 64}))
+    found = verified(copy, project, notebooks=["01"])
+    assert statuses(found)["F1"] == Status.REPRODUCED
+    assert found.altered == [f"{key}, made by 01_focal_loss, is not the file that the run recorded."]
+    assert not found.passed
+
+
 def test_code_that_measures_something_else_fails(project: Path, tmp_path: Path) -> None:
     """The notebook now measures another number, then another verdict, then raises: three different answers."""
     source = shutil.copytree(project / "notebooks", tmp_path / "notebooks")

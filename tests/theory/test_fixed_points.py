@@ -136,3 +136,14 @@ def test_bad_input_is_named() -> None:
         fixed_point(LOG_SIGMA, 1.0, 0.0)
     with pytest.raises(ValueError, match=r"presence must lie in \(0, 1\], got 2"):
         adam_effective_presence(2.0)
+
+
+def test_the_moments_behind_adams_presence_are_those_of_drawn_gradients():
+    """h is 1 on absent steps, 1 - X/p on present ones, X lognormal with mean 1: p' from drawn moments, at medium p."""
+    chance = np.random.default_rng(0)
+    for presence, noise in ((0.5, 0.3), (0.3, 0.5), (0.8, 0.2)):
+        width = np.sqrt(np.log1p(noise**2))
+        x = chance.lognormal(-(width**2) / 2, width, 400_000)
+        moments = [(1 - presence) + presence * ((1 - x / presence) ** k).mean() for k in (2, 3)]
+        expected = presence / (1 - 0.1 / 2 * moments[1] / moments[0])
+        assert float(adam_effective_presence(presence, noise, beta2=0.9)) == pytest.approx(expected, rel=0.003)

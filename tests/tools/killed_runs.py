@@ -11,6 +11,8 @@ import nbformat
 import pytest
 import toy_study
 
+from aura_study.runs.records import UNFINISHED
+
 STEPS = "steps=300"
 
 
@@ -28,11 +30,11 @@ def start(out: Path) -> subprocess.Popen[str]:
 def wait_for_second_notebook(out: Path, process: subprocess.Popen[str]) -> None:
     """Return while the steps of the second notebook run and the first is finished."""
     first = out / "stamps" / "01_focal_loss.json"
-    partial = out / "notebooks" / ".03_phantom_gradient.partial.ipynb"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        if first.is_file() and partial.is_file() and '"status": "running"' in partial.read_text(errors="ignore"):
-            cells = json.loads(partial.read_text())["cells"]
+        half = list((out / "notebooks").glob(f"{UNFINISHED}*-03_phantom_gradient.ipynb"))
+        if first.is_file() and half and '"status": "running"' in half[0].read_text(errors="ignore"):
+            cells = json.loads(half[0].read_text())["cells"]
             if any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells):
                 return
         time.sleep(0.02)

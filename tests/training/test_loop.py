@@ -272,3 +272,59 @@ def test_what_a_task_does_to_adams_update_is_its_gradient_over_the_root_of_the_s
     for step, (found, expected) in enumerate(zip(seen.found, seen.expected, strict=True)):
         assert (found > 0).tolist() == [place == step % 4 for place in range(4)]
         torch.testing.assert_close(found.sum(), expected, rtol=1e-4, atol=0)
+
+
+def moves(run):
+    """Steps in log sigma of a trajectory, and what its recorded losses and rates foretell under SGD; one row a task."""
+    theta, lr = (run.pivot(index="step", columns="task", values=name) for name in ("sigma", "lr"))
+    theta = np.log(theta)
+    loss = run.pivot(index="step", columns="task", values="loss")
+    return theta.diff().shift(-1)[:-1], (lr * (loss * np.exp(-2 * theta) - 1))[:-1].fillna(0.0)
+
+
+def test_every_update_of_sigma_is_at_its_own_steps_rate(tmp_path):
+    """Under SGD log sigma moves by lr (L / sigma^2 - 1): with the rate of the same row, as it warms up and falls."""
+    run, _ = trained(tmp_path, optimizer="sgd", schedule="linear", lr_sigma=0.1, weight_decay_sigma=0.0)
+    assert run["lr"].nunique() > 6
+    moved, foretold = moves(run)
+    np.testing.assert_allclose(moved, foretold, rtol=1e-4, atol=1e-7)
+
+
+def alternating(folder, accumulation):
+    """A trajectory of micro-batches that hold one task each, and how many of each step's hold each task."""
+    changes = {"optimizer": "sgd", "lr_sigma": 0.05, "weight_decay_sigma": 0.0, "accumulation": accumulation}
+    work = job(presence=Presence(schedule="alternating"), **changes)
+    path = folder / f"{accumulation}.parquet"
+    with TrajectoryRecorder(path, TASK_NAMES, "masked", 0, torch.device("cpu")) as recorder:
+        train(model(), batches(work).iterate(), work.settings, recorder)
+    drawn = batches(work).schedule.batches(0, accumulation * work.settings.steps)
+    held = np.array([[task in batch for task in TASK_NAMES] for batch in drawn])
+    return read_trajectories([path]), held.reshape(-1, accumulation, len(TASK_NAMES)).sum(axis=1)
+
+
+def test_under_accumulation_the_recorded_loss_is_the_mean_of_the_micro_batches_that_held_the_task(tmp_path):
+    """In one of six micro-batches a task moves log sigma by a sixth of what its recorded loss says, in two by two."""
+    run, held = alternating(tmp_path, accumulation=6)
+    assert set(held.ravel()) == {1, 2}
+    moved, foretold = moves(run)
+    expected = foretold[list(TASK_NAMES)].to_numpy() * held[:-1] / 6
+    np.testing.assert_allclose(moved[list(TASK_NAMES)], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_under_accumulation_the_recorded_norm_is_that_of_the_tasks_part_of_the_step(tmp_path):
+    """The same micro-batch at the same weights sends half the gradient when it is one of two."""
+    norms = [alternating(tmp_path, count)[0].query("step == 0").set_index("task")["gradient_norm"] for count in (1, 2)]
+    first = norms[0].idxmax()
+    assert norms[0][first] > 0
+    assert norms[1][first] == pytest.approx(norms[0][first] / 2, rel=1e-5)
+
+
+def test_toxicitys_alpha_reaches_toxicity_and_no_other_task(tmp_path):
+    """Its loss at the first step is the focal loss with that alpha; the others' are what they were."""
+    first = {}
+    for alpha in (None, 0.9):
+        run, _ = trained(tmp_path, f"alpha-{alpha}", alpha=alpha, gamma=2.0)
+        first[alpha] = run[run["step"] == 0].set_index("task")["loss"]
+    assert first[0.9]["toxicity"] != pytest.approx(first[None]["toxicity"], rel=0.02)
+    others = [task for task in TASK_NAMES if task != "toxicity"]
+    assert first[0.9][others].equals(first[None][others])

@@ -1,6 +1,5 @@
 """Data parallelism: shards add up to the global batch, two processes train what one trains, a killed run goes on."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,8 @@ import time
 
 import numpy as np
 import psutil
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -20,6 +21,9 @@ from typer.testing import CliRunner
 from aura_study.cli import app
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.losses import MaskedKendallLoss
+from aura_study.paths import RunFolders
+from aura_study.runs.lock import locked
+from aura_study.training.parallel import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
 from aura_study.training.recording import read_trajectories
 from aura_study.training.runs import Presence
@@ -157,23 +161,68 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_checkpoint_of_another_job_is_refused_and_damage_is_named(tmp_path):
+FEW = {"steps": 4, "absent_start": 0, "absent_stop": 0, "presence": "mixed", "rows": 64, "dev_rows": 16}
+
+
+def test_a_checkpoint_of_another_job_is_refused(tmp_path):
     """One error each, and nothing is overwritten."""
     out = tmp_path / "run"
     runner = CliRunner()
-    few = {"steps": 2, "absent_start": 0, "absent_stop": 0, "presence": "mixed"}
-    assert runner.invoke(app, arguments(out, **few)).exit_code == 0
-    other = runner.invoke(app, arguments(out, **{**few, "seed": 1}))
+    assert runner.invoke(app, arguments(out, **FEW)).exit_code == 0
+    other = runner.invoke(app, arguments(out, **{**FEW, "seed": 1}))
     assert "another job" in str(other.exception)
     (folder,) = (out / "checkpoints").iterdir()
-    state = json.loads((folder / "state.json").read_text())
-    (folder / "state.json").write_text(json.dumps({**state, "ranks": 2}))
-    assert "another ranks" in str(runner.invoke(app, arguments(out, **few)).exception)
-    (folder / "state.json").write_text("{")
-    assert "state.json cannot be read" in str(runner.invoke(app, arguments(out, **few)).exception)
-    (folder / "state.json").write_text(json.dumps(state))
-    (folder / "state.safetensors").write_bytes(b"short")
-    assert "state.safetensors cannot be read" in str(runner.invoke(app, arguments(out, **few)).exception)
+    checkpoint = checkpoints.Checkpoint(folder)
+    for changed, said in (({"ranks": 2}, "another ranks"), ({"code": "0"}, "another code")):
+        state = checkpoint.state()
+        checkpoint = checkpoints.save(out / "checkpoints", checkpoint.step, checkpoint.tensors(), {**state, **changed})
+        assert said in str(runner.invoke(app, arguments(out, **FEW)).exception)
+        checkpoint = checkpoints.save(out / "checkpoints", checkpoint.step, checkpoint.tensors(), state)
+
+
+def lose(path):
+    """One file less."""
+    path.unlink()
+
+
+def triple(path):
+    """A segment whose every sigma is three times what was trained, its metadata kept."""
+    table = pq.read_table(path)
+    column = table.column_names.index("sigma")
+    table = table.set_column(column, "sigma", pc.multiply(table["sigma"], 3.0))
+    pq.write_table(table.replace_schema_metadata(pq.read_metadata(path).metadata), path)
+
+
+def shorten(path):
+    """A file that ends too early."""
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "harm"),
+    [
+        *(("segments/step-00000002.parquet", harm) for harm in (lose, triple, shorten)),
+        *((f"checkpoints/step-*/state.{kind}", shorten) for kind in ("json", "safetensors")),
+    ],
+)
+def test_a_training_whose_record_was_lost_or_altered_starts_again(pattern, harm, tmp_path, capsys):
+    """It says what it found, and ends with the file of a training that nobody touched."""
+    runner = CliRunner()
+    assert runner.invoke(app, [*arguments(tmp_path, **FEW), "--checkpoint-every", "2"]).exit_code == 0
+    whole = (tmp_path / "training.parquet").read_bytes()
+    (path,) = tmp_path.glob(pattern)
+    harm(path)
+    told = runner.invoke(app, [*arguments(tmp_path, **FEW), "--checkpoint-every", "2"])
+    assert told.exit_code == 0
+    assert "lost or altered; the training starts again" in told.stderr
+    assert (tmp_path / "training.parquet").read_bytes() == whole
+
+
+def test_two_trainings_do_not_write_to_one_folder(tmp_path):
+    """The second is refused."""
+    with locked(RunFolders(tmp_path, tmp_path / "figures")):
+        refused = CliRunner().invoke(app, arguments(tmp_path, **FEW))
+    assert "another run is writing to" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

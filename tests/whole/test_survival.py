@@ -20,6 +20,7 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.engine import LocalEngine
 from aura_study.runs.manifest import read_manifest
+from aura_study.runs.records import UNFINISHED
 
 TESTS = Path(__file__).parents[1] / "tools"
 SWEEP = ("number=0:10", "seconds=0.1")
@@ -132,7 +133,7 @@ def test_a_limit_on_file_sizes_is_told(tmp_path: Path) -> None:
     assert process.returncode != 0
     assert "File too large" in words
     assert not list(tmp_path.rglob("*.parquet"))
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(f"{UNFINISHED}*"))
 
 
 def test_a_read_only_folder_is_one_error(mount: Callable[[str], Path], tmp_path: Path) -> None:

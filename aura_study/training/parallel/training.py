@@ -1,7 +1,9 @@
 """The training loop in data parallel: ranks agree on presence, rank 0 records, a killed run goes on where it was."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,14 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor
 from tqdm import tqdm
 
 from aura_study.data.batches import Batch, Batches
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.errors import StudyError
-from aura_study.runs.jobs import footer
+from aura_study.paths import RunFolders
+from aura_study.runs.fingerprint import code_digest
+from aura_study.runs.jobs import footer, keep_tables
+from aura_study.runs.lock import locked
+from aura_study.runs.sealed import is_sealed
 from aura_study.training import checkpoints
 from aura_study.training.loop import NonFiniteError, Stepper, StepValues
 from aura_study.training.parallel.ranks import ShardedLoss, shard
@@ -56,7 +62,8 @@ def train_parallel(
 
     The batches are the job's own global batches, whatever the number of ranks, and without dropout sigma's path is that
     of one process up to rounding. Per-task gradient norms are not measured. A run that finds a checkpoint under
-    ``folder`` goes on from it, with the step that an undisturbed run would have done next.
+    ``folder`` goes on from it, with the step that an undisturbed run would have done next; where the checkpoint or the
+    record of a step before it is lost or altered, it says so on standard error and starts again.
 
     Args:
         job: see `TrainingJob`.
@@ -66,7 +73,7 @@ def train_parallel(
         cpu: leave GPUs alone.
 
     Raises:
-        StudyError: a checkpoint of another job or another number of ranks, or one that is damaged.
+        StudyError: a checkpoint of another job, of other code or another number of ranks; the folder is in use.
         NonFiniteError: the total of a step is not finite.
         ValueError: fewer rows in a batch than ranks, or a policy whose state comes from the rank's own losses.
     """
@@ -75,8 +82,10 @@ def train_parallel(
     # A head without rows in the global batch is in no rank's graph: its gradient must stay None, as in one process.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[unused])
+    alone = locked(RunFolders(folder, folder / "figures")) if accelerator.is_main_process else nullcontext()
     try:
-        return _ParallelTraining(job, folder, accelerator, checkpoint_every).run()
+        with alone:
+            return _ParallelTraining(job, folder, accelerator, checkpoint_every).run()
     finally:
         accelerator.free_memory()  # a model wrapped by DDP would hold the group's threads until they abort the process
         accelerator.end_training()
@@ -152,7 +161,7 @@ class _ParallelTraining:
             yield own.to(self.accelerator.device), {task: len(rows) for task, rows in drawn.items()}
 
     def _described(self) -> dict[str, Any]:
-        return {"job": self.job.model_dump(mode="json"), "ranks": self.ranks}
+        return {"job": self.job.model_dump(mode="json"), "ranks": self.ranks, "code": code_digest(list(self.job.code))}
 
     def _save(self, step: int) -> None:
         generators = self.accelerator.gather(checkpoints.generator_state(self.accelerator.device)[None])
@@ -166,9 +175,10 @@ class _ParallelTraining:
         """Put the latest checkpoint in place; the step to do next."""
         device = self.accelerator.device
         torch.manual_seed(self.job.settings.seed + self.rank)  # ranks drop different units
-        found = checkpoints.latest(self.folder / "checkpoints")
+        whole = torch.tensor([self._is_whole() if self.rank == 0 else 0], device=device)
+        found = checkpoints.latest(self.folder / "checkpoints") if broadcast(whole).item() else None
         if self.rank == 0:
-            for segment in (self.folder / "segments").glob("step-*.parquet"):
+            for segment in self._segments():
                 if found is None or int(segment.stem.removeprefix("step-")) > found.step:
                     segment.unlink()  # steps that no checkpoint knows of will be done again
         if found is None:
@@ -188,15 +198,36 @@ class _ParallelTraining:
         checkpoints.set_generator_state(device, generators[self.rank])
         return found.step
 
+    def _is_whole(self) -> bool:
+        """Whether there is a checkpoint to go on from, unaltered, with the unaltered record of every step before it."""
+        found = checkpoints.latest(self.folder / "checkpoints")
+        if found is None:
+            return False
+        altered = [] if found.is_whole() else [found.folder.name]
+        before = [path for path in self._segments() if int(path.stem.removeprefix("step-")) <= found.step]
+        altered += [path.name for path in before if not is_sealed(path)]
+        if not altered and _steps(before) != list(range(found.step)):
+            altered = [f"the record of the {found.step} steps before {found.folder.name}"]
+        if altered:
+            said = f"{', '.join(altered)} in {self.folder} was lost or altered; the training starts again"
+            print(said, file=sys.stderr)
+        return not altered
+
+    def _segments(self) -> list[Path]:
+        return sorted((self.folder / "segments").glob("step-*.parquet"))
+
     def _finish(self, path: Path) -> None:
         """One trajectory from all segments, with the final scores."""
         model, dev = self.loss.model, self.prepared.dev
-        tables = [pq.read_table(part) for part in sorted((self.folder / "segments").glob("step-*.parquet"))]
-        table = pa.concat_tables(tables).unify_dictionaries()
+        table = pa.concat_tables([pq.read_table(part) for part in self._segments()]).unify_dictionaries()
         results = {"macro_f1": macro_f1(model, dev), "samples_f1": samples_f1(model, dev), "ranks": self.ranks}
-        partial = path.with_name(f".{path.name}.partial")
-        pq.write_table(table.replace_schema_metadata(footer(self.job, results)), partial, compression="zstd")
-        partial.replace(path)
+        keep_tables([table.replace_schema_metadata(None)], path, footer(self.job, results))
+
+
+def _steps(segments: Sequence[Path]) -> list[int]:
+    """Steps that the files hold, in their order, each once for all tasks."""
+    columns = [pq.read_table(path, columns=["step"])["step"].to_numpy() for path in segments]
+    return [int(step) for column in columns for step in column[:: len(TASK_NAMES)]]
 
 
 def _json_ready(state: dict[str, Any]) -> dict[str, Any]:

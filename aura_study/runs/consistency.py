@@ -1,13 +1,40 @@
-"""Whether a run's record agrees with itself: ledger, evidence, digests and rules."""
+"""Whether a run's record agrees with itself: ledger, evidence, digests of all that it wrote, and rules."""
 
 from collections.abc import Iterator
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.questions import together
+from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import Ledger, Row, read_one
-from aura_study.runs.manifest import Manifest
+from aura_study.runs.manifest import Manifest, read_manifest
+from aura_study.runs.stamps import locate
+
+
+def altered_outputs(folders: RunFolders, held: Manifest) -> list[str]:
+    """What differs from what the run recorded when it finished, each in a sentence."""
+    notes = []
+    for name, entry in held.notebooks.items():
+        for key, recorded in entry.outputs.items():
+            path = locate(folders, key)
+            if not path.is_file():
+                notes.append(f"{key}, made by {name}, is missing.")
+            elif digest_file(path) != recorded:
+                notes.append(f"{key}, made by {name}, is not the file that the run recorded.")
+    return notes
+
+
+def doubts(folders: RunFolders, ledger: Ledger) -> list[str]:
+    """Every way in which a run's record is not what the run left, each in a sentence; none without a manifest."""
+    notes: list[str] = []
+    try:
+        if held := read_manifest(folders):
+            notes += altered_outputs(folders, held)
+            notes += [f"Claim {claim}: {why}." for claim, why in contradictions(folders, ledger, held)]
+    except StudyError as error:  # a damaged file, which hides the rest
+        notes.append(str(error))
+    return notes
 
 
 def contradictions(folders: RunFolders, ledger: Ledger, held: Manifest) -> Iterator[tuple[str, str]]:
