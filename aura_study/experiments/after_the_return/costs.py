@@ -8,15 +8,15 @@ import pandas as pd
 from aura_study.claims import Measurement
 from aura_study.claims.rules import ADEQUACY, INTEREST
 from aura_study.claims.statistics.intervals import Estimate, intervals, mean_interval, ratio_interval, ratio_of_means
-from aura_study.data.corpus import Corpus
+from aura_study.data.registry import load_corpus
 from aura_study.experiments.after_the_return.doses import CLIPPED, DOSES, SHOWN_DOSE
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.training.adequacy import adequacy, least_above
 
 OTHERS, ALL = "the others", "all tasks"
-MEASURES = ("log_loss", "auc", "macro_f1")
 SOON, LATER = 10, 50
-"""Steps after the return that the claims speak of."""
+"""Steps after the return that the claims speak of; in a run that is shorter its last."""
+MEASURES = ("log_loss", "auc", "macro_f1")
 KEYS = ["way", "arm", "seed", "since"]
 
 
@@ -49,7 +49,7 @@ def cost_table(differences: pd.DataFrame) -> pd.DataFrame:
     return intervals(differences, ["way", "arm", "since", "task", "measure"], "difference", "difference")
 
 
-def spike_table(steps: pd.DataFrame, absent: str, p: AfterTheReturnParameters) -> pd.DataFrame:
+def spike_table(steps: pd.DataFrame, absent: str) -> pd.DataFrame:
     """The returning task's first gradient into the encoder, over the masked arm's: way, arm, dose, ratio, low, high,
     seeds, weight_ratio, and exp(2 dose), what the ratio would be if Adam had no memory."""
     first = steps[(steps["since"] == 0) & (steps["task"] == absent)]
@@ -76,10 +76,15 @@ def spike_table(steps: pd.DataFrame, absent: str, p: AfterTheReturnParameters) -
     return pd.DataFrame(rows)
 
 
-def adequacy_table(controls: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    """`aura_study.training.adequacy.adequacy` of the controls at their end, with the rows' name for all notebooks."""
+def adequacy_table(p: AfterTheReturnParameters, controls: pd.DataFrame) -> pd.DataFrame:
+    """`aura_study.training.adequacy.adequacy` of the controls at their end."""
     last = controls[(controls["step"] == controls["step"].max()) & (controls["layers"] == "as the arms")]
-    found = [rows.set_index("task")[list(MEASURES)].to_dict("index") for _, rows in last.groupby("seed")]
+    scores = last.drop(columns=["layers", "step"])
+    found = [
+        {row.pop("task"): row for row in rows.drop(columns="seed").to_dict("records")}
+        for _, rows in scores.groupby("seed")
+    ]
+    corpus = load_corpus(p.data, rows=p.dose_rows, dev_rows=p.dev_rows)
     return adequacy(found, corpus)
 
 
@@ -89,9 +94,9 @@ def learning_curve(controls: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_seed(differences: pd.DataFrame, arm: str, task: str, measure: str, since: int | Sequence[int]) -> pd.Series:
-    """One arm's difference, under AdamW with clipping, by seed; over several moments their mean."""
-    moments = [since] if isinstance(since, int) else list(since)
+    """One arm's difference under AdamW, clipped, by seed: after ``since`` steps, or the mean over several moments."""
     chosen = differences.query("way == @CLIPPED.name and arm == @arm and task == @task and measure == @measure")
+    moments = [min(since, int(chosen["since"].max()))] if isinstance(since, int) else list(since)
     return chosen[chosen["since"].isin(moments)].groupby("seed")["difference"].mean()
 
 

@@ -6,22 +6,19 @@ The model trains until it has learned, one task goes absent, and at its return t
 sigma at one rate. So two arms differ in one number at one step, and in what follows from it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from aura_study.claims.statistics.intervals import seeds
-from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.after_the_return.parameters import ARMS, AfterTheReturnParameters, Arm
+from aura_study.experiments.after_the_return.scored import DoseJob, ScoredJob
 from aura_study.runs.jobs import job_metadata
-from aura_study.training.fork import ArmJob, train_forked
+from aura_study.training.fork import train_forked
 from aura_study.training.loop import TrainingSettings
-from aura_study.training.model import AuraModel
-from aura_study.training.recording import Recorder
-from aura_study.training.runs import Prepared, Presence, Probe, TrainingJob, train_jobs
-from aura_study.training.scores import development
+from aura_study.training.runs import Presence, train_jobs
 
 DOSES = (0.04, 1.0, 2.0, 3.0, 5.0)
 """Phantom numbers: AURA's own over a whole run without the mask, and larger ones."""
@@ -37,61 +34,9 @@ CURVE = 10
 """Looks at a control on its way."""
 
 
-class ScoredJob(TrainingJob):
-    """A training that is scored some steps after its absence, or without one after some steps."""
-
-    code = ("import aura_study.experiments.after_the_return.doses",)
-
-    moments: tuple[int, ...] = ()
-    """Steps since the return after which the model is scored."""
-
-    def probe(self, prepared: Prepared, model: AuraModel) -> "Scorer":
-        """Scores it, and keeps what the steps since the return were done with."""
-        return Scorer(self, prepared, model)
-
-
-class DoseJob(ScoredJob, ArmJob):
-    """One arm."""
-
-
-class Scorer(Probe):
-    """Development scores at a job's moments."""
-
-    def __init__(self, job: ScoredJob, prepared: Prepared, model: AuraModel) -> None:
-        super().__init__(job.weighting(model.device))
-        self.recorder: Recorder = Recorder(TASK_NAMES, job.settings.policy, job.settings.seed, model.device)
-        self.scores: list[dict[str, Any]] = []
-        self._back, self._moments, self._dev = job.presence.stop, job.moments, prepared.dev
-
-    def updated(self, step: int, model: AuraModel, optimizer: Any) -> None:
-        """Score the model if it is time to."""
-        if (since := step + 1 - self._back) in self._moments:
-            found = development(model, self._dev)
-            self.scores += [{"since": since, "task": task, **scores} for task, scores in found.items()]
-
-    def memory(self) -> dict[str, Any]:
-        """The scores so far."""
-        return {"scores": self.scores}
-
-    def remember(self, memory: Mapping[str, Any]) -> None:
-        """Go on from them."""
-        self.scores = list(memory["scores"])
-
-    def table(self, model: AuraModel) -> pd.DataFrame:
-        """The steps since the return, one row per task: since, task, weight, loss, gradient_norm (encoder's)."""
-        found = self.recorder.frame()
-        after = found[found["step"] >= self._back]
-        columns = ["task", "weight", "loss", "gradient_norm"]
-        return after.assign(since=after["step"] - self._back)[["since", *columns]].astype({"task": str})
-
-    def results(self, model: AuraModel) -> dict[str, Any]:
-        """The scores."""
-        return {"scores": self.scores}
-
-
 def arms(p: AfterTheReturnParameters) -> Iterator[tuple[Arm, str, int, DoseJob]]:
     """Way to optimise, name, seed and job of every arm."""
-    few = seeds(min(p.few_seeds, p.dose_seeds))
+    few = range(min(p.few_seeds, p.dose_seeds))
     for seed in seeds(p.dose_seeds):
         yield from (
             (CLIPPED, name, seed, job)
@@ -126,19 +71,23 @@ def _arm(p: AfterTheReturnParameters, way: Arm, name: str, seed: int, **changes:
 
 def _cycles(p: AfterTheReturnParameters, policy: str, seed: int) -> DoseJob:
     """The absence three times, with half as many steps between as are watched after a single one."""
-    between = p.dose_after // 2
-    every = p.dose_absent + between
+    ends = cycle_ends(p)
     arm = _arm(p, CLIPPED, policy if policy == "masked" else f"{SHOWN_DOSE:g}", seed)
-    ends = tuple(between + cycle * every for cycle in range(CYCLES))
     return DoseJob(
         **{
             **dict(arm),
             "name": f"cycles-{policy}-seed{seed}",
-            "presence": arm.presence.model_copy(update={"every": every}),
+            "presence": arm.presence.model_copy(update={"every": ends[1] - ends[0]}),
             "settings": settings(p, CLIPPED, policy, seed, p.dose_stop + ends[-1]),
             "moments": tuple(sorted({*arm.moments, *ends})),
         }
     )
+
+
+def cycle_ends(p: AfterTheReturnParameters) -> list[int]:
+    """Steps since the first return at which each of the `CYCLES` ends."""
+    between = p.dose_after // 2
+    return [between + cycle * (p.dose_absent + between) for cycle in range(CYCLES)]
 
 
 def _slug(name: str) -> str:
@@ -154,7 +103,6 @@ def settings(p: AfterTheReturnParameters, way: Arm, policy: str, seed: int, step
         steps=steps,
         accumulation=1,
         optimizer=way.optimizer,
-        momentum=0.9 if way.optimizer == "sgd" else 0.0,
         lr_encoder=rate,
         lr_heads=rate,
         lr_sigma=p.rate(SHOWN_DOSE),
@@ -167,18 +115,18 @@ def settings(p: AfterTheReturnParameters, way: Arm, policy: str, seed: int, step
 def controls(p: AfterTheReturnParameters) -> dict[tuple[str, int], ScoredJob]:
     """Trainings without an absence, as long as an arm, with the frozen layers; and to compare, two of all layers."""
     steps = p.dose_stop + p.dose_after
-    looks = tuple(steps * (look + 1) // CURVE for look in range(CURVE))
-    kinds = {"as the arms": {}, "all layers": {"frozen_layers": 0}} if p.frozen_layers else {"as the arms": {}}
+    few = min(p.few_seeds, p.dose_seeds)
+    kinds = [("as the arms", seed, p.frozen_layers) for seed in range(max(1, few))]
+    kinds += [("all layers", seed, 0) for seed in range(min(2, few) if p.frozen_layers else 0)]
     return {
         (kind, seed): ScoredJob(
             name=f"control-{kind.replace(' ', '-')}-seed{seed}",
             presence=Presence(schedule="stretch", absent=p.absent),
             settings=settings(p, CLIPPED, "masked", seed, steps),
-            moments=looks,
-            **{**p.on_learned, **changed},
+            moments=tuple(steps * (look + 1) // CURVE for look in range(CURVE)),
+            **{**p.on_learned, "frozen_layers": layers},
         )
-        for kind, changed in kinds.items()
-        for seed in seeds(min(p.few_seeds, p.dose_seeds, 2 if changed else p.few_seeds))
+        for kind, seed, layers in kinds
     }
 
 
@@ -208,7 +156,7 @@ def scores(p: AfterTheReturnParameters, files: Sequence[Path]) -> pd.DataFrame:
         for (way, arm, seed, _), path in zip(arms(p), files, strict=True)
         for row in job_metadata(path)["scores"]
     ]
-    return pd.DataFrame(rows).drop(columns="samples_f1")
+    return pd.DataFrame(rows)
 
 
 def control_scores(p: AfterTheReturnParameters, files: Sequence[Path]) -> pd.DataFrame:
@@ -218,4 +166,4 @@ def control_scores(p: AfterTheReturnParameters, files: Sequence[Path]) -> pd.Dat
         for (kind, seed), path in zip(controls(p), files, strict=True)
         for row in job_metadata(path)["scores"]
     ]
-    return pd.DataFrame(rows).rename(columns={"since": "step"}).drop(columns="samples_f1")
+    return pd.DataFrame(rows).rename(columns={"since": "step"})

@@ -257,7 +257,10 @@ def costs_over_time(costs: pd.DataFrame, cycle_ends: list[int]) -> Plate:
     """The other tasks' loss over the steps since the return, by way to optimise, and through three absences."""
     chosen = costs[(costs["task"] == "the others") & (costs["measure"] == "log_loss") & (costs["since"] >= 0)]
     ways = [str(way) for way in chosen["way"].unique()]
-    figure, panels = subplots(1, len(ways) + 1, sharey=False, figsize=(3.2 * len(ways) + 3.4, 3.8))
+    cycles = chosen[chosen["arm"].str.startswith("cycles") & chosen["since"].isin(cycle_ends)]
+    columns = len(ways) + (not cycles.empty)
+    figure, panels = subplots(1, columns, squeeze=False, figsize=(3.4 * columns + 1, 3.8))
+    panels = panels[0]
     for axes, way in zip(panels, ways, strict=False):
         rows = chosen[(chosen["way"] == way) & ~chosen["arm"].str.startswith("cycles")]
         doses = [arm for arm in rows["arm"].unique() if arm not in ("alone", "frozen")]
@@ -267,19 +270,16 @@ def costs_over_time(costs: pd.DataFrame, cycle_ends: list[int]) -> Plate:
             if (rows["arm"] == arm).any():
                 _over_time(axes, rows[rows["arm"] == arm], color=ALONE, linestyle=line, label=f"{arm}, no spike")
         axes.set(title=way, xscale="symlog", xlabel="steps since the return")
-    cycles = chosen[chosen["arm"].str.startswith("cycles")]
-    _over_time(
-        panels[-1], cycles[cycles["since"].isin(cycle_ends)], color=COLOURS[3], marker="o", label="at the end of each"
-    )
-    panels[-1].set(title="Three absences", xlabel="steps since the first return")
-    panels[-1].legend()
+    if not cycles.empty:
+        _over_time(panels[-1], cycles, color=COLOURS[3], marker="o", label="after each of three")
+        panels[-1].set(title="Three absences", xlabel="steps since the first return")
     panels[0].set_ylabel("loss of the other tasks\n(nats more than masked)")
-    legend_below(figure, *panels[:-1], ncols=7)
+    legend_below(figure, *panels, ncols=5)
     return Plate(
         figure,
         "The other tasks' development loss since the return, over that of the masked run of the same seed, by the way "
         "to optimise and the phantom number: mean and 95 % interval over seeds (without one where there is a single "
-        "seed). Right: unmasked less masked after each of three absences.",
+        "seed). Last, where there are cycles: unmasked less masked after each of three absences.",
         "A panel for each way to optimise, with a line for every phantom number over the steps since the return, and "
         "one with the three returns.",
     )

@@ -72,9 +72,9 @@ class AfterTheReturnParameters(TrainingParameters):
             "batch_size": 16,
             "dev_rows": 300,
             "learned_encoder": "minilm",
-            "frozen_layers": 3,
+            "frozen_layers": 4,
             "dose_seeds": 8,
-            "few_seeds": 3,
+            "few_seeds": 2,
             "dose_rows": 2000,
             "dose_before": 600,
             "dose_absent": 150,
@@ -86,12 +86,12 @@ class AfterTheReturnParameters(TrainingParameters):
     dev_rows: DevRows = 50
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
-    before: int = Field(10, ge=2, description="steps before the absence")
-    absent_steps: int = Field(38, ge=1, description="steps of the long absence")
-    after: int = Field(66, ge=4, description="steps after the return from the long absence")
-    short_steps: int = Field(12, ge=1, description="steps of the short absence")
-    short_after: int = Field(16, ge=4, description="steps after the return from the short absence")
-    lr_sigma: float = Field(0.06, gt=0, le=1, description="learning rate of sigma")
+    before: int = Field(8, ge=2, description="steps before the absence")
+    absent_steps: int = Field(16, ge=1, description="steps of the long absence")
+    after: int = Field(40, ge=4, description="steps after the return from the long absence")
+    short_steps: int = Field(6, ge=1, description="steps of the short absence")
+    short_after: int = Field(10, ge=4, description="steps after the return from the short absence")
+    lr_sigma: float = Field(0.12, gt=0, le=1, description="learning rate of sigma")
     lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
     clip_norm: float = Field(1.0, gt=0, description="bound on the model's gradient norm in the clipped arms")
@@ -100,14 +100,16 @@ class AfterTheReturnParameters(TrainingParameters):
     horizon: int = Field(2000, ge=100, le=100_000, description="steps that sigma alone is watched after its return")
     learned_encoder: Encoder = BUILT
     frozen_layers: int = Field(0, ge=0, description="lowest layers of that encoder that do not learn; 0: none")
-    dose_seeds: int = Field(2, ge=1, le=100, description="seeds of the doses, by AdamW with clipping")
-    few_seeds: int = Field(1, ge=1, le=100, description="seeds of the other ways, of the cycles and of the controls")
+    dose_seeds: int = Field(1, ge=1, le=100, description="seeds of the doses, by AdamW with clipping")
+    few_seeds: int = Field(
+        0, ge=0, le=100, description="seeds of the other ways, the cycles and (one at least) the controls"
+    )
     dose_rows: int | None = Field(None, ge=16, description="most training rows per task for them; none: all")
     dose_before: int = Field(60, ge=2, description="steps in which the model learns, before the absence")
     dose_absent: int = Field(30, ge=2, description="steps of the absence")
     dose_after: int = Field(60, ge=12, description="steps after the return")
     lr_learned: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads there")
-    lr_learned_sgd: float = Field(0.01, gt=0, le=10, description="SGD's, with momentum")
+    lr_learned_sgd: float = Field(0.1, gt=0, le=10, description="SGD's")
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -138,12 +140,6 @@ class AfterTheReturnParameters(TrainingParameters):
         """Of sigma, that adds up to the dose over the absence."""
         return dose / self.dose_absent
 
-    @property
-    def checkpoints(self) -> dict[str, int]:
-        """Steps after which a run through the long absence is scored, by name."""
-        back = self.before + self.absent_steps
-        return {"soon after": back + self.after // 10, "end": back + self.after - 1}
-
     def length(self, stretch: str) -> tuple[int, int]:
         """Absent steps and steps after the return, of the ``long`` or the ``short`` absence."""
         return (self.absent_steps, self.after) if stretch == "long" else (self.short_steps, self.short_after)
@@ -170,6 +166,5 @@ class AfterTheReturnParameters(TrainingParameters):
             name=f"return-{stretch}-{arm.name.lower().replace(', ', '-')}-{policy}-seed{seed}",
             presence=Presence(schedule="stretch", absent=self.absent, start=self.before, stop=back),
             settings=settings,
-            checkpoints=tuple(self.checkpoints.values()) if stretch == "long" else (),
             **self.on_model,
         )
