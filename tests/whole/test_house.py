@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "theory": set(),
     "dynamics": {"theory"},
     "data": {"paths"},
-    "training": {"data", "errors", "losses", "runs"},
+    "training": {"data", "errors", "losses", "paths", "runs"},
     # the study
     "claims": set(),
     "figures": set(),
@@ -50,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "balancing": set(),
     # the plumbing
     "runs": {"claims", "data", "errors", "figures", "paths"},
-    "study": {"claims", "data", "errors", "experiments", "paths", "runs"},
+    "study": {"data", "errors", "experiments", "paths", "runs"},
     "sweep": {"data", "dynamics", "errors", "losses", "paths", "runs", "study", "theory", "training"},
     "report": {"claims", "errors", "experiments", "figures", "paths", "runs", "theory"},
     "cli": {"audit", "data", "errors", "paths", "report", "runs", "study", "sweep", "training"},
