@@ -25,12 +25,22 @@ from aura_study.experiments.task_quality.parameters import (
     TaskQualityParameters,
 )
 from aura_study.experiments.task_quality.trainings import RARE, Scorer, quality_corpus, shares
+from aura_study.runs.jobs import job_metadata
 from aura_study.training.adequacy import DECISIVE
 from aura_study.training.loop import build_schedule, train
 from aura_study.training.recording import TrajectoryRecorder, read_trajectories
+from aura_study.training.runs import run_job
 
 CPU = torch.device("cpu")
-SMALL = {"rows": 64, "reporting_rows": 40, "dev_rows": 16, "reporting_dev": 20, "max_length": 32, "workers": 1}
+SMALL = {
+    "frozen_layers": 1,
+    "rows": 64,
+    "reporting_rows": 40,
+    "dev_rows": 16,
+    "reporting_dev": 20,
+    "max_length": 32,
+    "workers": 1,
+}
 
 
 def texts(split) -> set[str]:
@@ -195,6 +205,16 @@ def test_until_the_return_scores_are_equal_bit_for_bit(small_files):
     assert (before["masked"] == before["unmasked"]).all()
     assert set(table[table["regime"] == "stretch"]["moment"]) == {"before the return", tables.RETURN, tables.END}
     assert set(table[table["regime"] == "mixed"]["moment"]) == {tables.END}
+
+
+@pytest.mark.parametrize("policy", KENDALL)
+def test_arms_that_fork_at_the_return_leave_what_trainings_of_their_own_leave(policy, small_files, tmp_path):
+    """Shares and scores, bit for bit, though the half before the return was trained and watched once for both."""
+    p, files = small_files
+    (forked,) = [file for file in files if file.stem == f"quality-stretch-{policy}-seed0"]
+    alone = run_job(p.job("stretch", policy, 0), tmp_path)
+    pd.testing.assert_frame_equal(pd.read_parquet(forked), pd.read_parquet(alone))
+    assert job_metadata(forked)["scores"] == job_metadata(alone)["scores"]
 
 
 def test_predicted_shares_come_from_presence_alone(small_files):
