@@ -8,7 +8,7 @@ from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.task_quality.trainings import RARE, QualityJob
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA, TrainingSettings
-from aura_study.training.parameters import BatchSize, TrainingParameters
+from aura_study.training.parameters import BatchSize, Rows, TrainingParameters
 from aura_study.training.runs import Presence, PresenceName
 
 REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
@@ -38,9 +38,7 @@ class TaskQualityParameters(TrainingParameters):
             "further_seeds": 2,
             "encoder": "minilm",
             "frozen_layers": 5,
-            "batch_size": 8,
             "max_length": 48,
-            "rows": 750,
             "steps": 882,
             "dev_rows": 1000,
             "reporting_dev": 1000,
@@ -48,13 +46,14 @@ class TaskQualityParameters(TrainingParameters):
         },
     }
 
+    rows: Rows = 750
     dev_rows: int | None = Field(200, ge=16, description="most development rows of each other task")
-    batch_size: BatchSize = 32
+    batch_size: BatchSize = 8
     frozen_layers: int = Field(0, ge=0, description="lowest layers of the encoder that do not learn; 0: none")
     scored: bool = Field(False, description="whether models are scored, and by other weightings too: if they can learn")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of each weighting; unscored regimes but mixed have one")
     further_seeds: int = Field(0, ge=0, le=100, description="seeds of further regimes, on which no claim rests")
-    steps: int = Field(60, ge=20, description="optimiser steps of a run")
+    steps: int = Field(160, ge=20, description="optimiser steps of a run")
     reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
     reporting_dev: int = Field(300, ge=2, description="development rows of reporting")
     phantom: float = Field(3.0, gt=0, le=20, description="phantom number of the stretch; sets sigma's rate everywhere")
