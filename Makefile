@@ -28,7 +28,7 @@ $(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[jupyter,balancers]'
 	@touch $(VENV)/.study $@
 
-study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and print the ledger and the report's path
+study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and count the verdicts and say where the report is
 	$(BIN)/aura-study run
 
 reference: $(VENV)/.study ## make the committed reference run again and fill the READMEs from it (real data)

@@ -19,7 +19,7 @@ def reference() -> "pandas.DataFrame":
 
     import pandas
 
-    from aura_study.paths import reference_claims
+    from aura_study.paths import reference_run
 
-    ledger = json.loads(reference_claims().read_text(encoding="utf-8"))
+    ledger = json.loads(reference_run().claims.read_text(encoding="utf-8"))
     return pandas.DataFrame(ledger["claims"]).set_index("claim")

@@ -5,7 +5,11 @@ from collections.abc import Iterable
 
 
 class StudyError(Exception):
-    """Something the user can act on; its text is complete, so the command line prints it without a traceback."""
+    """Something the user can act on; its text is complete, so nobody is shown a traceback with it."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

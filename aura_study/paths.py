@@ -1,5 +1,6 @@
 """Where things stand in the project tree: the one file that knows."""
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, Self
 DATA_VARIABLE = "AURA_STUDY_DATA"
 REFERENCE = "reference"
 """Name of the committed run."""
+INTERACTIVE = "interactive"
+"""What ``out`` is in a notebook where nobody named a run: the execution gets one of its own, see `own_run`."""
 
 
 def project_root() -> Path:
@@ -46,11 +49,16 @@ def users_folder(named: str) -> Path:
         folder = Path(named)
     if folder.exists() or folder.is_absolute():
         return folder.resolve()
-    try:
-        from_root = project_root() / folder
-    except FileNotFoundError:  # outside a checkout
-        return folder.resolve()
+    from_root = home() / folder
     return (from_root if from_root.exists() else folder).resolve()
+
+
+def home() -> Path:
+    """Where a run lies that is named without a folder: the checkout, or the working directory where there is none."""
+    try:
+        return project_root()
+    except FileNotFoundError:
+        return Path.cwd()
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,8 @@ class RunFolders:
 
     @classmethod
     def of(cls, out: str) -> Self:
-        """Folders of run ``out``: a bare name means ``results/<name>`` and ``figures/<name>`` of the project, anything
-        with a separator is the results folder itself, with ``figures/`` inside it.
+        """Folders of run ``out``: a bare name means ``results/<name>`` and ``figures/<name>`` in `home`, anything with
+        a separator is the results folder itself, with ``figures/`` inside it.
         """
         if not out.strip():
             raise ValueError("the run needs a name or a folder, got an empty string")
@@ -72,7 +80,7 @@ class RunFolders:
             return cls(folder, folder / "figures")
         if out in (".", ".."):
             raise ValueError(f"{out!r} is not a run name; write a path with a separator to name a folder")
-        root = project_root()
+        root = home()
         return cls(root / "results" / out, root / "figures" / out)
 
     @property
@@ -116,16 +124,28 @@ class RunFolders:
         return self.results / "manifest.json"
 
 
+def own_run(notebook: str) -> str:
+    """Name of a run that nobody else has, ``03_phantom_gradient-2`` after ``-1``; its results folder is made."""
+    for number in itertools.count(1):
+        name = f"{notebook}-{number}"
+        try:
+            RunFolders.of(name).results.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return name
+    raise AssertionError("unreachable")
+
+
 def carried(name: str) -> Path:
     """A file at the checkout's root that a wheel carries beside the code: ``claims.lock``, ``references.bib``."""
     packaged = Path(__file__).parent / "carried" / name
     return packaged if packaged.is_file() else project_root() / name
 
 
-def reference_claims() -> Path:
-    """Ledger of the reference run: a wheel carries it beside the code, a checkout among its results."""
-    packaged = Path(__file__).parent / "reference_run" / "claims.json"
-    return packaged if packaged.is_file() else RunFolders.of(REFERENCE).claims
+def reference_run() -> RunFolders:
+    """The reference run, of which a wheel carries the ledger alone, beside the code."""
+    packaged = Path(__file__).parent / "reference_run"
+    return RunFolders(packaged, packaged / "figures") if packaged.is_dir() else RunFolders.of(REFERENCE)
 
 
 def without_folders(value: Any) -> Any:

@@ -9,7 +9,7 @@ from aura_study.audit.calls.construct import named_by_arguments, task_names
 from aura_study.audit.calls.make import Made, make_in_every_way
 from aura_study.audit.evidence import Settings
 from aura_study.audit.judge import judge
-from aura_study.audit.laboratory import laboratory
+from aura_study.audit.laboratory import laboratory, without_accelerator
 from aura_study.audit.marks import Absence
 from aura_study.audit.measuring.measure import measure
 from aura_study.audit.report import Report
@@ -48,8 +48,11 @@ def audit(
     if absence is not None and absence not in set(Absence):
         raise ValueError(f"unknown absence {absence!r}; one of {[str(mark) for mark in Absence]}")
     mark = None if absence is None else Absence(absence)
-    names = task_names(tasks or named_by_arguments(make_module) or None)
-    with laboratory():
+    if tasks is not None:
+        task_names(tasks)
+
+    def work() -> Report | BalancerReport:
+        names = task_names(tasks or named_by_arguments(make_module) or None)
         made = make_in_every_way(make_module, names, args)
         for one in made.values() if call is None else ():
             if isinstance(one, Made) and (kind := balancer_kind(one.module)):
@@ -57,6 +60,9 @@ def audit(
         subjects = ready_subjects(made, names, tasks is not None, call)
         measured = measure(subjects, mark, settings or Settings())
         return judge(measured)
+
+    with laboratory():
+        return without_accelerator(work)
 
 
 def assert_no_phantom_gradient(make_module: Any, *arguments: Any, **options: Any) -> Report | BalancerReport:

@@ -25,7 +25,8 @@ from torch import Tensor
 from aura_study.audit.laboratory import CannotAudit
 from aura_study.audit.marks import MARK_TEXT, Absence
 from aura_study.audit.report import Findings, Verdict
-from aura_study.balancing import Effect, Kind, PresentOnly
+from aura_study.audit.solved_balancer import solve
+from aura_study.balancing import Broken, Effect, Kind, PresentOnly
 from aura_study.balancing.effects import distance, in_words, return_in_words
 from aura_study.balancing.session import Answer, Fill, Session, same_draws
 
@@ -83,6 +84,8 @@ class BalancerReport(Findings[BalancerFinding]):
         kind: what it takes.
         findings: one per mark that it accepts.
         not_accepted: marks at which it raises, with the error.
+        solved: how it breaks on a task that is present and solved, and a sentence, which decide nothing; None where it
+            raises on one.
     """
 
     target: str
@@ -90,6 +93,7 @@ class BalancerReport(Findings[BalancerFinding]):
     kind: Kind
     findings: tuple[BalancerFinding, ...]
     not_accepted: Mapping[Absence, str]
+    solved: tuple[Broken, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; numbers that are not finite become None."""
@@ -102,6 +106,7 @@ class BalancerReport(Findings[BalancerFinding]):
             "exit_code": self.exit_code,
             "findings": [{name: _plain(value) for name, value in vars(finding).items()} for finding in self.findings],
             "not_accepted": {str(mark): reason for mark, reason in self.not_accepted.items()},
+            "solved": dict(zip(("breaks", "reason"), map(str, self.solved), strict=True)) if self.solved else None,
             "fix": [] if self.safe else [FIX],
         }
 
@@ -114,6 +119,9 @@ class BalancerReport(Findings[BalancerFinding]):
             ]
             lines += [f"        {finding.reason}"]
         lines += [f"  {mark!s:<5} not accepted  {reason}" for mark, reason in self.not_accepted.items()]
+        if self.solved:
+            lines += [f"  solved {self.solved[0].upper():<12} present, its loss falls to a millionth: no absence"]
+            lines += [f"        {self.solved[1]}"]
         return "\n".join(lines if self.safe else [*lines, "", f"Fix: {FIX}"])
 
 
@@ -173,7 +181,11 @@ def audit_balancer(
             refused[mark] = f"{type(error).__name__}: {' '.join(str(error).split())[:90]}"
     if not findings:
         raise CannotAudit("; ".join(f"{mark}: {text}" for mark, text in refused.items()), "Is this what it takes?")
-    return BalancerReport(title or type(made).__name__, tasks, kind, tuple(findings), refused)
+    try:
+        solved = solve(make, kind, tasks, _Stream(tasks))
+    except Exception:  # as with the marks
+        solved = None
+    return BalancerReport(title or type(made).__name__, tasks, kind, tuple(findings), refused, solved)
 
 
 class _Stream:

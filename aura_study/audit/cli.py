@@ -1,8 +1,10 @@
 """``aura-study audit TARGET``: does this loss weighting have the phantom gradient?"""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +15,7 @@ from aura_study.audit.calls.make import load_target
 from aura_study.audit.child import in_a_child
 from aura_study.audit.evidence import Settings
 from aura_study.audit.focal import audit_focal
-from aura_study.audit.laboratory import CannotAudit, refusing
+from aura_study.audit.laboratory import CannotAudit, refusing, without_accelerator
 from aura_study.audit.marks import Absence
 
 ADAPT_COMMAND = (
@@ -39,28 +41,20 @@ def audit_command(
         bool, typer.Option("--focal", help="audit a focal loss instead: do weights or smoothing leak into p_t?")
     ] = False,
     limit: Annotated[float, typer.Option(help="seconds after which the code under audit is ended")] = 300.0,
+    memory: Annotated[float, typer.Option(help="GiB of memory that the code under audit may take")] = 16.0,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Audit a loss weighting for the phantom gradient. Runs the code of TARGET, in a process of its own.
 
     Exit code 0: a way of saying that a task is absent is safe. 1: none is. 2: could not be audited.
     """
-    arguments = _json_arguments(args)
-    settings = _settings(lr, steps)
-    wanted = _tasks(tasks)
-
-    def work() -> tuple[int, dict[str, Any], str]:
-        with refusing(ADAPT):
-            found = load_target(target)
-            report: Any
-            if focal:
-                report = audit_focal(None, load_target(call)) if call else audit_focal(found)
-            else:
-                report = audit(found, wanted, _call(call), args=arguments, absence=absence, settings=settings)
-        return report.exit_code, report.to_dict(), str(report)
-
+    if not (limit > 0 and memory > 0):
+        raise typer.BadParameter(f"--limit and --memory must be > 0, got {limit:g} and {memory:g}")
+    options = {"args": _json_arguments(args), "absence": absence, "settings": _settings(lr, steps)}
+    work = partial(_focal_answer, target, call) if focal else partial(_answer, target, _tasks(tasks), call, options)
     try:
-        code, document, shown = in_a_child(work, limit, lambda doing: typer.echo(f"... {doing}", err=True))
+        document, shown = in_a_child(work, limit, memory, lambda doing: typer.echo(f"... {doing}", err=True))
+        code = document["exit_code"]
     except CannotAudit as failure:
         adapt = failure.adapt.replace(TARGET, target)
         code, failed = 2, _NotAudited(target, CannotAudit(failure.reason, adapt))
@@ -68,6 +62,23 @@ def audit_command(
     text = json.dumps(document, indent=1, allow_nan=False) if as_json else shown
     typer.echo(text, err=code == 2 and not as_json)
     raise typer.Exit(code)
+
+
+def _answer(
+    target: str, tasks: int | Sequence[str] | None, call: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The report as a document and as text."""
+    with refusing(ADAPT):
+        report = without_accelerator(lambda: audit(load_target(target), tasks, _call(call), **options))
+        return report.to_dict(), str(report)
+
+
+def _focal_answer(target: str, call: str | None) -> tuple[dict[str, Any], str]:
+    with refusing(ADAPT):
+        report = without_accelerator(
+            lambda: audit_focal(None, load_target(call)) if call else audit_focal(load_target(target))
+        )
+        return report.to_dict(), str(report)
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ def _json_arguments(text: str | None) -> dict[str, Any] | list[Any] | None:
         return None
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise typer.BadParameter(f"--args is no JSON: {error}") from None
     if not isinstance(value, dict | list):
         raise typer.BadParameter(f"--args must be a JSON object or list, got {text!r}")
@@ -114,7 +125,11 @@ def _settings(lr: float, steps: int) -> Settings:
 def _tasks(text: str | None) -> int | list[str] | None:
     if text is None:
         return None
-    return int(text) if text.strip().isdigit() else [name.strip() for name in text.split(",") if name.strip()]
+    return (
+        int(text)
+        if re.fullmatch(r"\s*\d{1,9}\s*", text, re.ASCII)
+        else [name.strip() for name in text.split(",") if name.strip()]
+    )
 
 
 def _call(text: str | None) -> Callable[..., Any] | str | None:

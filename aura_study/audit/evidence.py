@@ -12,6 +12,8 @@ from aura_study.audit.marks import Absence
 FAR = 100.0
 """A start that multiplies or divides a weight by more is another story."""
 
+MOST_STEPS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,8 +25,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be finite and > 0, got {self.lr}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be >= 1, got {self.steps}")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps must be 1 to {MOST_STEPS}, got {self.steps}")
 
     @property
     def phantom_number(self) -> float:
@@ -43,6 +45,7 @@ class WarmState:
         fall: each task's weight over its initial weight after a long descent at constant speed.
         falling: the share of the weight that the last sixth of that descent took.
         responds: whether a task's loss moves any parameter, at the start and here; None if nothing is learned.
+        constant: tasks whose weight is no matter of a parameter.
         counts: whether the module counts its steps.
         forwarded: whether that count was moved far ahead.
     """
@@ -53,6 +56,7 @@ class WarmState:
     fall: dict[str, float]
     falling: dict[str, float]
     responds: dict[str, bool] | None
+    constant: frozenset[str] = frozenset()
     counts: bool = False
     forwarded: bool = False
 
@@ -70,6 +74,7 @@ class Drift:
         present_ratio: weights of the present tasks during the absence over before it, (smallest, largest).
         dead: whether the task's loss no longer moves any parameter after the absence.
         on_return: whether it broke when the task was back.
+        totals: the total at the first and the last step of the absence, None where none is handed back.
     """
 
     optimiser: str
@@ -80,6 +85,7 @@ class Drift:
     present_ratio: tuple[float, float]
     dead: bool
     on_return: bool = False
+    totals: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,31 @@ class Evidence:
     cold: ColdStart | None = None
     measured: tuple[str, ...] = ()
 
+    @property
+    def says(self) -> str:
+        """How the task was marked absent, in words."""
+        return self.convention.mark_text(self.mark)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A task that is present while its loss falls to 0 and stays, and then is back.
+
+    Attributes:
+        task: that was solved.
+        fall, stay: growth of its weight while the loss falls, and from there on at 0.
+        broke: stage at which the total or a gradient stopped being finite; empty if none.
+        dead: whether its loss moves no parameter any more at the end.
+        long: growth in a very long time at 0; None if nothing moved, or it broke.
+    """
+
+    task: str
+    fall: float
+    stay: float
+    broke: str
+    dead: bool
+    long: LongAbsence | None
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -179,6 +210,7 @@ class Measured:
         evidence: one per mark of absence that it accepts.
         without_mask: what a bare 0 does, where the target is judged by the presence mask that it takes; else None.
         not_accepted: marks that it does not accept, with the reason.
+        solved: a task that is present and solved; None where the target raises on it.
     """
 
     target: str
@@ -187,3 +219,4 @@ class Measured:
     evidence: tuple[Evidence, ...]
     without_mask: Evidence | None
     not_accepted: Mapping[Absence, str]
+    solved: Solved | None = None

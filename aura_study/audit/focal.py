@@ -5,6 +5,7 @@ modulates by a number that is no probability. The factor is measured as loss(gam
 sample, with everything else equal, so that no reduction or class weight is left in it.
 """
 
+import copy
 import inspect
 import math
 import textwrap
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aura_study.audit.calls.signature import TARGET_NAMES, is_one_of
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, laboratory
 from aura_study.audit.report import Findings, Verdict, finite_or_none
 
@@ -163,11 +165,14 @@ def _detect(target: Any) -> FocalCall:
     except (TypeError, ValueError) as error:
         raise CannotAudit(f"the signature of {target!r} cannot be read", ADAPT) from error
     found = {setting: next((name for name in usual if name in names), None) for setting, usual in NAMES.items()}
+    if found["gamma"] is None and not isinstance(target, type) and hasattr(target, "gamma"):
+        return _of_an_instance(target)
     if found["gamma"] is None:
         raise CannotAudit(f"no argument sets gamma; arguments: {list(names)}", ADAPT)
+    filled = _filled(names, [*found.values()]) if isinstance(target, type) else {}
 
     def call(logits: Tensor, targets: Tensor, gamma: float, weight: Tensor | None, smoothing: float) -> Tensor:
-        keywords: dict[str, Any] = {}
+        keywords = dict(filled)
         neutral = {"weight": torch.ones(len(LOGITS)) if _required(names, found["weight"]) else None, "smoothing": 0.0}
         for setting, value in (("gamma", gamma), ("weight", weight), ("smoothing", smoothing)):
             name = found[setting]
@@ -177,9 +182,46 @@ def _detect(target: Any) -> FocalCall:
                     raise TypeError(f"no argument sets {setting}; arguments: {list(names)}")
                 continue
             keywords[name] = neutral[setting] if unset else value  # not the default of the code under audit
-        made = target(**keywords)(logits, targets) if isinstance(target, type) else target(logits, targets, **keywords)
-        result: Tensor = made.mean() if made.ndim else made
-        return result
+        if isinstance(target, type):
+            return _given(target(**keywords), logits, targets, {})
+        return _given(target, logits, targets, keywords)
+
+    return call
+
+
+def _filled(names: Mapping[str, inspect.Parameter], settings: Sequence[str | None]) -> dict[str, Any]:
+    """Required arguments that are no setting of the three: the number of classes, a reduction, a device, else None."""
+    known = {"class": len(LOGITS), "num": len(LOGITS), "reduction": "mean", "device": "cpu"}
+    required = [
+        name for name, p in names.items()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in settings
+    ]  # fmt: skip
+    return {name: next((value for word, value in known.items() if word in name), None) for name in required}
+
+
+def _given(loss: Any, logits: Tensor, targets: Tensor, keywords: Mapping[str, Any]) -> Tensor:
+    """What ``loss`` gives; its targets come first where the names of its arguments say so."""
+    names = list(inspect.signature(getattr(loss, "forward", loss)).parameters)[:2]
+    turned = len(names) == 2 and is_one_of(names[0], TARGET_NAMES) and not is_one_of(names[1], TARGET_NAMES)
+    made = loss(targets, logits, **keywords) if turned else loss(logits, targets, **keywords)
+    result: Tensor = made.mean() if made.ndim else made
+    return result
+
+
+def _of_an_instance(target: Any) -> FocalCall:
+    """Settings are put into the attributes of a copy."""
+
+    def call(logits: Tensor, targets: Tensor, gamma: float, weight: Tensor | None, smoothing: float) -> Tensor:
+        made = copy.deepcopy(target)
+        for setting, value in (("gamma", gamma), ("weight", weight), ("smoothing", smoothing)):
+            name = next((name for name in NAMES[setting] if hasattr(made, name)), None)
+            asked = value is not None and (setting != "smoothing" or smoothing != 0)
+            if name is None and asked:
+                raise TypeError(f"no attribute sets {setting}")
+            if name is not None:
+                held = getattr(made, name)
+                setattr(made, name, torch.ones(len(LOGITS)) if value is None and held is not None else value)
+        return _given(made, logits, targets, {})
 
     return call
 

@@ -18,9 +18,10 @@ safe            none of these
 import math
 
 from aura_study.audit.evidence import Drift, Evidence, Measured, Settings
-from aura_study.audit.marks import MARK_TEXT, RARE
+from aura_study.audit.marks import RARE
 from aura_study.audit.measuring.numbers import MOVED, distance, worst
 from aura_study.audit.report import Finding, Report, Verdict
+from aura_study.audit.solved import judge_solved
 
 SWITCHED_OFF, STILL_OFF = 1e-2, 0.1
 FALLEN, FALLING = 1e-2, 0.1
@@ -43,7 +44,15 @@ def judge(measured: Measured) -> Report:
         if convention.guessed:
             notes.append(f"{convention.guessed}; if that is wrong, say how it is called with `call`")
     notes += _by_symmetry(measured)
-    return Report(measured.target, measured.tasks, settings, tuple(findings), measured.not_accepted, tuple(notes))
+    return Report(
+        measured.target,
+        measured.tasks,
+        settings,
+        tuple(findings),
+        measured.not_accepted,
+        tuple(notes),
+        judge_solved(measured.solved),
+    )
 
 
 def _by_symmetry(measured: Measured) -> list[str]:
@@ -68,6 +77,25 @@ def _by_task(evidence: Evidence) -> list[str]:
     return [f"by task: {', '.join(told)}"]
 
 
+def _negative_total(evidence: Evidence, settings: Settings, moved: Drift | None) -> list[str]:
+    """Whether a total below 0 is sound, or an absent task's term that falls."""
+    told = []
+    rest = evidence.warm.reading.total
+    if rest is not None and rest < 0 and evidence.warm.responds is not None:
+        told.append(
+            f"its total is {rest:.2g} with every task present, at rest: a density may exceed 1, so that this is sound; "
+            "abs or a clamp at 0 would stop its weights"
+        )
+    first, last = moved.totals if moved else (None, None)
+    if moved and first is not None and last is not None and last < min(first, 0.0):
+        rate = (first - last) / (settings.lr * max(settings.steps - 1, 1))
+        told.append(
+            f"its total fell from {first:.2g} to {last:.2g} while {moved.task!r} was absent, by {rate:.2g} of the "
+            f"learning rate a step ({moved.optimiser}): that is the absent term, and no likelihood"
+        )
+    return told
+
+
 def _without_mask(finding: Finding) -> str:
     verdict = "is safe too" if finding.verdict == Verdict.SAFE else f"is {finding.verdict}: {finding.reason}"
     return f"it takes a presence mask; without the mask, a loss of 0 counts as present and {verdict}"
@@ -80,12 +108,12 @@ def _finding(evidence: Evidence, settings: Settings) -> Finding:
         _unstable(evidence, settings)
         or _inert(evidence)
         or _unregularised(evidence)
-        or _phantom(farthest, settings)
+        or _phantom(farthest, evidence, settings)
         or _cold(evidence)
-        or (Verdict.SAFE, f"while {MARK_TEXT[evidence.mark]}, the absent task's weight stays exactly where it was")
+        or (Verdict.SAFE, f"while {evidence.says}, the absent task's weight stays exactly where it was")
     )
     if verdict == Verdict.SAFE and evidence.warm.responds is None:
-        reason = "the weights are not learned from the total, and the absence leaves them as they were"
+        reason = "the weights are not learned from the total, and after an absence they are what they are without"
     return Finding(
         evidence.mark,
         evidence.convention.text,
@@ -110,11 +138,13 @@ def _unstable(evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | N
         first = min(broken, key=lambda drift: drift.broke_at or 0.0)
         if first.on_return:
             return Verdict.UNSTABLE, (
-                f"after an absence of {first.task!r} while {MARK_TEXT[evidence.mark]}, its return makes the total or a "
+                f"after an absence of {first.task!r} while {evidence.says}, its return makes the total or a "
                 "gradient NaN or infinite"
             )
         if not first.broke_at:
-            return Verdict.UNSTABLE, f"when {MARK_TEXT[evidence.mark]}, the total or a gradient is NaN or infinite"
+            return Verdict.UNSTABLE, f"when {evidence.says}, the total or a gradient is NaN or infinite"
+        if evidence.warm.responds is None:
+            return Verdict.UNSTABLE, f"an absence of {first.task!r} makes the total or a gradient NaN or infinite"
         return Verdict.UNSTABLE, (
             f"the phantom gradient drives the absent task's parameter until the total is NaN or infinite, "
             f"at phantom number {first.broke_at:.2g} ({first.optimiser})"
@@ -161,9 +191,13 @@ def _unregularised(evidence: Evidence) -> tuple[Verdict, str] | None:
     return None
 
 
-def _phantom(farthest: Drift, settings: Settings) -> tuple[Verdict, str] | None:
+def _phantom(farthest: Drift, evidence: Evidence, settings: Settings) -> tuple[Verdict, str] | None:
     if distance(farthest.growth) <= MOVED:
         return None
+    if evidence.warm.responds is None:
+        return Verdict.PHANTOM, (
+            f"after an absence of {farthest.task!r} a weight is x {farthest.growth:.3g} of what it is without"
+        )
     return Verdict.PHANTOM, (
         f"the weight of {farthest.task!r} moved x {farthest.growth:.3g} while it was absent "
         f"({farthest.optimiser}, phantom number {settings.phantom_number:g})"
@@ -206,7 +240,11 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
         notes.append(f"after its return the weight needs {', '.join(lengths)} times the absence to recover")
     if evidence.cold is not None and evidence.cold.raised:
         notes.append(f"absent from the very first batch it raises {evidence.cold.raised}")
-    notes += _by_task(evidence)
+    notes += [*_by_task(evidence), *_negative_total(evidence, settings, farthest if moved else None)]
+    if evidence.warm.responds and evidence.warm.constant:
+        notes.append(
+            f"the weight of {', '.join(sorted(evidence.warm.constant))} is a constant: no parameter is its own"
+        )
     ratios = [ratio for drift in evidence.drifts for ratio in drift.present_ratio]
     if all(map(math.isfinite, ratios)) and max(map(distance, ratios)) > MOVED:
         notes.append(f"present tasks' weights change at once, x {min(ratios):.3g} to x {max(ratios):.3g}")

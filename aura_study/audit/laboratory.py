@@ -4,9 +4,13 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
+
+T = TypeVar("T")
 
 
 class CannotAudit(Exception):
@@ -21,6 +25,9 @@ class CannotAudit(Exception):
         super().__init__(f"{reason}\n{adapt}")
         self.reason = reason
         self.adapt = adapt
+
+
+LEAVE = "Audit a function that makes and calls the weighting alone, without the program around it."
 
 
 class AuditedCodeError(Exception):
@@ -41,7 +48,11 @@ def own_randomness() -> Iterator[None]:
 
 @contextmanager
 def laboratory() -> Iterator[None]:
-    """Own random state, gradients on, warnings of the audited code off."""
+    """Own random state, gradients on, warnings of the audited code off; code under audit ends no program.
+
+    Raises:
+        CannotAudit: for ``SystemExit`` and its like; all other exceptions come through.
+    """
     with (
         own_randomness(),
         torch.inference_mode(False),
@@ -49,7 +60,12 @@ def laboratory() -> Iterator[None]:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise CannotAudit(f"Its code raised {in_one_line(error)}", LEAVE) from error
 
 
 @contextmanager
@@ -57,16 +73,25 @@ def audited_code() -> Iterator[None]:
     """Around every use of the user's code: whatever that raises, even ``SystemExit``, is a finding about it.
 
     Raises:
-        AuditedCodeError: for anything that was raised, but for `CannotAudit`, which is ours and says more.
+        AuditedCodeError: for anything that was raised, but for `CannotAudit`, which is ours and says more, and the
+            user's own interruption.
     """
     try:
         yield
-    except CannotAudit:
+        say()
+    except (CannotAudit, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
-        name = type(error).__name__
-        raise AuditedCodeError(f"{name}: {text[:200]}" if text else name) from error
+    except BaseException as error:
+        raise AuditedCodeError(in_one_line(error)) from error
+
+
+def in_one_line(error: BaseException) -> str:
+    """Its type and message."""
+    try:
+        text = " ".join(str(error).split())[:200]
+    except Exception:  # a __str__ that is not ours
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager
@@ -86,8 +111,8 @@ def refusing(adapt: str) -> Iterator[None]:
 _listeners: list[Callable[[str], None]] = []
 
 
-def say(text: str) -> None:
-    """Tell whoever listens what is being done, before it is done."""
+def say(text: str = "") -> None:
+    """Tell whoever listens what is being done, before it is done; that it is still being done, without a text."""
     for listener in _listeners:
         listener(text)
 
@@ -100,3 +125,34 @@ def listening(listener: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+class OnCpu(TorchFunctionMode):
+    """Code that asks for a CUDA device gets the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.cuda, torch.nn.Module.cuda):
+            return args[0]
+        named = {name: _cpu(value) for name, value in (kwargs or {}).items()}
+        return func(*map(_cpu, args), **named)
+
+
+def _cpu(value: Any) -> Any:
+    if isinstance(value, torch.device):
+        return torch.device("cpu") if value.type == "cuda" else value
+    return "cpu" if isinstance(value, str) and value.startswith("cuda") else value
+
+
+def without_accelerator(work: Callable[[], T]) -> T:
+    """``work()``; once more with the CPU in CUDA's place where it failed for want of CUDA.
+
+    Raises:
+        CannotAudit: as ``work`` raises it.
+    """
+    try:
+        return work()
+    except CannotAudit as failure:
+        if torch.cuda.is_available() or not any(word in failure.reason for word in ("CUDA", "cuda", "NVIDIA")):
+            raise
+    with OnCpu():
+        return work()

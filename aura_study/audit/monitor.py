@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -11,12 +12,14 @@ from torch import nn
 
 from aura_study.audit.calls.call import adapter, candidates
 from aura_study.audit.calls.held import held_leaves
-from aura_study.audit.calls.presence import presence
+from aura_study.audit.calls.presence import at_zero, presence, scalar_of
 from aura_study.audit.calls.subject import Convention
 from aura_study.audit.calls.totals import Unusable, find_total, take_total
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
 
 Weights = Callable[[], Any]
+STEADY, LEAST_FALL, ALIKE = 30, 0.2, 1.1
+"""Steps after which a total that falls steadily is told of; its least fall, in learning rates; how steady."""
 
 
 class PhantomGradientWarning(UserWarning):
@@ -31,6 +34,10 @@ class PhantomMonitor:
     `present`, and of a step of which nothing is known it counts nothing. It raises nothing in a training loop. The
     running phantom number of a task is the sum of the learning rate of the weighting's parameters over the steps in
     which it was absent. Reading the losses waits for an accelerator once a step.
+
+    It says once, too, of a task that is present at a loss of 0 (solved) that its weight has grown past the threshold,
+    and of a total that falls by the same multiple of the learning rate at every step although nobody is known to be
+    away, as a regulariser alone does.
 
     Args:
         weighting: module whose calls are watched; for anything else say who is present with `present`.
@@ -69,6 +76,9 @@ class PhantomMonitor:
         self.phantom_numbers = dict.fromkeys(self.tasks, 0.0)
         self.growth = dict.fromkeys(self.tasks, 1.0)
         self._stretch = dict.fromkeys(self.tasks, 0.0)
+        self._solved: set[str] = set()
+        self._totals: deque[tuple[float, float]] = deque(maxlen=STEADY + 1)
+        self._total: float | None = None
         self._weighting = weighting
         self._group, missing = _group_of(weighting, optimizer)
         self._seen: set[str] | None = None
@@ -82,13 +92,14 @@ class PhantomMonitor:
         self._handles: list[Any] = [optimizer.register_step_post_hook(self._after_step)]
         if isinstance(weighting, nn.Module):
             self._handles.append(weighting.register_forward_pre_hook(self._before_forward, with_kwargs=True))
+            self._handles.append(weighting.register_forward_hook(self._after_forward))
 
     def present(self, tasks: Iterable[str]) -> None:
         """Say which tasks the coming optimiser step holds, where the weighting's arguments do not show it."""
         told = set(tasks)
-        if unknown := sorted(told - set(self.tasks)):
-            raise ValueError(f"unknown tasks {unknown}; the monitor knows {list(self.tasks)}")
-        self._told = (self._told or set()) | told
+        if unknown := sorted(map(str, told - set(self.tasks))):
+            self._say_once(f"unknown tasks {unknown}; the monitor knows {list(self.tasks)}")
+        self._told = (self._told or set()) | (told & set(self.tasks))
 
     def weights(self) -> dict[str, float]:
         """Current weights by task."""
@@ -116,8 +127,15 @@ class PhantomMonitor:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """A copy of the weighting, or one read from a file, is not watched."""
+        return _Nobody, ()
+
     def _before_forward(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        if self._reading or self._told is not None:
+        if self._reading:
+            return
+        self._solved |= at_zero(arguments, keywords, self.tasks)
+        if self._told is not None:
             return
         here = presence(module, arguments, keywords, self.tasks)
         if here is not None:
@@ -128,18 +146,52 @@ class PhantomMonitor:
                 "so before each step by monitor.present([...])"
             )
 
+    def _after_forward(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        if not self._reading:
+            self._total = scalar_of(output)
+
     def _after_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
         here = self._told if self._told is not None else self._seen
+        solved, self._solved = self._solved, set()
         self._told = self._seen = None
-        if here is None:  # a step of which nothing is known
+        try:
+            lr = float(self._group["lr"])
+            if here is None or here >= set(self.tasks):  # who is away is told of by name
+                self._watch_total(lr)
+            if here is not None:  # something is known of the step
+                self._count(here, solved & here, lr)
+        except Warning:  # the user's filter turns warnings into errors
+            raise
+        except Exception as error:  # the monitor ends no training
+            self._say_once(f"a step could not be counted ({type(error).__name__}: {error})")
+
+    def _watch_total(self, lr: float) -> None:
+        if self._total is None or not lr:
             return
-        lr = float(self._group["lr"])
+        self._totals.append((self._total, lr))
+        pairs = list(zip(self._totals, list(self._totals)[1:], strict=False))
+        falls = [(before - after) / rate for (before, rate), (after, _) in pairs]
+        if len(falls) == STEADY and min(falls) > LEAST_FALL and max(falls) < min(falls) * ALIKE:
+            self._say_once(
+                f"the total has fallen by {falls[-1]:.2g} times the learning rate at each of {STEADY} steps: this is a "
+                "regulariser that falls without end, not a loss that is learned"
+            )
+
+    def _count(self, here: set[str], solved: set[str], lr: float) -> None:
         try:
             now = self.weights()
-        except Exception as error:  # the monitor ends no training
+        except Exception as error:
             self._say_once(f"the weights could not be read ({type(error).__name__}: {error}); pass weights=...")
             now = dict(self._anchor)
         for task in self.tasks:
+            if task in solved:
+                if now[task] > self.threshold * self._anchor[task]:
+                    self._say_once(
+                        f"task {task!r} is present and its loss is 0 (solved): its weight has grown past x "
+                        f"{self.threshold:g}, and nothing but its regulariser decides it"
+                    )
+                self._stretch[task], self.growth[task] = 0.0, 1.0
+                continue
             if task in here:
                 self._stretch[task], self.growth[task], self._anchor[task] = 0.0, 1.0, now[task]
                 continue
@@ -198,6 +250,16 @@ class PhantomMonitor:
         if lost := [task for task, slope in zip(self.tasks, slopes, strict=True) if slope is None]:
             raise Unusable(f"the loss of {lost} does not reach the total")
         return {task: float(slope) for task, slope in zip(self.tasks, slopes, strict=True) if slope is not None}
+
+
+class _Nobody:
+    """In the monitor's place in a copy of the weighting: hears nothing."""
+
+    _reading = True
+
+    def _before_forward(self, *unused: Any) -> None: ...
+
+    def _after_forward(self, *unused: Any) -> None: ...
 
 
 def _group_of(weighting: Any, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], int]:

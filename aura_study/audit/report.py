@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
 from aura_study.audit.evidence import Evidence, Settings
-from aura_study.audit.marks import AMBIGUOUS, MARK_TEXT, Absence
+from aura_study.audit.marks import AMBIGUOUS, Absence
+from aura_study.audit.solved import SolvedFinding
 
 
 class Verdict(StrEnum):
@@ -119,6 +120,7 @@ class Report(Findings[Finding]):
         findings: one per mark of absence that the module accepts.
         not_accepted: marks that it does not, with the reason.
         notes: what a user should know beyond the findings.
+        solved: what becomes of a task that is present and solved, which decides nothing; None if that was not measured.
     """
 
     target: str
@@ -127,6 +129,7 @@ class Report(Findings[Finding]):
     findings: tuple[Finding, ...]
     not_accepted: Mapping[Absence, str]
     notes: tuple[str, ...] = ()
+    solved: SolvedFinding | None = None
 
     def _deciding(self) -> Sequence[Finding]:
         """Those of the marks that say an absence explicitly, if one of these is safe: that is what to do."""
@@ -146,6 +149,7 @@ class Report(Findings[Finding]):
             "steps": self.settings.steps,
             "findings": [_finding(finding) for finding in self.findings],
             "not_accepted": {str(mark): reason for mark, reason in self.not_accepted.items()},
+            "solved": self.solved.to_dict() if self.solved else None,
             "notes": list(self.notes),
             "fix": self.fixes(),
         }
@@ -175,13 +179,16 @@ class Report(Findings[Finding]):
             "",
         ]
         for finding in self.findings:
-            lines += [f"  {finding.absence!s:<8} {finding.verdict.upper():<13} {MARK_TEXT[finding.absence]}"]
+            lines += [f"  {finding.absence!s:<8} {finding.verdict.upper():<13} {finding.evidence.says}"]
             lines += [f"           called as {finding.call}"]
             for sentence in (finding.reason, *finding.notes):
                 lines += textwrap.wrap(sentence, 112, initial_indent=" " * 11, subsequent_indent=" " * 13)
         lines += [
             f"  {mark!s:<8} not accepted  {textwrap.shorten(reason, 88)}" for mark, reason in self.not_accepted.items()
         ]
+        if self.solved:
+            lines += [f"  solved   {self.solved.fate.upper():<13} present, its loss falls to 0 and stays: no absence"]
+            lines += textwrap.wrap(self.solved.reason, 112, initial_indent=" " * 11, subsequent_indent=" " * 13)
         for title, sentences in (("Note", self.notes), ("Fix", self.fixes())):
             for sentence in sentences:
                 lines += ["", *textwrap.wrap(f"{title}: {sentence}", 112, subsequent_indent="  ")]

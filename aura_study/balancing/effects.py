@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 UNTOUCHED_WITHIN, SAME_DIRECTION, STOPPED_BELOW, SHARE_MOVED = 0.01, 0.9999, 1e-3, 1.05
+BLOWN_UP, LEFT_BEHIND = 10.0, 2.0
 
 
 class Effect(StrEnum):
@@ -21,6 +22,37 @@ class Effect(StrEnum):
     STRONG = "returns too strong"
     WEAK = "returns too weak"
     ERROR = "raises an error"
+
+
+class Broken(StrEnum):
+    """How a balancer breaks on a task that is present and solved; the gravest first."""
+
+    NAN = "NaN"
+    """The update is not finite, while the task is solved or once its loss is back."""
+    STOPS = "stops the others"
+    """While the task is solved the update is shorter than a thousandth of the others' own."""
+    BLOWS_UP = "blows up"
+    """While the task is solved the update is more than ten times as long as the others' own."""
+    LEFT_BEHIND = "left behind"
+    """Once its loss is back the task's share of the weights is off by more than a factor of two."""
+    NOT = "unbroken"
+
+
+def broken(finite: bool, length: float, growth: float) -> Broken:
+    """How a balancer breaks on a solved task.
+
+    Args:
+        finite: whether every update was.
+        length: of the update while the task is solved, over that of the others' own.
+        growth: of the task's share of the weights once its loss is back, over what it would be; NaN where unknown.
+    """
+    if not finite:
+        return Broken.NAN
+    if length < STOPPED_BELOW:
+        return Broken.STOPS
+    if length > BLOWN_UP:
+        return Broken.BLOWS_UP
+    return Broken.LEFT_BEHIND if growth > LEFT_BEHIND or growth < 1 / LEFT_BEHIND else Broken.NOT
 
 
 def distance(update: Tensor, reference: Tensor) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from aura_study.balancing.db_mtl import DBMTL
-from aura_study.balancing.effects import Effect
+from aura_study.balancing.effects import Broken, Effect
 from aura_study.balancing.gradnorm import GradNorm
 from aura_study.balancing.torchjd_extra import torchjd
 
@@ -39,6 +39,9 @@ class Balancer:
         why: what a zero does to it, in a sentence or formula (LaTeX between ``$``).
         during: effect on the present tasks' update that the formula predicts for a zero-filled task.
         after: effect that it predicts on the task's return.
+        solved: how it breaks, by its formula, on a present task whose loss and gradient are a millionth of what they
+            were, and then what they were again.
+        nearly_zero: why, in a sentence or formula.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Balancer:
     why: str
     during: Effect
     after: Effect = Effect.UNTOUCHED
+    solved: Broken = Broken.NOT
+    nearly_zero: str = ""
 
     def code(self) -> str:
         """Package and version of the code that is measured."""
@@ -122,6 +127,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "$e^{\\Lambda}$ under Adam.",
         Effect.UNTOUCHED,
         Effect.STRONG,
+        solved=Broken.LEFT_BEHIND,
+        nearly_zero="The loss asks for a larger weight, and $u$ falls as long as $e^{-u} L < 1$: at Adam's rate, as "
+        "if it were away.",
     ),
     Balancer(
         "IMTL-L",
@@ -132,6 +140,8 @@ BALANCERS: tuple[Balancer, ...] = (
         "$e^s L - s$: at $L = 0$ only $-s$ is left, so the weight $e^s$ grows by $e^{\\Lambda}$, as Kendall's does.",
         Effect.UNTOUCHED,
         Effect.STRONG,
+        solved=Broken.LEFT_BEHIND,
+        nearly_zero="$e^s L < 1$ lets $s$ rise at Adam's rate, as if it were away.",
     ),
     Balancer(
         "DWA",
@@ -143,6 +153,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "in a softmax is NaN for all.",
         Effect.NAN,
         Effect.NAN,
+        solved=Broken.LEFT_BEHIND,
+        nearly_zero="A loss that stays has the ratio 1; at the end of the epoch of its return the ratio is $10^6$, "
+        "and a softmax gives it all of the weight.",
     ),
     Balancer(
         "Geometric mean",
@@ -163,6 +176,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "by it; a loss that never falls also gains weight against those that do.",
         Effect.STOPPED,
         Effect.STRONG,
+        solved=Broken.STOPS,
+        nearly_zero="Weights $c\\,z_i/L_i$ with $c = (\\sum_j z_j/L_j)^{-1}$: the smallest loss takes the share 1, "
+        "the others about its loss over theirs.",
     ),
     Balancer(
         "STCH",
@@ -206,6 +222,8 @@ BALANCERS: tuple[Balancer, ...] = (
         "The shortest vector in a convex hull that holds 0 is 0. The code's search gets there exactly, unless a small "
         "gradient in slight conflict makes it stop early.",
         Effect.STOPPED,
+        solved=Broken.STOPS,
+        nearly_zero="The shortest vector in a convex hull is no longer than its shortest corner.",
     ),
     Balancer(
         "UPGrad",
@@ -235,6 +253,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "No direction improves a task whose gradient is 0, so the worst task gains 0 and $g_w = 0$ solves the dual; "
         "this code then returns 0. Not so if some $g_w$ points away from the mean: $\\cos(g_w, g_0) < -c$.",
         Effect.STOPPED,
+        solved=Broken.STOPS,
+        nearly_zero="$g_w$ is the tiny gradient; its length is below the code's safeguard of $10^{-4}$, where it "
+        "returns 0. The formula would go on: $g_0 + c\\lVert g_0\\rVert\\,g_w/\\lVert g_w\\rVert$.",
     ),
     Balancer(
         "PCGrad",
@@ -264,6 +285,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "torchjd",
         "$G^{+}d$ over its sum: a row of 0 gives the pseudoinverse a row of 0, and the task a weight of 0.",
         Effect.UNTOUCHED,
+        solved=Broken.STOPS,
+        nearly_zero="Equal projections on all directions with weights that sum to 1: the weights go as $1/\\lVert "
+        "g_i\\rVert$, and nearly all of it to the tiny gradient.",
     ),
     Balancer(
         "Nash-MTL",
@@ -283,6 +307,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "torchjd",
         "The zero eigenvalue is cut, the rest keep their own; the mean over m rows shrinks the update to $k/m$.",
         Effect.SHRUNK,
+        solved=Broken.STOPS,
+        nearly_zero="All singular values are brought to the smallest one, which is now the tiny gradient's and is "
+        "not cut.",
     ),
     Balancer(
         "GradDrop",
@@ -302,6 +329,9 @@ BALANCERS: tuple[Balancer, ...] = (
         "$G w = w^{-1/\\alpha}$ reads $0 = w_a^{-1/\\alpha}$: $w_a$ runs off towards infinity; the other equations do "
         "not hold $w_a$ and are solved as before.",
         Effect.UNTOUCHED,
+        solved=Broken.BLOWS_UP,
+        nearly_zero="$w_a\\lVert g_a\\rVert^2 \\approx w_a^{-1/\\alpha}$: with $\\alpha = 2$ its part of the update "
+        "grows as $\\lVert g_a\\rVert^{-1/3}$.",
     ),
     Balancer(
         "ExcessMTL",
@@ -313,6 +343,8 @@ BALANCERS: tuple[Balancer, ...] = (
         "exponentially, and is gone at the return.",
         Effect.SHRUNK,
         Effect.WEAK,
+        solved=Broken.LEFT_BEHIND,
+        nearly_zero="Excess risk $E_a \\approx 0$: the share decays as for a zero.",
     ),
     Balancer(
         "ConFIG",

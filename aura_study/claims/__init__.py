@@ -6,6 +6,7 @@ weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), bal
 
 from aura_study.claims import (
     after_the_return,
+    audit_survey,
     aura_later_logs,
     aura_log,
     aura_training,
@@ -27,6 +28,7 @@ from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 _NOTEBOOKS = (
     *(focal_loss, kendall_weighting, phantom_gradient, aura_training, presence, phase_diagram, aura_log),
     *(beyond_the_mask, schedules, focal_on_toxicity, after_the_return, pretraining, task_quality, balancers),
+    audit_survey,
     aura_later_logs,
 )
 _LETTERS = "FKPSBNA"

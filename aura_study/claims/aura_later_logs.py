@@ -148,4 +148,28 @@ CLAIMS = decided_by(
         figure="later_solved",
         cites=("kendall2018multi",),
     ),
+    Claim(
+        "A8",
+        "theory",
+        statement="Beside a present task's loss that falls by itself, by a factor e^k a step, Kendall's sigma falls at "
+        "k/2 and never faster than an absent task's: up to that speed the weight is the one that the loss asks for, "
+        "beyond it sigma alone does not tell the two apart.",
+        prediction=r"$\dot s = -\min(k/2, \eta_s)$, with and without noise on the loss, under SGD as under Adam",
+        rule=RatioWithin(tolerance=0.05),
+        kind=Kind.SIMULATED,
+        figure="later_falling",
+        cites=("kendall2018multi",),
+    ),
+    Claim(
+        "A8a",
+        "theory",
+        statement="With a floor added to a solved task's loss, the time that its weight needs once the loss is back "
+        "does not depend on how long the task was solved.",
+        prediction=r"sigma rests at $\sqrt\varepsilon$, so that eight times the stretch leaves the way back as long as "
+        "it was; a variance softened by the same floor keeps its parameter falling under Adam and needs eight times as "
+        "long, and a clamped parameter never comes back",
+        rule=RatioWithin(tolerance=0.05),
+        kind=Kind.SIMULATED,
+        figure="later_floors",
+    ),
 )

@@ -1,12 +1,14 @@
 """Claims on AURA's own run (sections 3, 3.2 and 4 and question 2 of the guide)."""
 
 from aura_study.claims.model import Claim, Foretells, Gate, Kind, Limit, decided_by
-from aura_study.claims.rules import AtLeast, AtMost, PredictedAtMost
+from aura_study.claims.rules import AtLeast, AtMost, Each, PredictedAtMost
 
 TOLERANCE = 0.02
 """How far predicted weights may lie from those that AURA's run printed."""
 COLLAPSE = 10.0
 """Growth of a weight, against that of a masked twin, from which this study speaks of collapse."""
+WRONG_OR_OPEN = 0.05
+"""Share of logs that a reading of them may get wrong or leave open."""
 
 CLAIMS = decided_by(
     "07_aura_log",
@@ -34,6 +36,20 @@ CLAIMS = decided_by(
         ),
         kind=Kind.LOGGED,
         figure="aura_reporting_weight",
+        cites=("aura",),
+    ),
+    Claim(
+        "P10a",
+        "theory",
+        statement="A command that knows nothing of AURA finds in its logs what ran: in V10.2's, told the rows of each "
+        "task, the batch and the steps of an epoch but no learning rate, the mask, and in V11.5's, told nothing, a "
+        "task that is present and solved.",
+        prediction=r"the fastest weight bounds the rate from below, and at that rate an unmasked reporting would have "
+        r"gone further than it did, whatever its noise, by $1 - \sqrt{p}$ of the way, $p$ its presence in a step; "
+        r"V11.5's loss over one of its weights is the logarithm of a round clamp, as A1 has it",
+        rule=Each(),
+        kind=Kind.LOGGED,
+        figure="aura_diagnosis",
         cites=("aura",),
     ),
     Claim(
@@ -89,6 +105,31 @@ CLAIMS = decided_by(
         kind=Kind.SIMULATED,
         foretells=PredictedAtMost(tolerance=0.1),
         figure="aura_absurd",
+        cites=("aura",),
+    ),
+    Claim(
+        "P11d",
+        "theory",
+        statement="A log of weights, losses and learning rates tells whether absent tasks were masked: of 400 "
+        "simulated runs with AURA's rows, batches, rates and noise, half of them masked, `aura-study diagnose`, told "
+        "each task's presence, reads at most 5 % wrongly or not at all.",
+        prediction=r"a masked reporting moves at $\sqrt{p}$ of Adam's speed towards $\sigma^2 = L$, an unmasked one at "
+        r"full speed towards $pL$, $p$ its presence in a step, .05 to .68 in AURA's runs: they part by a tenth of the "
+        "weight or more, a hundred times what three printed decimals hide",
+        rule=AtMost(bound=WRONG_OR_OPEN),
+        kind=Kind.SIMULATED,
+        figure="aura_diagnosis",
+        cites=("aura",),
+    ),
+    Claim(
+        "P11e",
+        "theory",
+        statement="Without its learning rates the same log is read wrongly in at most 5 % of the 400 runs.",
+        prediction="a rate that nobody told is bounded from below by the fastest weight and otherwise free; what that "
+        "leaves open is said to be open, in some part of the runs",
+        rule=AtMost(bound=WRONG_OR_OPEN),
+        kind=Kind.SIMULATED,
+        figure="aura_diagnosis",
         cites=("aura",),
     ),
     Claim(

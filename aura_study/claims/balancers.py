@@ -88,6 +88,27 @@ CLAIMS = decided_by(
         figure="balancers",
     ),
     Claim(
+        "N1d",
+        "theory",
+        statement="What a present task that is solved, its loss and gradient a millionth of what they were, does to "
+        "each balancer follows from its formula: nothing grave, or NaN, or it stops the others, or blows their update "
+        "up, or leaves the task with a wrong share once its loss is back.",
+        prediction="the one that the registry writes down for each balancer",
+        rule=Each(),
+        kind=Kind.SIMULATED,
+        figure="balancers_solved",
+    ),
+    Claim(
+        "N1e",
+        "theory",
+        statement="A loss that is nearly 0 breaks balancers that an exact 0 leaves as they are.",
+        prediction="IMTL-G, whose weights go as one over the gradient's length until the pseudoinverse cuts a zero "
+        "out, and FairGrad, whose equation for the solved task has a solution again, a large one",
+        rule=AtLeast(bound=1.0),
+        kind=Kind.SIMULATED,
+        figure="balancers_solved",
+    ),
+    Claim(
         "N2",
         "theory",
         statement="One cure fits all: given the present tasks only, with the absent tasks' state kept still, every "

@@ -38,6 +38,14 @@ SECTIONS = {
     "Q3": "When could focal loss do harm?",
 }
 
+SOLVED = {
+    "AURA's own log has such a task, through a floor under its logarithm.": ("A1", "A2", "A3"),
+    "Sigma follows a solved task's loss, never faster than it falls beside an absent one.": ("A7", "A8"),
+    "A floor on the loss gives sigma a rest that it comes back from.": ("A8a",),
+    "A solved task breaks balancers, some of which an exact 0 leaves alone.": ("N1d", "N1e"),
+}
+"""What the guide does not ask: a task that is present and solved, in sentences with the claims that decide them."""
+
 GUIDE = (
     Passage(
         "1",

@@ -35,7 +35,7 @@ QUESTIONS = {
     "aura": Question("And in AURA's own run?", ("07", "16")),
     "schedule": Question("Is the schedule as described?", ("10",)),
     "residue": Question("What does the mask leave behind?", ("08",)),
-    "family": Question("Are other balancers hit?", ("15",)),
+    "family": Question("Are other balancers hit?", ("09", "15")),
 }
 
 LEVEL = 0.05

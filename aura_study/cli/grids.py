@@ -15,11 +15,11 @@ ListParameters = Annotated[bool, typer.Option("--list", help="List the parameter
 
 
 def sweep(
-    kind: Annotated[str, typer.Argument(help="What to sweep: training or dynamics.")],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE,...", help="Values; FIRST:STOP is a range of integers."),
-    ] = None,
+    kind: Annotated[
+        str,
+        typer.Argument(help="What to sweep: training or dynamics.", autocompletion=lambda: ["training", "dynamics"]),
+    ],
+    parameter: Assignments = None,
     grid_file: Annotated[
         Path | None, typer.Option("-f", "--grid-file", help="YAML file of the grid; -p wins over it.")
     ] = None,
@@ -31,7 +31,7 @@ def sweep(
     ] = None,
     list_parameters: ListParameters = False,
 ) -> None:
-    """Run a grid of jobs; each is kept when it ends, and the same command goes on from there."""
+    """Run a job for each combination of values; each is kept when it ends, and the same command goes on from there."""
     from rich.console import Console
 
     from aura_study.sweep import tables
@@ -45,7 +45,8 @@ def sweep(
     end_like_an_interrupt()
     grid = Grid.of(kind, parameter or [], read_grid_file(grid_file) if grid_file else None)
     outcome = run_sweep(grid, folders_of(out or f"{kind}-sweep"), build_engine(cluster, workers), Console(stderr=True))
-    Console().print(tables.summary(grid, outcome))
+    console = Console()
+    console.print(tables.summary(grid, outcome, console.width))
     typer.echo(f"Summary: {outcome.folder / 'summary.csv'}")
 
 

@@ -12,12 +12,72 @@ if TYPE_CHECKING:
     from aura_study.paths import RunFolders
 
 DEFAULT_RUN = "quick"
+EXAMPLES = {
+    "run": (
+        "aura-study run",
+        "aura-study run 3 -p absent_steps=600 -p lr=5e-3 --out my-run",
+        "aura-study run 1 -p gammas=0,1,2",
+    ),
+    "params": ("aura-study params 3",),
+    "verify": ("aura-study verify reference 3 5 --budget 2",),
+    "claims": ("aura-study claims --run my-run",),
+    "report": ("aura-study report --run my-run",),
+    "compare": ("aura-study compare quick my-run", "aura-study compare quick my-run reference --html compared"),
+    "thin": ("aura-study thin my-run --every 20",),
+    "sweep": (
+        "aura-study sweep dynamics -p presence=0.05,0.2,1 -p seed=0:5",
+        "aura-study sweep training -p policy=masked,unmasked -p steps=1e3",
+        "aura-study sweep training --list",
+    ),
+    "train": ("aura-study train -p policy=masked -p steps=1e3 --out my-training",),
+    "scan": ("aura-study scan my_project", "aura-study scan . --format sarif"),
+    "audit": ("aura-study audit my_project/losses.py:MyWeighting --tasks depth,normals",),
+    "diagnose": ("aura-study diagnose my-log.csv",),
+    "fetch": ("aura-study data fetch aura minilm",),
+    "status": ("aura-study data status",),
+}
+"""Calls of each command that work as they stand, for its help."""
 
-RunName = Annotated[str, typer.Argument(help="Run name or results folder.")]
-RunToRead = Annotated[str, typer.Option("--run", help="Run to read: a name, or a results folder.")]
+
+def examples(command: str) -> str | None:
+    """The end of a command's help, lines as they are."""
+    lines = [f"  {line}" for line in EXAMPLES.get(command, ())]
+    return "\b\n" + "\n".join(["Examples:", *lines]) if lines else None
+
+
+def _runs(incomplete: str) -> list[str]:
+    from aura_study.paths import home
+
+    return sorted(path.name for path in (home() / "results").glob(f"{incomplete}*") if path.is_dir())
+
+
+def _notebooks(incomplete: str) -> list[str]:
+    from aura_study.paths import notebooks_folder
+
+    return sorted(path.stem for path in notebooks_folder().glob(f"{incomplete}*.ipynb"))
+
+
+RunName = Annotated[str, typer.Argument(help="Run name or results folder.", autocompletion=_runs)]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(help="Runs or sweeps by name or results folder, two or more.", autocompletion=_runs),
+]
+RunToRead = Annotated[
+    str, typer.Option("--run", help="Run to read: a name, or a results folder.", autocompletion=_runs)
+]
+NotebookName = Annotated[str, typer.Argument(help="Notebook by name or number.", autocompletion=_notebooks)]
+NotebookNames = Annotated[
+    list[str] | None,
+    typer.Argument(help="Notebooks by name or number; all if none.", autocompletion=_notebooks),
+]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="Change a parameter; may be repeated."),
+    typer.Option(
+        "-p",
+        "--parameter",
+        metavar="NAME=VALUE",
+        help="Change a parameter; may be repeated. A list is VALUE,VALUE,... or, of integers, FIRST:STOP.",
+    ),
 ]
 ParameterFile = Annotated[
     Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p wins over it.")

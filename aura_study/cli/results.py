@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunToRead, folders_of
+from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunNames, RunToRead, folders_of
 
 if TYPE_CHECKING:
     from aura_study.paths import RunFolders
@@ -50,16 +50,28 @@ def report(run: RunToRead = DEFAULT_RUN) -> None:
 
 
 def compare(
-    run_a: RunName,
-    run_b: RunName,
+    runs: RunNames,
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write a page with trajectories and figures there.")
+    ] = None,
 ) -> None:
-    """Show parameters, ledger and figures of two runs side by side."""
+    """Show what differs between runs: parameters, claims and numbers of tables that all of them have."""
     from rich.console import Console
 
-    from aura_study.study.compare import compare_runs
+    from aura_study.cli.comparison import shown
+    from aura_study.runs.comparison import Comparison
 
-    for table in compare_runs(folders_of(run_a), folders_of(run_b)):
-        Console().print(table)
+    comparison = Comparison([folders_of(run) for run in runs])
+    if as_json:
+        typer.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
+        return
+    for part in shown(comparison):
+        Console().print(part, markup=False, highlight=False)
+    if html:
+        from aura_study.report import build_comparison
+
+        typer.echo(f"Page: {build_comparison(comparison, html.resolve())}")
 
 
 def thin(

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aura_study.cli.options import AsJson, Assignments, ParameterFile, RunName, end_like_an_interrupt, folders_of
+from aura_study.cli.options import (
+    AsJson,
+    Assignments,
+    NotebookName,
+    NotebookNames,
+    ParameterFile,
+    RunName,
+    end_like_an_interrupt,
+    folders_of,
+)
 from aura_study.cli.results import rebuild_report
 from aura_study.data.registry import DEFAULT_DATASET
 from aura_study.runs.parameters import DATA_MEANING, Data, Profile
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    notebooks: Annotated[list[str] | None, typer.Argument(help="Notebooks by name or number; all if none.")] = None,
+    notebooks: NotebookNames = None,
     profile: Annotated[Profile, typer.Option(help="How much work: seconds, minutes, or the whole study.")] = "quick",
     data: Annotated[Data, typer.Option(help=DATA_MEANING)] = DEFAULT_DATASET,
     out: Annotated[str | None, typer.Option(help="Run name or results folder; default: the profile's name.")] = None,
@@ -37,12 +46,21 @@ def run(
 
     end_like_an_interrupt()
     request = _request(notebooks or [], profile, data, out, parameter or [], parameter_file)
+    for name, spared in request.spared.items():
+        typer.echo(f"{', '.join(spared)}: no parameter {name}, so it changes nothing there", err=True)
     outcome, report = run_and_report(request, Console(stderr=True), replace=replace, at_once=at_once)
     console = Console()
-    console.print(ledger.table(ledger.read_claims(request.folders), seconds_taken(request.folders)))
+    held = ledger.read_claims(request.folders)
+    if notebooks:
+        asked = [row for row in held.claims if row.notebook in request.parameters]
+        console.print(ledger.table(held.model_copy(update={"claims": asked}), seconds_taken(request.folders)))
+    else:
+        console.print(ledger.tally_table(held))
     if not outcome.executed:
-        console.print("Nothing had changed, so nothing was run again.", highlight=False)
-    console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
+        typer.echo("Nothing had changed, so nothing was run again.")
+    typer.echo(f"Every claim: aura-study claims --run {out or request.folders.name}")
+    typer.echo(f"Figures: {request.folders.figures}")
+    typer.echo(f"Report: {report}")
 
 
 def run_and_report(request: "Request", console: "Console", **options: Any) -> "tuple[Outcome, Path]":
@@ -60,28 +78,25 @@ def run_and_report(request: "Request", console: "Console", **options: Any) -> "t
     return outcome, rebuild_report(request.folders)
 
 
-def params(notebook: Annotated[str, typer.Argument(help="Notebook by name or number.")]) -> None:
-    """List a notebook's parameters: type, range, default, meaning, and what the profiles change."""
+def params(notebook: NotebookName) -> None:
+    """List a notebook's parameters: default, what the profiles change, meaning, type and range."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
+    from aura_study.runs.parameters import PROFILES, describe
+    from aura_study.runs.words import parameter_table
     from aura_study.study import registry
 
     (name,) = registry.choose_notebooks([notebook])
-    rows = registry.describe(registry.parameters_of(name, registry.parameter_classes()))
-    table = Table(title=f"Parameters of {name}", show_lines=True)
-    for heading in ("name", "allowed", *registry.PROFILES, "meaning"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        values = (str(row.profiles[profile]) for profile in registry.PROFILES)
-        table.add_row(*map(Text, (row.name, row.allowed, *values, row.meaning)))
-    Console().print(table)
+    rows = []
+    for row in describe(registry.parameters_of(name, registry.parameter_classes())):
+        others = [f"{profile} {row.profiles[profile]}" for profile in PROFILES if row.profiles[profile] != row.default]
+        rows.append((row.name, "\n".join([str(row.default), *others]), row.meaning, row.allowed))
+    Console().print(parameter_table(f"Parameters of {name}", rows, "quick (default)"))
 
 
 def verify(
     run: RunName,
-    notebooks: Annotated[list[str] | None, typer.Argument(help="Only these notebooks; all if none.")] = None,
+    notebooks: NotebookNames = None,
     budget: Annotated[float, typer.Option(min=0, help="Minutes to spend, by the durations the run recorded.")] = 3.0,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +119,8 @@ def verify(
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
     else:
-        Console().print(verify_display.table(found))
+        if table := verify_display.table(found):
+            Console().print(table)
         typer.echo(verify_display.summary(found))
     if not found.passed:
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """What the absence policies of `aura_study.losses.kendall` share: tasks, learned parameters, how they are called."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -19,6 +20,8 @@ class KendallLoss(nn.Module, ABC):
         tasks: distinct task names, in the order of every ``(tasks,)`` tensor of this module.
         parameterization: form of the weight and the regulariser; `LogSigma` if not given.
         initial_sigma: start value or values of sigma, > 0; the parameterisation's published start if not given.
+        loss_floor: added to every present task's loss, so that the sigma of one that is solved comes to rest: Kendall's
+            at its square root, with a weight of 1 / (2 loss_floor). See "Present, and solved" below.
         device, dtype: of the parameters.
 
     Call it in one of two forms, which give the same number:
@@ -29,8 +32,15 @@ class KendallLoss(nn.Module, ABC):
 
     Returns a scalar tensor in the wider of the losses' and the parameters' dtype.
 
+    Present, and solved: a key that is there with a loss of 0 is no absence, under any policy. Its sigma falls with the
+    loss, rightly, and goes on falling for as long as the loss is 0; what it weighs when a hard row comes is as
+    unbounded as what the phantom gradient leaves behind, and no mask helps. ``loss_floor``, the loss at which a task
+    counts as solved, bounds the weight and leaves the gradients on the losses as they are (claim A8a;
+    `aura_study.theory.solved` says why it and no clamp). The total is larger by weight times floor.
+
     Raises:
-        ValueError: unknown, repeated or no task names; losses or presence of the wrong shape or device.
+        ValueError: unknown, repeated or no task names; losses or presence of the wrong shape or device; a floor that is
+            not finite and >= 0.
         TypeError: losses that are not floating point, presence that is not boolean.
     """
 
@@ -40,10 +50,14 @@ class KendallLoss(nn.Module, ABC):
         parameterization: Parameterization | None = None,
         initial_sigma: float | Sequence[float] | None = None,
         *,
+        loss_floor: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= loss_floor < math.inf:
+            raise ValueError(f"loss_floor must be finite and >= 0, got {loss_floor}")
+        self.loss_floor = loss_floor
         self.tasks = check_tasks(tasks)
         self.parameterization = parameterization if parameterization is not None else LogSigma()
         start = initial_thetas(self.parameterization, self.tasks, initial_sigma)
@@ -83,6 +97,8 @@ class KendallLoss(nn.Module, ABC):
     def _total(self, theta: Tensor, losses: Tensor, present: Tensor | None) -> Tensor:
         if losses.device != theta.device:
             raise ValueError(f"losses is on {losses.device}, the uncertainty parameters are on {theta.device}")
+        if self.loss_floor:
+            losses = losses + self.loss_floor  # the policies read it where a task is present
         if fits(self.parameterization, theta, losses, present):
             return weighted_sum(self.parameterization, theta, losses, present, self._absent_keep_regularizer)
         everywhere = torch.ones_like(losses, dtype=torch.bool) if present is None else present
@@ -99,5 +115,6 @@ class KendallLoss(nn.Module, ABC):
         return self.parameterization.weight(self.thetas()).detach().clone()
 
     def extra_repr(self) -> str:
-        """Task names and parameterisation."""
-        return f"tasks={list(self.tasks)}, parameterization={self.parameterization!r}"
+        """Task names, parameterisation, and the floor if there is one."""
+        floor = f", loss_floor={self.loss_floor:g}" if self.loss_floor else ""
+        return f"tasks={list(self.tasks)}, parameterization={self.parameterization!r}{floor}"

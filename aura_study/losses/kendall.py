@@ -13,6 +13,9 @@ The name *phantom gradient* is AURA's; that of Geng et al. (2021, arXiv:2111.051
 task out is older than V10.2 (AURA's V9; Bachmann et al., 2022), and so is taking no step for it (Kokkinos, 2017;
 PyTorch's ``zero_grad(set_to_none=True)``).
 
+A task that is *present* with a loss of 0 is no absence: its key is there. Its sigma falls too, and rightly, until the
+loss is exactly 0; ``loss_floor`` bounds it (see `KendallLoss`).
+
 How all three are made, called and read out stands in `aura_study.losses.base`.
 """
 

@@ -40,6 +40,7 @@ class NotebookContent:
     title: str
     notebook: Any | None = None
     failed: bool = False
+    parameters: dict[str, Any] = field(default_factory=dict)
     claims: list[str] = field(default_factory=list)
     figures: list[FigureEntry] = field(default_factory=list)
     tables: list[TableEntry] = field(default_factory=list)
@@ -143,7 +144,7 @@ def _manifest(folders: RunFolders, problems: list[str]) -> Manifest | None:
         problems.append(_public(str(error), folders))
         return None
     if held is None:
-        problems.append("The run has no manifest: its parameters and provenance are not known.")
+        problems.append("The run has no manifest: commit, versions and digests are not known.")
     return held
 
 
@@ -156,6 +157,8 @@ def _locked(problems: list[str]) -> dict[str, claims_lock.Locked]:
 
 
 def _ledger(folders: RunFolders, evidence: list[ledger.Evidence], held: Manifest | None, problems: list[str]) -> Ledger:
+    if not folders.claims.is_file():
+        problems.append(f"Run {folders.name!r} has no claims.json: the ledger is merged from its notebooks' evidence.")
     try:
         return ledger.read_claims(folders)
     except StudyError as error:
@@ -168,7 +171,7 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
     content = NotebookContent(name, _spoken(name))
     for entry in evidence:
         if entry.notebook == name:
-            content.figures, content.tables = entry.figures, entry.tables
+            content.figures, content.tables, content.parameters = entry.figures, entry.tables, entry.parameters
     whole, part = folders.notebooks / f"{name}.ipynb", failed_path(folders, name)
     content.failed = part.is_file() and not whole.is_file()
     path = part if content.failed else whole

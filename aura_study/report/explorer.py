@@ -26,14 +26,16 @@ OFFERED_OPTIMIZERS: dict[str, Optimizer] = {
     "Adam": Adam(),
     "AdamW": Adam(weight_decay=V10_2.weight_decay),
 }
+GAPS = {"absent": "absent", "solved": "present and solved"}
+"""What the task is in the stretch, in words."""
 REGIMES = {
     "harmless": "The returning task weighs less than twice what its loss asks for.",
     "inflated": "The returning task weighs at least twice what its loss asks for: an undeclared reweighting, not a "
     "collapse.",
-    "exploded": "The absence itself has made the weight at least ten times larger; it comes back sooner than the "
-    "absence lasted.",
-    "slow recovery": "The absence has made the weight at least ten times larger, and unlearning that takes longer than "
-    "the absence did.",
+    "exploded": "The stretch itself has made the weight at least ten times larger; it comes back sooner than the "
+    "stretch lasted.",
+    "slow recovery": "The stretch has made the weight at least ten times larger, and unlearning that takes longer than "
+    "the stretch did.",
     "switched off": "A step after the return throws σ far up: the weight falls below a tenth of what the loss asks "
     "for, and the task goes silent.",
     "NaN": "σ reaches 0 or the weight overflows: the total loss is not a number, and the training is over.",
@@ -59,7 +61,9 @@ def controls() -> list[Control]:
     start = presets()[0]["setting"]
     return [
         Control("lr", "Learning rate of σ", 1e-6, 1, start["lr"], "constant over the run"),
-        Control("absent", "Absent steps", 1, 10_000, start["absent"], "length of the stretch without the task", True),
+        Control(
+            "absent", "Steps of the stretch", 1, 10_000, start["absent"], "without the task, or with it solved", True
+        ),
         Control("p", "Presence p", 0.01, 1, start["p"], "share of the other steps in which the task is present"),
         Control("loss", "Loss level L", 0.01, 100, start["loss"], "mean loss of the task where it is present"),
         Control("noise", "Noise of the loss", 0.05, 1, start["noise"], "its standard deviation over its mean"),
@@ -71,7 +75,14 @@ def controls() -> list[Control]:
 def presets() -> list[dict[str, Any]]:
     """Settings worth a look, each with a label and a sentence; the first is what the page opens with."""
     met = practice(PhaseDiagramParameters()).set_index("setting").to_dict("index")
-    usual = {"form": "log_sigma", "loss": 1.0, "noise": PhaseDiagramParameters().noise, "after": 600, "seed": 0}
+    usual = {
+        "form": "log_sigma",
+        "gap": "absent",
+        "loss": 1.0,
+        "noise": PhaseDiagramParameters().noise,
+        "after": 600,
+        "seed": 0,
+    }
 
     def from_practice(name: str, **changes: Any) -> dict[str, Any]:
         row = met[name]
@@ -96,6 +107,8 @@ def presets() -> list[dict[str, Any]]:
          from_practice("SGD at 0.1, 20 steps without a task")),
         ("NaN", "The guide’s formula read literally: SGD on σ itself.",
          collapse | {"form": "sigma", "optimizer": "SGD", "absent": 100, "after": 200}),
+        ("Solved, not absent", "The task is there and its loss is 0: a mask has nothing to mask.",
+         collapse | {"gap": "solved"}),
         ("A bounded form", "The collapse’s rates on AURA’s softplus.", collapse | {"form": "aura_softplus"}),
     ]  # fmt: skip
     return [{"label": label, "about": about, "setting": setting} for label, about, setting in found]
@@ -106,6 +119,7 @@ def settings() -> dict[str, Any]:
     return {
         "controls": [asdict(control) for control in controls()],
         "forms": list(FORMS),
+        "gaps": GAPS,
         "formulas": {name: f"term: {form.term}" for name, form in FORMS.items()},
         "presets": presets(),
         "policies": list(POLICY_LABELS),

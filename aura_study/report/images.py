@@ -69,11 +69,12 @@ class Pictures:
         key = digest(content)
         if key not in self._by_digest:
             (self._folder / file).write_bytes(content)
-            self._by_digest[key] = Picture(file, *_size(content))
+            self._by_digest[key] = Picture(file, *size_of(content))
         return self._by_digest[key]
 
 
-def _size(content: bytes) -> tuple[int | None, int | None]:
+def size_of(content: bytes) -> tuple[int | None, int | None]:
+    """Width and height of an SVG in CSS pixels, where it says so."""
     match = SVG_SIZE.search(content[:2000])
     if not match:
         return None, None

@@ -6,22 +6,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from aura_study.claims import CLAIMS
-from aura_study.claims.guide import GUIDE, SECTIONS, by_section
+from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
+from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
-from aura_study.paths import RunFolders, carried
+from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
+from aura_study.report.comparison import FOLDER, write_page
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
 from aura_study.report.methods import DEVIATIONS, KINDS, THREATS
 from aura_study.report.references import works
+from aura_study.report.render import Renderer
 from aura_study.report.scale import scale
-from aura_study.runs import ledger, words
+from aura_study.runs import ledger
+from aura_study.runs.comparison import Comparison
 from aura_study.runs.fingerprint import code_digest, digest, digest_file
 from aura_study.runs.records import unfinished
 from aura_study.theory.forms import FORMS
@@ -35,13 +35,6 @@ CARRIED = ("claims.lock", "references.bib")
 GROWN_PHANTOMS = (0.01, 0.1, 0.3, 1.0, 3.0)
 GROWN_STEPS = 400
 """Absences of the table of growth on the first page."""
-VERDICT_CLASSES = {
-    "confirmed": "confirmed",
-    "confirmed within limits": "limits",
-    "refuted": "refuted",
-    "inconclusive": "inconclusive",
-    "void": "void",
-}
 
 
 def build_report(folders: RunFolders) -> Path:
@@ -50,7 +43,9 @@ def build_report(folders: RunFolders) -> Path:
     Raises:
         StudyError: there is no such run.
     """
-    inputs = digest(inputs_digest(folders, code_digest(["import aura_study.report"]) + _package_files()).encode())
+    code = code_digest(["import aura_study.report"]) + _package_files()
+    beside = [path for path in (reference_run().claims, reference_run().manifest) if path.is_file()]
+    inputs = digest(inputs_digest(folders, code + "".join(map(digest_file, beside))).encode())
     index = folders.report / "index.html"
     if _built_from(folders.report) == inputs:
         return index
@@ -66,28 +61,57 @@ def build_report(folders: RunFolders) -> Path:
     return index
 
 
+def build_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write the page of a comparison into ``folder`` with all that it needs; return its path.
+
+    Raises:
+        StudyError: the folder holds something else.
+    """
+    index = folder / "index.html"
+    if folder.exists() and any(folder.iterdir()) and not (index.is_file() and (folder / FOLDER).is_dir()):
+        raise StudyError(f"{folder} holds something else; name a folder that is empty or not there")
+    new = folder.with_name(f".{folder.name}-new")
+    for leftover in (new, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    has_math, plotting = _lay_static(new)
+    write_page(comparison, Renderer(new, has_math=has_math, has_explorer=plotting), new, "index.html", alone=True)
+    new.replace(folder)
+    return index
+
+
 def _write_site(content: RunContent, site: Path) -> None:
     pictures = Pictures(site / "figures")
     for name, (notebook, figure) in content.figures.items():
         if not pictures.add_figure(figure, content.folders.figures / f"{name}.svg"):
             content.problems.append(f"Figure {name} of notebook {notebook} is missing.")
     bodies = {entry.name: _body(entry, pictures, content.problems) for entry in content.notebooks}
-    static = Path(__file__).parent / "static"
-    shutil.copytree(static, site / "static")
-    mathjax = _mathjax()
-    if mathjax:
-        shutil.copyfile(mathjax, site / "static" / "mathjax.js")
-    else:
+    has_math, plotting = _lay_static(site)
+    if not has_math:
         content.problems.append("MathJax is not installed (package sphinx-mathjax-offline): formulas show as LaTeX.")
-    plotting = explorer.plotting_files()
-    for file in plotting or ():
-        shutil.copyfile(file, site / "static" / file.name)
     if not plotting:
         content.problems.append("uPlot is not installed (package uplot-python): the report has no explorer.")
-    render = _Renderer(content, pictures, site, has_math=mathjax is not None, has_explorer=plotting is not None)
+    beside = _beside_reference(content)
+    render = Renderer(
+        site,
+        content=content,
+        pictures=pictures,
+        has_math=has_math,
+        has_explorer=plotting,
+        has_comparison=beside is not None,
+        seeds=ledger.seeds,
+        open_because=content.open_because,
+        kind_words=KINDS,
+        titles={entry.name: entry.title for entry in content.notebooks},
+    )
+    if beside:
+        write_page(beside, render, site)
     render.page("index.html", "index.html", headline=_headline(content, pictures), **_growth())
     render.page("run.html", "run.html")
-    render.page("guide.html", "guide.html", guide=by_section(), sections=SECTIONS, rows=content.ledger.rows)
+    render.page(
+        "guide.html", "guide.html", guide=by_section(), sections=SECTIONS, solved=SOLVED, rows=content.ledger.rows
+    )
+    render.page("negative.html", "negative.html", rows=content.ledger.rows)
     render.page(
         "methods.html",
         "methods.html",
@@ -115,65 +139,26 @@ def _write_site(content: RunContent, site: Path) -> None:
         )
 
 
-class _Renderer:
-    """Jinja with the filters of the site; escaping is on for everything."""
-
-    def __init__(self, content: RunContent, pictures: Pictures, site: Path, has_math: bool, has_explorer: bool) -> None:
-        self._site = site
-        self._environment = Environment(
-            loader=PackageLoader("aura_study.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
-        )  # fmt: skip
-        self._environment.filters.update(
-            number=number, interval=interval, duration=words.duration, compact=_compact, decimal=_decimal
-        )
-        self._environment.globals.update(
-            content=content,
-            pictures=pictures,
-            has_math=has_math,
-            has_explorer=has_explorer,
-            seeds=ledger.seeds,
-            open_because=content.open_because,
-            kind_words=KINDS,
-            verdict_class=VERDICT_CLASSES,
-            titles={entry.name: entry.title for entry in content.notebooks},
-        )
-
-    def page(self, template: str, target: str, **values: Any) -> None:
-        """Render ``template`` to ``target``, a path relative to the site."""
-        path = self._site / target
-        path.parent.mkdir(parents=True, exist_ok=True)
-        root = "../" * target.count("/")
-        path.write_text(self._environment.get_template(template).render(root=root, target=target, **values), "utf-8")
+def _lay_static(site: Path) -> tuple[bool, bool]:
+    """Copy styles and scripts into ``site``; returns whether MathJax and uPlot are among them."""
+    shutil.copytree(Path(__file__).parent / "static", site / "static")
+    mathjax, plotting = _mathjax(), explorer.plotting_files()
+    if mathjax:
+        shutil.copyfile(mathjax, site / "static" / "mathjax.js")
+    for file in plotting or ():
+        shutil.copyfile(file, site / "static" / file.name)
+    return mathjax is not None, plotting is not None
 
 
-def number(value: float | None) -> Markup:
-    """A number for people: four significant digits, a true minus, powers of ten written out."""
-    text = words.number(value).replace("-", "\N{MINUS SIGN}")
-    mantissa, exponent, power = text.partition("e")
-    if not exponent:
-        return Markup(text)
-    sign = "\N{MINUS SIGN}" if power.startswith("\N{MINUS SIGN}") else ""
-    return Markup("{} × 10<sup>{}{}</sup>").format(mantissa, sign, int(power.lstrip("+\N{MINUS SIGN}")))
-
-
-def interval(row: ledger.Row) -> Markup:
-    """The interval of a row, or a dash."""
-    low, high = row.interval
-    if low is None or high is None:
-        return Markup(words.NONE)
-    return Markup("{} to {}").format(number(low), number(high))
-
-
-def _compact(value: Any) -> str:
-    return (
-        json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) or value is None else str(value)
-    )
-
-
-def _decimal(value: float) -> str:
-    """A number without an exponent, as an input's bound is written."""
-    return np.format_float_positional(value, trim="-")
+def _beside_reference(content: RunContent) -> Comparison | None:
+    """This run and the reference, unless it is the reference, or there is nothing to compare."""
+    reference = reference_run()
+    if content.folders.results == reference.results or not content.folders.claims.parent.is_dir():
+        return None
+    try:
+        return Comparison([content.folders, reference])
+    except StudyError:
+        return None
 
 
 def _explorer(content: RunContent) -> dict[str, Any]:

@@ -24,6 +24,11 @@ VERDICT_STYLES = {
 }
 
 
+BY_HAND = "by hand"
+"""Profile of a run whose notebooks were run in Jupyter or papermill."""
+NO_DATA = "no"
+
+
 class Ledger(BaseModel):
     """``claims.json``."""
 
@@ -59,6 +64,7 @@ class Evidence(BaseModel):
     """``evidence/<notebook>.json``."""
 
     notebook: Name
+    parameters: dict[str, Any] = {}
     claims: list[Row]
     figures: list[FigureEntry]
     tables: list[TableEntry]
@@ -89,7 +95,7 @@ def write_claims(folders: RunFolders, profile: str, data: str) -> Ledger:
     """Merge the evidence into ``claims.json``; a file that already says so is left alone."""
     ledger = Ledger(run=folders.name, profile=profile, data=data, claims=merge(read_evidence(folders)))
     try:
-        unchanged = read_claims(folders) == ledger
+        unchanged = folders.claims.is_file() and read_claims(folders) == ledger
     except StudyError:
         unchanged = False
     if not unchanged:
@@ -98,14 +104,18 @@ def write_claims(folders: RunFolders, profile: str, data: str) -> Ledger:
 
 
 def read_claims(folders: RunFolders) -> Ledger:
-    """``claims.json`` of a run.
+    """``claims.json`` of a run, or what its notebooks decided if they ran in Jupyter or papermill, which merge nothing.
 
     Raises:
         StudyError: no such run, or a damaged file; the text names file, place and value.
     """
-    if not folders.claims.is_file():
+    if folders.claims.is_file():
+        return read_record(folders.claims, Ledger)
+    evidence = read_evidence(folders)
+    if not evidence:
         raise StudyError(f"run {folders.name!r} has no claims.json{_other_runs(folders)}")
-    return read_record(folders.claims, Ledger)
+    data = dict.fromkeys(str(entry.parameters["data"]) for entry in evidence if "data" in entry.parameters)
+    return Ledger(run=folders.name, profile=BY_HAND, data=", ".join(data) or NO_DATA, claims=merge(evidence))
 
 
 def interval(row: Row) -> str:
@@ -186,6 +196,30 @@ def table(ledger: Ledger, seconds: Mapping[str, float] | None = None) -> Any:
     return shown
 
 
+def tally_table(ledger: Ledger) -> Any:
+    """The ledger in ten lines: verdicts by what they were measured on, and which predictions failed."""
+    from rich import box
+    from rich.table import Table
+
+    counts = tally(ledger.claims)
+    verdicts = [verdict for verdict in Verdict if any(verdict in found for found in counts.values())]
+    shown = Table(
+        title=f"Run {ledger.run} ({ledger.profile}, {ledger.data} data): {len(ledger.claims)} claims",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown.add_column("measured on")
+    for verdict in verdicts:
+        shown.add_column(verdict, justify="right", style=VERDICT_STYLES[verdict])
+    for kind, found in counts.items():
+        shown.add_row(kind, *(str(found.get(verdict, "")) for verdict in verdicts))
+    if failed := failed_predictions(ledger.claims):
+        shown.caption = f"Predictions that failed: {', '.join(row.claim for row in failed)}"
+        shown.caption_justify = "left"
+    return shown
+
+
 def _other_runs(folders: RunFolders) -> str:
-    runs = sorted(path.parent.name for path in folders.results.parent.glob("*/claims.json"))
+    runs = sorted({path.parents[1].name for path in folders.results.parent.glob("*/evidence/*.json")})
     return f"; runs there: {', '.join(runs)}" if runs else "; start one with: aura-study run"

@@ -18,6 +18,7 @@ from aura_study.runs.records import read_record, write_json
 from aura_study.runs.stamps import Stamp
 
 DISTRIBUTION = "aura-study"
+SWEEP_FILE = "sweep.json"
 DECIDING = re.compile(r"extra == .balancers")
 """What the notebooks on balancers measure, though the study runs without it."""
 
@@ -85,6 +86,20 @@ class Manifest(BaseModel):
             hash_ = (entry.commit or self.commit).hash
             found.setdefault(hash_ or "unknown", []).append(name)
         return found
+
+
+class SweepRecord(BaseModel):
+    """``sweep.json``: what was asked, and what it was made with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    axes: dict[str, list[Any]]
+    jobs: int
+    commit: Commit
+    device: Device
+    versions: dict[str, str]
+    data: dict[str, str]
 
 
 def versions() -> dict[str, str]:
@@ -195,6 +210,20 @@ def seconds_taken(folders: RunFolders) -> dict[str, float]:
     except StudyError:
         held = None
     return {name: entry.seconds for name, entry in held.notebooks.items()} if held else {}
+
+
+def seconds_elsewhere(folders: RunFolders, identity: Identity) -> dict[str, float]:
+    """How long each notebook took in the runs beside this one that have its profile and data, the last one's word."""
+    beside = sorted(folders.results.parent.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    taken: dict[str, float] = {}
+    for path in beside:
+        try:
+            held = read_record(path, Manifest)
+        except StudyError:
+            continue
+        if (held.request.profile, held.request.data) == (identity.profile, identity.data):
+            taken |= {name: entry.seconds for name, entry in held.notebooks.items()}
+    return taken
 
 
 def write_manifest(folders: RunFolders, content: Manifest) -> Path:

@@ -1,6 +1,7 @@
 """What a notebook writes: tables, figures and decided claims."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -8,9 +9,11 @@ from typing import Any, Self
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Measurement
+from aura_study.errors import StudyError
 from aura_study.figures import Plate
-from aura_study.paths import RunFolders
+from aura_study.paths import INTERACTIVE, RunFolders, own_run, without_folders
 from aura_study.runs.ledger import open_because
+from aura_study.runs.parameters import Parameters
 from aura_study.runs.records import write_atomically, write_json
 
 SHOWN = (
@@ -26,24 +29,43 @@ class NotebookRun:
     Args:
         notebook: its name, without suffix.
         out: run name or folder, see `RunFolders.of`.
+        parameters: what it was made with, for whoever compares runs.
 
     ``evidence/<notebook>.json`` lists the claims it decided, the figures (with captions) and the tables it made, in
     order, and the trajectories that it kept; it is rewritten whole after every addition. Opening the run clears an
     earlier execution's list.
     """
 
-    def __init__(self, notebook: str, out: str) -> None:
+    def __init__(self, notebook: str, out: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.notebook = notebook
         self.folders = RunFolders.of(out)
         kinds = ("claims", "figures", "tables", "trajectories")
-        self._evidence: dict[str, Any] = {"notebook": notebook, **{kind: [] for kind in kinds}}
+        self._evidence: dict[str, Any] = {"notebook": notebook, "parameters": without_folders(dict(parameters or {}))}
+        self._evidence |= {kind: [] for kind in kinds}
         self._write()
 
     @classmethod
-    def open(cls, notebook: str, out: str) -> Self:
-        """Open the run in ``notebook``, whose tables are now shown as people read them: four digits, no text cut."""
+    def open(cls, p: Parameters) -> Self:
+        """Open the run in a notebook, whose tables are now shown as people read them: four digits, no text cut.
+
+        Where nobody named a run it is one of this execution's own. It begins with the trainings of the one before, so
+        that those which nothing has changed are not done again.
+
+        Raises:
+            StudyError: nothing can be written there.
+        """
         pd.set_option("display.max_colwidth", None, "display.float_format", "{:.4g}".format)
-        return cls(notebook, out)
+        try:
+            out = _own_run(p.notebook) if p.out == INTERACTIVE else p.out
+            return cls(p.notebook, out, p.model_dump(mode="json", exclude={"out"}))
+        except OSError as error:
+            raise StudyError(f"cannot write the results ({error}); name a run or a folder with out") from error
+
+    def close(self) -> None:
+        """Say where everything is: a notebook's last line."""
+        named = self.folders == RunFolders.of(self.folders.name)
+        run = self.folders.name if named else self.folders.results
+        print(f"Results and figures: {self.folders.results}\nRead them with: aura-study claims --run {run}")
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Save ``frame`` as ``tables/<name>.csv`` and hand it back for display."""
@@ -91,6 +113,15 @@ class NotebookRun:
 
     def _write(self) -> None:
         write_json(self.folders.evidence / f"{self.notebook}.json", self._evidence)
+
+
+def _own_run(notebook: str) -> str:
+    """A new run's name, see `own_run`, its folder holding copies of the trajectories of the one before."""
+    name = own_run(notebook)
+    before = RunFolders.of(f"{notebook}-{int(name.rsplit('-', 1)[1]) - 1}").trajectories
+    if before.is_dir():
+        shutil.copytree(before, RunFolders.of(name).trajectories)
+    return name
 
 
 def _write_picture(plate: Plate, kind: str, path: Path) -> None:

@@ -7,26 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from aura_study.data.registry import DEFAULT_DATASET
-from aura_study.errors import StudyError, did_you_mean
+from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, without_folders
 from aura_study.runs.manifest import Identity
-from aura_study.runs.parameters import Data, Parameters, Profile, SummaryParameters
-from aura_study.study.registry import Registry, choose_notebooks, describe, parameters_of
+from aura_study.runs.parameters import Data, Parameters, Profile, SummaryParameters, refuse_unknown
+from aura_study.runs.values import parse_value, plain_yaml
+from aura_study.study.registry import Registry, choose_notebooks, parameters_of
 
 Overrides = dict[str, Any]
 
 
 def parse_assignments(assignments: Sequence[str]) -> Overrides:
-    """``NAME=VALUE`` strings to a mapping; a value that starts with ``[`` is read as a YAML list.
+    """``NAME=VALUE`` strings to a mapping of values, see `parse_value`.
 
     Raises:
         StudyError: no ``=``, a name given twice, or a list that cannot be read.
     """
-    return {name: _parse_value(name, value.strip()) for name, value in split_assignments(assignments).items()}
+    return {name: parse_value(name, value.strip()) for name, value in split_assignments(assignments).items()}
 
 
 def split_assignments(assignments: Sequence[str], values: str = "VALUE") -> dict[str, str]:
@@ -54,7 +52,7 @@ def read_parameter_file(path: Path) -> Overrides:
         StudyError: the file cannot be read, or is not a mapping.
     """
     try:
-        content = _plain_yaml(path.read_text(encoding="utf-8"))
+        content = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StudyError(f"cannot read parameters from {path}: {' '.join(str(error).split())}") from error
     if content is None:
@@ -111,12 +109,22 @@ class Request:
         destination = name if folders.results.name == name else str(folders.results)
         common = {"data": data, "out": destination}
         parameters = {
-            notebook: _validated(
-                notebook, declared, profile, {**common, **_overrides_for(notebook, declared, overrides)}
+            notebook: declared.checked(
+                _among(declared, {**common, **_overrides_for(notebook, declared, overrides)}), profile
             )
             for notebook, declared in chosen.items()
         }
         return cls(profile, data, parameters, overrides, folders)
+
+    @property
+    def spared(self) -> dict[str, list[str]]:
+        """Of each override that not all notebooks have as a parameter: the notebooks that it does not reach."""
+        lacking = {
+            name: [notebook for notebook, held in self.parameters.items() if name not in type(held).model_fields]
+            for name, value in self.overrides.items()
+            if name not in self.parameters
+        }
+        return {name: notebooks for name, notebooks in lacking.items() if notebooks}
 
     @property
     def waves(self) -> tuple[list[str], list[str]]:
@@ -139,32 +147,6 @@ def default_name(profile: Profile, data: Data, overrides: Overrides) -> str:
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def _parse_value(name: str, value: str) -> Any:
-    if not value.startswith(("[", "{")):
-        return None if value.lower() in ("none", "null") else value
-    try:
-        return _plain_yaml(value)
-    except ValueError as error:
-        shown = value if len(value) < 80 else f"{value[:80]}..."
-        raise StudyError(f"parameter {name!r}: cannot read {shown!r} as a list") from error
-
-
-def _plain_yaml(text: str) -> Any:
-    """YAML of plain values; anchors are refused, for a few lines of them unfold into more than a machine can hold.
-
-    Raises:
-        ValueError: whatever is wrong with it; PyYAML has half a dozen other ways to say so.
-    """
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ValueError("anchors and aliases are not used here")
-        return yaml.safe_load(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except (yaml.YAMLError, AttributeError) as error:
-        raise ValueError(str(error)) from error
-
-
 def _refuse_unknown(overrides: Overrides, chosen: Registry, registry: Registry) -> None:
     common = {name for cls in chosen.values() for name in cls.model_fields} - {"out", "data"}
     for name, value in overrides.items():
@@ -172,35 +154,18 @@ def _refuse_unknown(overrides: Overrides, chosen: Registry, registry: Registry) 
             if name not in chosen:
                 raise StudyError(f"parameters are given for notebook {name}, which is not among those to run")
             own = [field for field in registry[name].model_fields if field not in ("out", "data")]
-            for key in value:
-                if key not in own:
-                    raise StudyError(f"unknown parameter {key!r} of notebook {name}{did_you_mean(str(key), own)}")
+            refuse_unknown(value, own, f"notebook {name}")
         elif name in ("out", "data"):
             raise StudyError(f"{name!r} is set with --{name}, not as a parameter")
-        elif name not in common:
+        else:
             where = f"notebook {next(iter(chosen))}" if len(chosen) == 1 else "the chosen notebooks"
-            raise StudyError(f"unknown parameter {name!r} of {where}{did_you_mean(name, sorted(common))}")
+            refuse_unknown([name], sorted(common), where)
 
 
 def _overrides_for(notebook: str, declared: type[Parameters], overrides: Overrides) -> Overrides:
     own = overrides.get(notebook)
-    shared = {name: value for name, value in overrides.items() if name in declared.model_fields}
-    return {**shared, **(own if isinstance(own, Mapping) else {})}
+    return {**_among(declared, overrides), **(own if isinstance(own, Mapping) else {})}
 
 
-def _validated(notebook: str, declared: type[Parameters], profile: Profile, values: Overrides) -> Parameters:
-    known = {name: value for name, value in values.items() if name in declared.model_fields}
-    try:
-        return declared.for_profile(profile, **known)
-    except ValidationError as error:
-        allowed = {row.name: row for row in describe(declared)}
-        lines = []
-        for problem in error.errors():
-            name = str(problem["loc"][0]) if problem["loc"] else ""
-            what = problem["msg"][0].lower() + problem["msg"][1:]
-            if name in allowed:
-                row = allowed[name]
-                lines.append(f"{name} = {known.get(name)!r}: {what}; allowed: {row.allowed} (default {row.default})")
-            else:
-                lines.append(what)
-        raise StudyError(f"notebook {notebook}: " + "; ".join(dict.fromkeys(lines))) from error
+def _among(declared: type[Parameters], values: Overrides) -> Overrides:
+    return {name: value for name, value in values.items() if name in declared.model_fields}

@@ -105,7 +105,9 @@ def _run(request: Request, source: Path, data: DataState, at_once: int, console:
     """Plan and run the notebooks, and then, for they read what these found, the summaries."""
     names = list(request.parameters)
     stamps = read_stamps(request.folders, names)
-    with Display(console, names, {name: stamp.seconds for name, stamp in stamps.items()}) as display:
+    elsewhere = manifest.seconds_elsewhere(request.folders, request.identity)
+    expected = elsewhere | {name: stamp.seconds for name, stamp in stamps.items()}
+    with Display(console, names, expected, at_once) as display:
         for wave in request.waves:
             works = plan(request, wave, stamps, source, data)
             display.plan({work.order.name: work.why for work in works})

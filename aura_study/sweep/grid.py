@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from aura_study.errors import StudyError, did_you_mean
+from aura_study.errors import StudyError
 from aura_study.runs.jobs import Job
-from aura_study.study.registry import allowed_values
+from aura_study.runs.parameters import refuse_unknown
+from aura_study.runs.values import MOST_VALUES, allowed_values, listed, read_value
 from aura_study.study.request import read_parameter_file, split_assignments
 from aura_study.sweep.kinds import Kind, kind_named
 
-MOST_JOBS = 100_000
-RANGE = re.compile(r"(-?\d{1,18}):(-?\d{1,18})(?::(\d{1,18}))?")
+MOST_JOBS = MOST_VALUES
 
 Axes = dict[str, list[Any]]
 
@@ -64,9 +63,7 @@ class Grid:
         words = {name: _listed(name, values) for name, values in (given or {}).items()}
         assigned = split_assignments(assignments, "VALUE[,VALUE...]")
         words |= {name: _listed(name, values) for name, values in assigned.items()}
-        for name in words:
-            if name not in fields:
-                raise StudyError(f"unknown parameter {name!r} of a {kind} sweep{did_you_mean(name, sorted(fields))}")
+        refuse_unknown(words, sorted(fields), f"a {kind} sweep")
         axes = {name: _values(declared.point, name, values) for name, values in words.items()}
         count = math.prod(len(values) for values in axes.values())
         if count > MOST_JOBS:
@@ -99,15 +96,12 @@ def describe_point(kind: str) -> list[tuple[str, str, str, str]]:
 
 
 def _listed(name: str, values: Any) -> list[Any]:
-    """The values of one axis as given: comma-separated words, a list, or one value."""
-    if isinstance(values, str):
-        values = [word.strip() for word in values.split(",")]
-        if "" in values:
-            raise StudyError(f"parameter {name!r} has an empty value; write {name}=VALUE[,VALUE...] or FIRST:STOP")
-    listed = values if isinstance(values, list) else [values]
-    if not listed:
+    """The values of one axis as given: ``A,B``, ``[A, B]``, a list, or one value."""
+    found = listed(name, values.strip()) if isinstance(values, str) else values
+    parts = found if isinstance(found, list) else [found]
+    if not parts:
         raise StudyError(f"parameter {name!r} has no values")
-    return [None if isinstance(value, str) and value.lower() in ("none", "null") else value for value in listed]
+    return [None if isinstance(value, str) and value.lower() in ("none", "null") else value for value in parts]
 
 
 def _values(point: type[BaseModel], name: str, words: list[Any]) -> list[Any]:
@@ -115,8 +109,7 @@ def _values(point: type[BaseModel], name: str, words: list[Any]) -> list[Any]:
     schema = point.model_json_schema()
     property_ = schema["properties"][name]
     allowed = allowed_values(property_, schema.get("$defs", {}))
-    integral = "integer" in (property_.get("type"), *(option.get("type") for option in property_.get("anyOf", ())))
-    spelt = [value for word in words for value in (_range(name, word) if integral else [word])]
+    spelt = read_value(name, words, property_)
     field = point.model_fields[name]
     declared: Any = Annotated[field.annotation, field]
     adapter: TypeAdapter[Any] = TypeAdapter(declared, config=ConfigDict(allow_inf_nan=False))
@@ -133,21 +126,6 @@ def _values(point: type[BaseModel], name: str, words: list[Any]) -> list[Any]:
             raise StudyError(f"{name} = {word!r} is given twice")
         found[value] = None
     return list(found)
-
-
-def _range(name: str, word: Any) -> Iterator[Any]:
-    """``0:5`` as 0, 1, 2, 3, 4 and ``0:10:2`` as 0, 2, ..., 8; anything else as it is."""
-    match = RANGE.fullmatch(word) if isinstance(word, str) else None
-    if not match:
-        yield word
-        return
-    step = int(match[3] or 1)
-    span = range(int(match[1]), int(match[2]), step) if step else range(0)
-    if not span:
-        raise StudyError(f"{name} = {word}: an empty range; write FIRST:STOP or FIRST:STOP:STEP, STOP left out")
-    if len(span) > MOST_JOBS:
-        raise StudyError(f"{name} = {word} has {len(span):,} values; at most {MOST_JOBS:,} jobs go into one sweep")
-    yield from span
 
 
 def _nodes(kind: Kind, axes: Axes) -> Iterator[Node]:

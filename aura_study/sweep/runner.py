@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -20,31 +19,17 @@ from aura_study.runs.engine import Engine
 from aura_study.runs.inputs import data_state
 from aura_study.runs.jobs import is_finished, job_path
 from aura_study.runs.lock import locked
+from aura_study.runs.manifest import SWEEP_FILE, SweepRecord
 from aura_study.runs.records import read_record, write_atomically, write_json
 from aura_study.runs.words import duration
 from aura_study.sweep import jobs
 from aura_study.sweep.grid import Grid, Node
 
-SWEEP_FILE = "sweep.json"
 SHOWN_FAILURES = 20
 
 
 class SweepFailed(StudyError):
     """Some jobs failed; the others are done and in the summary."""
-
-
-class SweepRecord(BaseModel):
-    """``sweep.json``: what was asked, and what it was made with."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: str
-    axes: dict[str, list[Any]]
-    jobs: int
-    commit: manifest.Commit
-    device: manifest.Device
-    versions: dict[str, str]
-    data: dict[str, str]
 
 
 @dataclass

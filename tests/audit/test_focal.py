@@ -108,3 +108,40 @@ def test_what_cannot_be_audited(target):
     """A loss without a settable gamma, or that fails, says so."""
     with pytest.raises(CannotAudit):
         audit_focal(target)
+
+
+class NeedsClasses(nn.Module):
+    """The number of classes is required, targets come first."""
+
+    def __init__(self, num_classes, alpha=None, gamma=2.0, reduction="mean"):
+        super().__init__()
+        self.num_classes, self.alpha, self.gamma = num_classes, alpha, gamma
+
+    def forward(self, y_true, y_pred):
+        assert y_pred.shape[1] == self.num_classes
+        p = y_pred.softmax(1).gather(1, y_true[:, None])[:, 0]
+        weight = 1.0 if self.alpha is None else self.alpha[y_true]
+        return (weight * (1 - p) ** self.gamma * -p.log()).mean()
+
+
+def test_required_arguments_are_filled_and_targets_may_come_first():
+    """The class is audited without help, and so is an instance of it."""
+    for target in (NeedsClasses, NeedsClasses(3)):
+        report = audit_focal(target)
+        assert report.safe, str(report)
+
+
+class WeightInside(NeedsClasses):
+    """p_t from the weighted cross-entropy."""
+
+    def forward(self, y_true, y_pred):
+        entropy = nn.functional.cross_entropy(y_pred, y_true, weight=self.alpha, reduction="none")
+        return ((1 - torch.exp(-entropy)) ** self.gamma * entropy).mean()
+
+
+@pytest.mark.parametrize("target", [WeightInside, WeightInside(3)])
+def test_a_leak_is_found_in_a_class_and_in_an_instance(target):
+    """Class weights enter p_t."""
+    report = audit_focal(target)
+    assert report["plain"].verdict == "safe"
+    assert report["class weights"].verdict == "leaks"

@@ -1,5 +1,6 @@
 """The live monitor: phantom numbers, growth and one warning, in a plain loop and in a real Trainer."""
 
+import copy
 import math
 import warnings
 
@@ -132,7 +133,7 @@ def test_presence_can_be_told():
     weigh({"a": torch.tensor(1.0)}).backward()
     optimizer.step()
     assert monitor.phantom_numbers == {"a": LR, "b": 0.0}
-    with pytest.raises(ValueError, match="unknown tasks"):
+    with pytest.warns(PhantomGradientWarning, match="unknown tasks"):
         monitor.present(["c"])
 
 
@@ -292,3 +293,53 @@ def test_trainer_callback_is_silent_under_the_mask(tmp_path):
     assert not [w for w in caught if w.category is PhantomGradientWarning]
     assert monitor.phantom_numbers["b"] == pytest.approx(0.5)
     assert monitor.growth["b"] == 1.0
+
+
+def steps_of(optimizer, total):
+    for _ in range(40):
+        optimizer.zero_grad()
+        total().backward()
+        optimizer.step()
+
+
+def test_a_task_that_is_solved_is_told_of_and_not_counted():
+    """Present by its mask at a loss of 0: its weight grows without an absence."""
+
+    weigh = specimens.MaskTimesTerm(2)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=0.1)
+    monitor = PhantomMonitor(weigh, optimizer, TASKS, weights=lambda: torch.exp(-weigh.w))
+    with pytest.warns(PhantomGradientWarning, match="'b' is present and its loss is 0"):
+        steps_of(optimizer, lambda: weigh(torch.tensor([1.0, 0.0]), torch.tensor([True, True])))
+    assert monitor.phantom_numbers == {"a": 0.0, "b": 0.0}
+
+
+def test_a_total_that_falls_by_the_rate_is_told_of():
+    """Where nobody says who is there, a regulariser that falls alone is seen in the total."""
+
+    class OfAModel(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.s = nn.Parameter(torch.zeros(2))
+
+        def forward(self, images):
+            return (torch.exp(-self.s) * images.mean() + self.s).sum()
+
+    weigh = OfAModel()
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    PhantomMonitor(weigh, optimizer, TASKS, weights=lambda: torch.exp(-weigh.s))
+    with pytest.warns(PhantomGradientWarning) as caught:
+        steps_of(optimizer, lambda: weigh(torch.zeros(4, 3)))
+    assert any("fallen by 2 times the learning rate" in str(one.message) for one in caught)
+
+
+def test_a_watched_weighting_can_be_copied_and_saved(tmp_path):
+    """A copy is not watched, and the file holds no monitor."""
+    weigh = UnmaskedKendallLoss(TASKS)
+    optimizer = torch.optim.SGD(weigh.parameters(), lr=LR)
+    monitor = PhantomMonitor(weigh, optimizer)
+    twin = copy.deepcopy(weigh)
+    torch.save(weigh, tmp_path / "weigh.pt")
+    for other in (twin, torch.load(tmp_path / "weigh.pt", weights_only=False)):
+        other(only_a(0)).backward()
+    optimizer.step()
+    assert monitor.phantom_numbers == {"a": 0.0, "b": 0.0}

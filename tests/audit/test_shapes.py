@@ -2,8 +2,10 @@
 
 import audit_shapes as shapes
 import pytest
+import torch
 
 from aura_study.audit import CannotAudit, Settings, audit
+from aura_study.audit.calls.make import load_target
 
 QUICK = Settings(lr=0.05, steps=20)
 
@@ -34,6 +36,21 @@ RIGHT = [
     (shapes.scripted, {"zero": "phantom"}, 1),
     (shapes.compiled, {"zero": "phantom"}, 1),
     (shapes.parallel, {"zero": "phantom"}, 1),
+    (shapes.ConstantBeside, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.EpochsFirst, {"zero": "phantom"}, 1),
+    (shapes.WeightsApart, {"zero": "phantom", "omit": "phantom"}, 1),
+    (shapes.TermsAndPull, {"zero": "phantom"}, 1),
+    (shapes.HardCuda, {"zero": "phantom"}, 1),
+    (shapes.FromSettings, {"zero": "phantom"}, 1),
+    (shapes.FromConfigs, {"zero": "phantom"}, 1),
+    (shapes.MatrixOfLosses, {"mask": "safe"}, 0),
+    (shapes.MissingLabels, {"nan": "safe"}, 0),
+    (shapes.MarkedLabels, {"nan": "unstable"}, 1),
+    (shapes.HeadsApart, {"nan": "unstable"}, 1),
+    (shapes.EmptyByAccident, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.GoesBack, {"zero": "safe", "nan": "unstable"}, 1),
+    (shapes.SlowMemory, {"zero": "phantom"}, 1),
+    (shapes.Shared, {"zero": "phantom", "nan": "unstable"}, 1),
 ]
 
 
@@ -89,3 +106,28 @@ def test_twenty_eight_tasks_are_audited_by_a_few():
     report = audit(shapes.ByNameLast, tasks=names, absence="zero")
     assert report["zero"].evidence.measured == ("t0", "t1", "t2", "t27")
     assert "4 of 28" in " ".join(report.notes)
+
+
+def test_a_command_that_is_printed_names_the_methods_and_arguments():
+    """An adapter with the module's own names in it, and the line to type."""
+
+    class Apart:
+        def get_weights(self):
+            return torch.ones(3)
+
+        def regulariser(self):
+            return torch.zeros(())
+
+    with pytest.raises(CannotAudit) as caught:
+        audit(Apart)
+    for part in ("module.get_weights()", "+ module.regulariser()", "--call adapt.py:adapt"):
+        assert part in caught.value.adapt
+
+
+def test_a_file_of_a_package_is_loaded_with_its_neighbours(tmp_path):
+    """Relative imports work, and the package's own code is not run."""
+    (tmp_path / "losses").mkdir()
+    (tmp_path / "losses" / "__init__.py").write_text("import no_such_package")
+    (tmp_path / "losses" / "base.py").write_text("START = 0.0")
+    (tmp_path / "losses" / "mine.py").write_text("from .base import START")
+    assert load_target(f"{tmp_path}/losses/mine.py:START") == 0.0

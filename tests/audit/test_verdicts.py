@@ -6,6 +6,7 @@ from pathlib import Path
 
 import audit_specimens as specimens
 import pytest
+import torch
 
 import aura_study.audit
 from aura_study.audit import Absence, Report, Settings, Verdict, assert_no_phantom_gradient, audit
@@ -185,3 +186,24 @@ def test_mtl_uncertainty_loss():
     assert report["zero"].verdict == Verdict.PHANTOM
     assert report["zero"].growth == pytest.approx(math.exp(2), rel=1e-3)
     assert Absence.NONE in report.not_accepted
+
+
+def test_a_total_below_zero_is_called_sound_or_the_absent_term():
+    """The same losses, lowered by a constant: at rest sound; and while a task is away, by the rate a step, not."""
+
+    class Lowered(torch.nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.inner = kind(["a", "b"])
+
+        def forward(self, losses):
+            return self.inner(losses) - 2
+
+    told = {}
+    for kind in (MaskedKendallLoss, UnmaskedKendallLoss):
+        report = audit(functools.partial(Lowered, kind), ["a", "b"], absence="omit")
+        told[kind] = " ".join(report["omit"].notes)
+    assert all("with every task present, at rest" in notes for notes in told.values())
+    assert "that is the absent term" in told[UnmaskedKendallLoss]
+    assert "by 1 of the learning rate a step" in told[UnmaskedKendallLoss]
+    assert "absent term" not in told[MaskedKendallLoss]

@@ -63,7 +63,8 @@ def test_the_lock_says_plainly_which_rules_had_a_first_look_behind_them() -> Non
     But for K4a, whose leaps nobody had looked at.
     """
     looks = {key: locked.look for key, locked in read(PATH).claims.items()}
-    later = {"P1", "P2", "P3", "P4", "P5", "P6", "P10", "P11", *(key for key in looks if key[0] in "KSB")} - {"K4a"}
+    later = {"P1", "P2", "P3", "P4", "P5", "P6", "P10", "P11", *(key for key in looks if key[0] in "KSB")}
+    later -= {"K4a", *(key for key in looks if key.startswith("B4"))}
     assert {looks[key] for key in later} == {Look.LATER}
 
 

@@ -1,15 +1,21 @@
 """The command line: what each command prints, and that every mistake of a user is one sentence and an exit code."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy_study
+import typer
 
+import aura_study
 from aura_study import cli
+from aura_study.cli.options import EXAMPLES
 from aura_study.study import registry, runner
 
 Command = Callable[..., tuple[int, str, str]]
@@ -52,6 +58,9 @@ def test_help_comes_without_loading_the_study() -> None:
     first = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     second = subprocess.run([sys.executable, "-m", "aura_study", "--help"], capture_output=True, text=True)
+    assert subprocess.run([sys.executable, "-m", "aura_study", "--version"], capture_output=True, text=True).stdout == (
+        f"aura-study {aura_study.__version__}\n"
+    )
     for name in ("run", "params", "claims", "report", "compare", "audit", "sweep", "verify", "data"):
         assert f"\n  {name} " in first.stdout
         assert f"\n  {name} " in second.stdout
@@ -63,8 +72,28 @@ def test_run_prints_ledger_and_report_and_says_when_nothing_changed(command: Com
     code, printed, _ = command("run", "--profile", "smoke", "--out", out, "-p", "steps=2")
     assert code == 0
     assert "Nothing had changed" in printed
-    assert "confirmed" in printed
+    assert len(printed.splitlines()) <= 12
+    assert "exact" not in printed  # no row of a claim
     assert printed.rstrip().endswith(f"Report: {out}/report/index.html")
+
+
+def test_run_of_named_notebooks_prints_their_claims_alone(command: Command, project: Path) -> None:
+    """The row of what was asked for, and where its figures are; not the claims of the others."""
+    out = str(project / "results" / "first")
+    code, printed, _ = command("run", "3", "--profile", "smoke", "--out", out, "-p", "steps=2")
+    assert code == 0
+    assert "P1" in printed
+    assert "F1" not in printed
+    assert f"Figures: {out}/figures" in printed
+
+
+def test_a_parameter_that_some_notebooks_lack_is_said(command: Command, tmp_path: Path) -> None:
+    """It reaches those that have it; of the others one line says that it changes nothing."""
+    code, _, err = command("run", "--profile", "smoke", "--out", str(tmp_path / "run"), "-p", "seeds=0:3")
+    assert code == 0
+    assert "03_phantom_gradient: no parameter seeds, so it changes nothing there" in err
+    held = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert held["notebooks"]["01_focal_loss"]["parameters"]["seeds"] == [0, 1, 2]
 
 
 def test_a_failed_notebook_gives_one_error_and_exit_code_1(command: Command, tmp_path: Path) -> None:
@@ -73,6 +102,27 @@ def test_a_failed_notebook_gives_one_error_and_exit_code_1(command: Command, tmp
     assert code == 1
     assert words.count("error: notebook 03_phantom_gradient stopped in cell 'trouble'") == 1
     assert "Traceback" not in words
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("run 0", "03_phantom_gradient"), ("compare re", "reference")])
+def test_the_shell_completes_notebooks_and_runs(typed: str, offered: str) -> None:
+    """What typer's completion script asks for is answered with the names that are there."""
+    asked = {"_AURA_STUDY_COMPLETE": "complete_bash", "COMP_WORDS": f"aura-study {typed}", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "aura_study"], capture_output=True, text=True, env={**os.environ, **asked}
+    )
+    assert offered in done.stdout.split()
+
+
+def test_examples_of_the_help_are_calls_that_parse() -> None:
+    """Each example's command and options exist."""
+    app: Any = typer.main.get_command(cli.app)
+    for line in (line for lines in EXAMPLES.values() for line in lines):
+        name, *words = shlex.split(line)[1:]
+        command = app.commands[name]
+        if hasattr(command, "commands"):
+            command, words = command.commands[words[0]], words[1:]
+        assert command.make_context(name, words)
 
 
 def test_params_lists_name_range_profiles_and_meaning(command: Command) -> None:
@@ -100,20 +150,28 @@ def test_claims_prints_the_ledger_as_table_and_as_json(command: Command, project
     assert json.loads(printed) == json.loads((project / "results" / "first" / "claims.json").read_text())
 
 
-def test_compare_shows_what_differs(command: Command, project: Path) -> None:
-    """Parameters that differ, claims of either run, and figures that differ stand side by side."""
-    code, printed, _ = command("compare", str(project / "results" / "first"), str(project / "results" / "second"))
+def test_compare_shows_what_differs_on_a_screen(
+    command: Command, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What both have and what differs, within 80 columns and 24 lines; as JSON; as a page with pictures."""
+    runs = [str(project / "results" / name) for name in ("first", "second")]
+    monkeypatch.setenv("COLUMNS", "80")
+    code, printed, _ = command("compare", *runs, "--html", str(tmp_path / "page"))
     assert code == 0
-    for word in (
-        "03_phantom_gradient: rate",
-        "0.01",
-        "0.5",
-        "not decided",
-        "same verdict",
-        "figures/phantom_gradient.svg",
-    ):
+    for word in ("first has 1 more", "rate (03)", "0.5", "Figures that differ: phantom_gradient"):
         assert word in printed
-    assert "03_phantom_gradient: flag" not in printed
+    assert "flag" not in printed
+    assert printed.rstrip().endswith(f"Page: {tmp_path}/page/index.html")
+    lines = printed.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines[:-1])) <= 80
+    assert (tmp_path / "page" / "compared" / "phantom_gradient-1.svg").is_file()
+    code, printed, _ = command("compare", *runs, "--json")
+    assert [one["name"] for one in json.loads(printed)["parameters"]] == ["rate"]
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("")
+    code, _, err = command("compare", *runs, "--html", str(tmp_path / "taken"))
+    assert (code, "holds something else" in err) == (1, True)
 
 
 def test_report_is_rebuilt_from_results_alone(command: Command, project: Path) -> None:

@@ -1,9 +1,12 @@
 """The survey of published weightings: every row audited, sources cited, figure drawn."""
 
+import hashlib
+
+import pandas as pd
 import pytest
 
 from aura_study.audit import Absence, Verdict
-from aura_study.experiments.audit_survey import figures
+from aura_study.experiments.audit_survey import figures, scanned
 from aura_study.experiments.audit_survey import tables as audit_survey
 from aura_study.experiments.audit_survey.published import SURVEY
 
@@ -49,3 +52,27 @@ def test_focal_survey_finds_the_leak():
     leaky = table.loc["p_t from the weighted, smoothed loss", "verdict"]
     assert leaky["plain"] == "safe"
     assert (leaky.drop("plain") == "leaks").all()
+
+
+def test_the_scans_record_is_whole_and_its_rates_follow_from_it():
+    """At least 40 repositories with and without, each at a commit; rates by hand on four rows."""
+    repositories = scanned.repositories()
+    assert repositories["label"].value_counts().min() >= 40
+    assert repositories["commit"].str.fullmatch("[0-9a-f]{40}").all()
+    assert repositories["repository"].is_unique
+    assert ((repositories["label"] == "with") == (repositories["file"] != "")).all()
+    rows = pd.DataFrame(
+        [("with", 2, "yes"), ("with", 1, "no"), ("with", 0, "no"), ("without", 1, "")],
+        columns=["label", "first_places", "first_found"],
+    )
+    assert scanned.share(rows, "precision").mean == pytest.approx(2 / 3)
+    assert scanned.share(rows, "recall").mean == pytest.approx(1 / 3)
+    assert len(scanned.wrong(rows)) == 3
+    assert figures.scan(scanned.rates(repositories)).alt
+
+
+def test_the_halves_are_those_of_the_names():
+    """No repository was put into a half by what it holds."""
+    table = scanned.repositories()
+    even = [int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0 for name in table["repository"]]
+    assert [half == "tune" for half in table["half"]] == even

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from aura_study.claims import CLAIMS, Measurement, Verdict
 from aura_study.claims.aura_later_logs import DECADES, FLOOR, SCALE
-from aura_study.experiments.aura_later_logs import lineage, logs, simulation, solved
+from aura_study.experiments.aura_later_logs import falling, lineage, logs, simulation, solved
 from aura_study.experiments.aura_later_logs.balancers import (
     AuraGradNorm,
     Scales,
@@ -20,6 +20,9 @@ from aura_study.experiments.aura_later_logs.balancers import (
 )
 from aura_study.experiments.aura_later_logs.parameters import AuraLaterLogsParameters
 from aura_study.experiments.aura_later_logs.small_model import ROWS, batches, task_loss
+from aura_study.losses import MaskedKendallLoss
+from aura_study.theory.driven import driven_path
+from aura_study.theory.optimizers import Adam
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +261,57 @@ def test_focal_losses_reach_the_floor_sooner() -> None:
     assert times["on_log"].is_monotonic_decreasing
     assert (times["on_log"] < 25).all()
     assert (times["on_loss"] > 1e6).all()
+    assert times["under_kendall"].is_monotonic_decreasing
+    assert (times["under_kendall"] > times["on_log"]).all()
+    assert (times["under_kendall"] < 10 * times["on_log"]).all()
+
+
+def test_beside_a_loss_that_falls_by_itself_sigma_falls_half_as_fast_and_no_faster_than_beside_an_absent_one() -> None:
+    """Both optimisers, with noise and without; SGD's path is the closed form's; another speed would be refuted."""
+    table = falling.descents()
+    speeds = falling.speeds(table)
+    assert len(speeds) == 2 * 2 * 2 * len(falling.PACES)
+    assert verdict("A8", falling.measure_speeds(speeds)) == Verdict.CONFIRMED
+    assert verdict("A8", falling.measure_speeds(speeds.assign(measured=speeds["rate"] * speeds["pace"]))) != "confirmed"
+    slow = speeds[(speeds["optimizer"] == "SGD") & (speeds["noise"] == 0)]
+    assert slow["ratio"].to_numpy() == pytest.approx(slow["rest"].to_numpy(), abs=1e-3)
+    still = table[(table["optimizer"] == "SGD") & (table["noise"] == 0)]
+    assert np.abs(still["s"] - still["theory"]).max() < 0.05
+
+
+def test_of_the_ways_to_bound_a_weight_a_floor_on_the_loss_forgets_the_stretch() -> None:
+    """The clamp never comes back, without a bound Adam is poisoned; a way back that grew would be refuted.
+
+    A stretch that is short against Adam's own memory shows: its way back is longer, by the young clock.
+    """
+    table = falling.floors(AuraLaterLogsParameters())
+    back = table.groupby("way")["back"].agg(list)
+    assert set(back["clamp on s"]) == set(back["no bound"]) == {math.inf}
+    assert verdict("A8a", falling.measure_floor(table)) == Verdict.CONFIRMED
+    assert verdict("A8a", falling.measure_floor(table.assign(back=table["stretch"]))) == Verdict.REFUTED
+    young = falling.floors(AuraLaterLogsParameters(solved_steps=1_000))
+    assert falling.measure_floor(young).measured < 0.95
+    bounded = table[table["way"] != "no bound"]["weight"]
+    assert bounded.to_numpy() == pytest.approx(1 / falling.FLOOR, rel=0.01)
+
+
+def test_the_floors_recursion_is_the_loss_module_under_torch() -> None:
+    """A masked loss with a floor and Adam, step by step: there, at 0, and there again."""
+    losses = np.repeat([1.0, 0.0, 1.0], [20, 400, 60])
+    path = driven_path(falling.WAYS["floor on the loss"], 0.0, losses, falling.SOLVED_RATE, Adam())
+    weigh = MaskedKendallLoss(["task"], loss_floor=falling.FLOOR, dtype=torch.float64)
+    adam = torch.optim.Adam(weigh.parameters(), lr=falling.SOLVED_RATE)
+    for step, loss in enumerate(losses):
+        assert weigh.theta.item() == pytest.approx(path[step], abs=1e-10)
+        adam.zero_grad()
+        weigh({"task": torch.tensor(loss, dtype=torch.float64)}).backward()
+        adam.step()
+
+
+def test_loss_over_variance_tells_a_phantom_from_a_solved_task_and_sigma_alone_does_not() -> None:
+    """The rule of thumb, by its numbers: far above 1 after an unmasked absence alone."""
+    signs = falling.signs().set_index("cause")
+    assert signs.loc["absent, unmasked", "fall"] == pytest.approx(signs.loc["solved, fast", "fall"], rel=0.05)
+    assert (signs["after"] > 10).tolist() == [True, False, False, False]
+    assert signs.loc["solved, slowly", "during"] > 0.5 > 0.1 > signs.loc["solved, fast", "during"]
+    assert abs(signs.loc["absent, masked", "fall"]) < 0.05

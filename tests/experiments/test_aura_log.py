@@ -34,8 +34,8 @@ from aura_study.experiments.aura_log.run import (
     V10_2,
     AuraRun,
     epoch_weights,
-    loss_curve,
 )
+from aura_study.theory.driven import loss_curve
 from aura_study.theory.forms import AURA_SOFTPLUS
 from aura_study.theory.optimizers import Adam
 

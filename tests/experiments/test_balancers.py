@@ -1,5 +1,6 @@
 """The experiments on balancers and their figures, and the audit of balancers, by what they find."""
 
+import itertools
 import json
 
 import pandas as pd
@@ -11,8 +12,9 @@ from aura_study.audit import CannotAudit, Verdict, audit
 from aura_study.balancing import BALANCERS, DBMTL, GradNorm, PresentOnly, balancer
 from aura_study.claims import CLAIMS
 from aura_study.cli import app
-from aura_study.experiments.balancers import counts, cure, figures, stress_tests, stretches, tables
+from aura_study.experiments.balancers import counts, cure, figures, solved_tasks, stress_tests, stretches, tables
 from aura_study.experiments.balancers.parameters import BalancersParameters
+from aura_study.experiments.balancers.problems import RandomGradients
 
 pytest.importorskip("torchjd")
 pytest.importorskip("cvxpy")
@@ -255,3 +257,86 @@ def test_a_balancer_that_cannot_be_audited_says_why():
     with pytest.raises(CannotAudit, match="Secret holds memory"):
         audit(Secret, tasks=3)
     assert audit(GradNorm, tasks=4).tasks == 4
+
+
+def test_a_solved_tasks_loss_falls_stays_and_is_back():
+    """1 while it warms up, in equal ratios to the depth, there, and 1 at once; to an exact 0 through a least."""
+    for depth in solved_tasks.DEPTHS:
+        factors = [solved_tasks.left(step, depth) for step in range(30)]
+        assert factors[:6] == factors[24:] == [1.0] * 6
+        assert set(factors[11:24]) == {depth}
+        ratios = [later / sooner for sooner, later in itertools.pairwise(factors[5:11])]
+        assert ratios == pytest.approx([ratios[0]] * 5)
+        assert max(ratios) < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("Sum", "unbroken"),
+        ("PCGrad", "unbroken"),
+        ("UW", "left behind"),
+        ("DWA", "left behind"),
+        ("MGDA", "stops the others"),
+    ],
+)
+def test_how_a_solved_task_breaks_a_balancer(name, how):
+    """At a millionth, on four tasks: the registry's prediction."""
+    entry = balancer(name)
+    steps = pd.DataFrame(list(solved_tasks.follow(entry, 4, 0, solved_tasks.CLAIMED, 0.1)))
+    assert solved_tasks.outcome(steps)["broken"] == entry.solved == how
+
+
+def some_steps(**changes: object) -> pd.DataFrame:
+    """Steps of a balancer that nothing happens to, but for what is named."""
+    phases = ["before"] * 3 + ["solved"] * 3 + ["back"] * 2
+    usual = {"phase": phases, "finite": True, "ratio": 1.0, "cosine": 1.0, "difference": 0.0, "share": 0.5}
+    return pd.DataFrame(usual | {"share_right": 0.5} | changes)
+
+
+def test_the_gravest_break_is_told():
+    """By rules: NaN on the return, too short, too long, a wrong share, or none of these."""
+    finite = [True] * 7 + [False]
+    told = {
+        "unbroken": some_steps(),
+        "left behind": some_steps(share=[0.5] * 7 + [0.05]),
+        "blows up": some_steps(ratio=20.0, share=0.01),
+        "stops the others": some_steps(ratio=1e-5),
+        "NaN": some_steps(ratio=1e-5, finite=finite),
+    }
+    for how, steps in told.items():
+        assert solved_tasks.outcome(steps)["broken"] == how
+    raised = some_steps().iloc[:4].assign(finite=[True] * 3 + [False], error=[None] * 3 + ["ValueError: no"])
+    assert solved_tasks.outcome(raised)["broken"] == "NaN"
+
+
+def test_solved_balancers_are_counted_against_the_registry():
+    """As predicted all along N1d is confirmed; one that is not refutes it; N1e counts those that a 0 leaves alone."""
+    rows = [
+        {"balancer": entry.name, "depth": depth, "tasks": 4, "seed": 0, "length": 1.0, "cosine": 1.0, "growth": 1.0}
+        | {"broken": str(entry.solved) if depth == solved_tasks.CLAIMED else "unbroken", "bent": "untouched"}
+        for entry in BALANCERS
+        for depth in solved_tasks.DEPTHS
+    ]
+    found = pd.DataFrame(rows)
+    table = solved_tasks.table(found)
+    assert CLAIMS["N1d"].decide(solved_tasks.predicted_measurement(table)).verdict == "confirmed"
+    nearly = solved_tasks.nearly_measurement(table)
+    assert nearly.measured == sum(entry.solved != "unbroken" for entry in BALANCERS)
+    assert CLAIMS["N1e"].decide(nearly).verdict == "confirmed"
+    other = solved_tasks.table(found.assign(broken=found["broken"].where(found["balancer"] != "MGDA", "NaN")))
+    assert other["balancer"].iloc[-1] == "MGDA"
+    assert CLAIMS["N1d"].decide(solved_tasks.predicted_measurement(other)).verdict == "refuted"
+    none = solved_tasks.table(found.assign(broken="unbroken"))
+    assert CLAIMS["N1e"].decide(solved_tasks.nearly_measurement(none)).verdict == "refuted"
+    assert figures.solved(table, solved_tasks.DEPTHS).caption
+
+
+def test_fairgrads_code_stops_short_of_its_formula():
+    """Of a solved task's weight, length to the power -4/3: at a thousandth it is there, at a billionth far below."""
+    gradients = RandomGradients(4, 96, 0, 0.3).gradients().clone()
+    length = gradients[-1].norm()
+    for depth, reached in ((1e-3, True), (1e-9, False)):
+        scaled = torch.cat([gradients[:-1], depth * gradients[-1:]])
+        weight = balancer("FairGrad").make(4).gramian_weighting(scaled @ scaled.T)[-1]
+        assert (weight / (depth * length) ** (-4 / 3) > 0.9) == reached

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aura_study.claims import CLAIMS, Verdict
-from aura_study.experiments.beyond_the_mask import figures, residue
+from aura_study.experiments.beyond_the_mask import figures, negative, residue
 from aura_study.experiments.beyond_the_mask import nan as residue_nan
 from aura_study.experiments.beyond_the_mask import shards as residue_shards
 from aura_study.experiments.beyond_the_mask.parameters import BeyondTheMaskParameters
@@ -209,3 +209,25 @@ def test_figures_carry_their_theory(paths):
         assert plate.encode("png")[:4] == b"\x89PNG"
         assert plate.caption
         assert plate.alt
+
+
+def test_negative_totals_settle_or_fall_by_the_rate():
+    """B4 and B4a on the project's own losses: theory's total with every task there, the rate a step with one away."""
+    ends = negative.ends(negative.totals())
+    assert (ends.loc[ends["kind"] == "sound", "last"] < 0).all()
+    assert ends["ratio"].to_numpy() == pytest.approx(np.ones(len(ends)), abs=0.02)
+    assert (ends["moved"] < 1e-9).all()
+
+
+def test_cures_of_a_negative_total_stop_the_weight_where_it_is_zero():
+    """At log sigma = W(-L)/2 the total of tasks of one loss is 0."""
+    for loss in negative.SMALL:
+        s = -0.5 * np.log(2 * negative._predicted("abs", loss))
+        assert 0.5 * loss * np.exp(-2 * s) + s == pytest.approx(0, abs=1e-12)
+
+
+def test_the_clamp_leaves_a_model_that_has_not_learned():
+    """On two regressions; and the plain total comes near to the noise."""
+    errors = negative.learned(BeyondTheMaskParameters.for_profile("smoke")).groupby("fix")["error"].mean()
+    assert errors["plain"] < 1.5
+    assert errors["clamp at 0"] > 3

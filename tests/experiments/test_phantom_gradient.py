@@ -32,3 +32,14 @@ def test_isolation_and_mask_on_the_real_model() -> None:
     assert CLAIMS["P4"].decide(on_model.measure_mask(mask)).verdict == "confirmed"
     broken = mask.assign(**{"largest difference": 1e-9})
     assert CLAIMS["P4"].decide(on_model.measure_mask(broken)).verdict != "confirmed"
+
+
+def test_paths_keep_about_a_hundred_steps_of_every_run() -> None:
+    """From the first step on, of each form and optimiser, whatever the length; a run that broke ends where it broke."""
+    for absent_steps in (30, 450):
+        paths = absence.paths(absence.collapse(0.01, absent_steps))
+        steps = paths.groupby(["parameterization", "optimizer"])["step"]
+        assert len(steps) == len(FORMS) * len(OPTIMIZERS)
+        assert (steps.min() == 0).all()
+        assert steps.count().max() == (31 if absent_steps == 30 else 113)
+        assert steps.max().max() == (30 if absent_steps == 30 else 448)

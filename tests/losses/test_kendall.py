@@ -16,6 +16,7 @@ from aura_study.losses import (
     Parameterization,
     UnmaskedKendallLoss,
 )
+from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.forms import FORMS
 
 TASKS = ("toxicity", "emotion", "sentiment", "reporting")
@@ -297,3 +298,60 @@ def test_bad_calls(policy, arguments, error, words):
     """Each misuse is one error that names the value, raised before anything is computed."""
     with pytest.raises(error, match=words):
         policy(TASKS)(*arguments)
+
+
+def long_solved(weigh: KendallLoss, steps: int, rate: float = 0.01) -> None:
+    """Adam on sigma, with toxicity present at a loss of 0, emotion at 1, and the others absent."""
+    adam = torch.optim.Adam(weigh.parameters(), lr=rate)
+    zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    for _ in range(steps):
+        adam.zero_grad()
+        weigh({"toxicity": zero, "emotion": one}).backward()
+        adam.step()
+
+
+@pytest.mark.parametrize("policy", [MaskedKendallLoss, FrozenKendallLoss])
+def test_a_loss_of_zero_is_present_and_a_missing_key_is_absent(policy):
+    """The solved task's sigma falls by the rate at every step, for ever; the absent one's stays bit for bit."""
+    weigh = policy(TASKS, dtype=torch.float64)
+    for steps in (300, 600):
+        long_solved(weigh, 300)
+        toxicity, _, *absent = weigh.sigma().tolist()
+        assert toxicity == pytest.approx(np.exp(-0.01 * steps), rel=1e-6)
+        assert absent == [1.0, 1.0]
+
+
+@every_form
+@pytest.mark.parametrize("policy", [MaskedKendallLoss, FrozenKendallLoss])
+def test_under_a_floor_a_solved_task_rests_where_a_loss_of_that_size_would(policy, form):
+    """The form's fixed point at the floor, from far above it and after twice the stretch."""
+    floor = 0.04
+    rest = FORMS[form.name].sigma(fixed_point(FORMS[form.name], floor))
+    weigh = policy(TASKS, form, loss_floor=floor, dtype=torch.float64)
+    for _ in range(2):
+        long_solved(weigh, 1_500)
+        assert weigh.sigma()[0].item() == pytest.approx(float(rest), rel=0.01)
+
+
+@every_form
+@every_policy
+@every_presence
+def test_a_floor_adds_to_present_losses_alone_and_leaves_their_gradients(policy, form, present):
+    """The total is that of the losses plus the floor; d total / d L is the weight, at 0 too; nothing leaks from NaN."""
+    losses = torch.tensor([0.0, 1.0, 2.0, 5.0], dtype=torch.float64, requires_grad=True)
+    here = torch.tensor(present)
+    plain, floored = build(policy, form), policy(TASKS, form, (0.5, 1.0, 1.5, 2.5), loss_floor=0.1, dtype=torch.float64)
+    total = floored(losses, here)
+    torch.testing.assert_close(total, plain(losses + 0.1, here), rtol=1e-12, atol=1e-12)
+    (slope,) = torch.autograd.grad(total, losses)
+    torch.testing.assert_close(slope, torch.where(here, plain.weights(), 0.0), rtol=1e-12, atol=0)
+    broken = torch.where(here, losses.detach(), torch.nan)
+    torch.testing.assert_close(floored(broken, here), total.detach(), rtol=0, atol=0)
+    assert ("loss_floor=0.1" in repr(floored), "loss_floor" in repr(plain)) == (True, False)
+
+
+@pytest.mark.parametrize("floor", [-1e-3, float("nan"), float("inf")])
+def test_a_floor_that_is_none_is_refused(floor):
+    """One error that names it."""
+    with pytest.raises(ValueError, match=r"loss_floor must be finite and >= 0, got"):
+        MaskedKendallLoss(TASKS, loss_floor=floor)

@@ -28,8 +28,9 @@ def test_every_preset_is_a_valid_setting() -> None:
     controls = {control.name: control for control in explorer.controls()}
     for preset in explorer.presets():
         setting = preset["setting"]
-        assert set(setting) == {"form", "optimizer", *controls}, preset["label"]
+        assert set(setting) == {"form", "optimizer", "gap", *controls}, preset["label"]
         assert setting["form"] in FORMS
+        assert setting["gap"] in explorer.GAPS
         assert setting["optimizer"] in explorer.OFFERED_OPTIMIZERS
         for name, control in controls.items():
             assert control.low <= setting[name] <= control.high, f"{preset['label']}: {name}"

@@ -79,7 +79,7 @@ def test_a_bad_value_in_the_address_is_named_and_the_standard_taken(browser: Any
             "p = “0” is not a number from 0.01 to 1; 1 is taken instead.",
             "absent = “2.5” is not a whole number from 1 to 10000; 300 is taken instead.",
             "form = “<img src=x onerror=alert(1)>” is not one of sigma, log_sigma,",
-            "there is no setting “speed”; there are form, optimizer, lr,",
+            "there is no setting “speed”; there are form, optimizer, gap, lr,",
         ):
             assert any(words in line for line in said), words
         assert visit.page.locator("#complaints img").count() == 0
@@ -109,6 +109,26 @@ def test_the_address_survives_a_reload_and_an_anchor(explorer_visit: Visit) -> N
     explorer_visit.page.focus(".skip")
     explorer_visit.page.keyboard.press("Enter")
     assert state(explorer_visit)["setting"] == setting
+
+
+def test_a_solved_task_is_told_of_as_present(explorer_visit: Visit) -> None:
+    """The choice reaches address, bars, table and sentences; under every policy the weight grows alike."""
+    page = explorer_visit.page
+    go(explorer_visit, USUAL)
+    page.select_option("#gap", "solved")
+    found = state(explorer_visit)
+    assert found["setting"] == USUAL | {"gap": "solved"}
+    assert all(found["present"][found["start"] : found["back"]])
+    growths = {policy: found["outcomes"][policy]["growth"] for policy in POLICIES}
+    assert min(growths.values()) == max(growths.values()) > 2
+    words = page.inner_text("#words")
+    assert "present and solved for 80 steps" in words
+    assert "a mask has nothing to mask" in words
+    assert "absen" not in words
+    assert page.locator("#moments tr", has_text="the solved stretch ends").count() == 1
+    page.wait_for_function("() => location.hash.includes('gap=solved')")
+    page.select_option("#gap", "absent")
+    assert_twin(state(explorer_visit))
 
 
 def test_drawing_anew_changes_the_draws_and_nothing_else(explorer_visit: Visit) -> None:

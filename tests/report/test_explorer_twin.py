@@ -26,6 +26,16 @@ def test_every_form_optimiser_and_policy_equals_the_grid(explorer_visit: Visit, 
     assert_twin(found)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_solved_stretch_equals_the_grid_under_its_profile(explorer_visit: Visit, form: str, optimizer: str) -> None:
+    """Present, its loss falling to a hundred-millionth and then 0: all three policies, step by step, and the theory."""
+    setting = USUAL | {"form": form, "optimizer": optimizer, "p": 0.6, "lr": 0.004, "gap": "solved", "seed": 2}
+    found = go(explorer_visit, setting)
+    assert_twin(found)
+    assert found["ruleOfThumb"] is None
+
+
 def test_every_preset_equals_the_grid(explorer_visit: Visit) -> None:
     """The buttons set what they say, and are marked as pressed."""
     for number, preset in enumerate(explorer.presets()):

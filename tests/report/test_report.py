@@ -25,8 +25,8 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
 from aura_study.report import build_report
 from aura_study.report.references import works
+from aura_study.report.render import number as spoken
 from aura_study.report.scale import scale
-from aura_study.report.site import number as spoken
 from aura_study.runs.ledger import Row, read_claims
 from aura_study.runs.words import number
 from aura_study.theory.absence import adam_phantom
@@ -34,7 +34,10 @@ from aura_study.theory.fluctuations import adam_memory
 from aura_study.theory.forms import LOG_SIGMA
 from aura_study.theory.schedules import constant
 
-EXPLORER_SCRIPTS = ("uPlot.iife.js", "dynamics.js", "explorer-words.js", "explorer-plots.js", "explorer.js")
+OWN_SCRIPTS = {
+    "explorer.html": ("uPlot.iife.js", "dynamics.js", "explorer-words.js", "explorer-plots.js", "explorer.js"),
+    "comparison.html": ("uPlot.iife.js", "comparison.js"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +60,20 @@ def pages(folders: RunFolders) -> Iterator[tuple[Path, BeautifulSoup]]:
 
 
 def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> None:
-    """Index, guide, run, explorer, one page a claim, one page a notebook, and nothing else."""
+    """Index, guide, run, explorer, the reference beside it, one page a claim, one a notebook, and nothing else."""
     found = {path.relative_to(made.report).as_posix() for path, _ in pages(made)}
     claims = {f"claims/{key}.html" for key in CLAIMS}
     notebooks = {f"notebooks/{claim.notebook}.html" for claim in CLAIMS.values()}
-    assert found == {"index.html", "guide.html", "methods.html", "run.html", "explorer.html"} | claims | notebooks
+    others = {
+        "index.html",
+        "guide.html",
+        "negative.html",
+        "methods.html",
+        "run.html",
+        "explorer.html",
+        "comparison.html",
+    }
+    assert found == others | claims | notebooks
 
 
 def test_the_table_of_growth_is_what_theory_makes_of_an_absence(made: RunFolders) -> None:
@@ -143,7 +155,7 @@ def test_what_comes_from_data_is_shown_and_never_runs(made: RunFolders) -> None:
     """Scripts, handlers and javascript: addresses of outputs are gone; their text, where it is text, is there."""
     for path, soup in pages(made):
         root = "../" * (len(path.relative_to(made.report).parts) - 1)
-        own = EXPLORER_SCRIPTS if path.name == "explorer.html" else ()
+        own = OWN_SCRIPTS.get(path.name, ())
         runs = [script for script in soup.find_all("script") if script.get("type") != "application/json"]
         assert sorted(script.get("src") for script in runs) == sorted(
             f"{root}static/{name}" for name in ("site.js", "mathjax.js", "mathjax-config.js", *own)

@@ -68,6 +68,7 @@ def one_of_each(site: RunFolders) -> list[str]:
     return [
         "index.html",
         "guide.html",
+        "negative.html",
         "methods.html",
         "run.html",
         "explorer.html",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from toy_jobs import ToyPoint, run_toy
+from toy_study import FocalToy
 
 from aura_study.runs.jobs import run_jobs
 from aura_study.runs.ledger import read_one
@@ -30,7 +31,7 @@ def test_opening_a_run_by_itself_leaves_pandas_alone(tmp_path: Path) -> None:
     with pd.option_context("display.max_colwidth", 50, "display.float_format", None):
         NotebookRun("04_aura_training", str(tmp_path / "run"))
         assert (pd.get_option("display.max_colwidth"), pd.get_option("display.float_format")) == (50, None)
-        NotebookRun.open("04_aura_training", str(tmp_path / "run"))
+        NotebookRun.open(FocalToy(out=str(tmp_path / "run")))
         assert repr(pd.DataFrame({"text": ["x" * 60], "number": [1 / 3]})).split()[-2:] == ["x" * 60, "0.3333"]
 
 

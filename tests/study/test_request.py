@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aura_study.errors import StudyError
-from aura_study.study.registry import choose_notebooks, describe
+from aura_study.runs.parameters import describe
+from aura_study.study.registry import choose_notebooks
 from aura_study.study.request import Request, default_name, parse_assignments, read_parameter_file
 
 
@@ -35,6 +36,22 @@ def test_a_shared_name_reaches_only_the_notebooks_that_declare_it(notebooks: Pat
     """``seeds`` belongs to one notebook of two; the other is neither given it nor refused for it."""
     request = asked(notebooks, "seeds=[5]")
     assert "seeds" not in request.parameters["03_phantom_gradient"].model_dump()
+
+
+@pytest.mark.parametrize("seeds", ["[0, 1, 2]", "0,1,2", "0:3", "[0,1,2e0]", "0, 1, 2"])
+def test_a_list_is_written_in_either_way(notebooks: Path, seeds: str) -> None:
+    """In brackets or with commas alone, or as a range, as in a sweep."""
+    assert asked(notebooks, f"seeds={seeds}").parameters["01_focal_loss"].model_dump()["seeds"] == (0, 1, 2)
+
+
+def test_an_integer_may_be_written_with_an_exponent(notebooks: Path) -> None:
+    """Where it is one; 1.5 is not, nor is 1e-1; of a text the letters stay."""
+    request = asked(notebooks, "steps=1e2", "label=1e2")
+    phantom = request.parameters["03_phantom_gradient"].model_dump()
+    assert (phantom["steps"], phantom["label"]) == (100, "1e2")
+    for wrong in ("1e-1", "15e-1", "1.25e1"):
+        with pytest.raises(StudyError, match="steps = "):
+            asked(notebooks, f"steps={wrong}")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +111,7 @@ def test_a_damaged_parameter_file_is_one_error(content: bytes, tmp_path: Path) -
 
 def test_notebooks_are_found_by_name_number_and_path(notebooks: Path) -> None:
     """Whatever way they are named, they come once each, in reading order."""
-    words = ["03", "notebooks/01_focal_loss.ipynb", "03_phantom_gradient"]
+    words = ["3", "03", "notebooks/01_focal_loss.ipynb", "03_phantom_gradient"]
     assert choose_notebooks(words, notebooks) == ["01_focal_loss", "03_phantom_gradient"]
     assert choose_notebooks([], notebooks) == ["01_focal_loss", "03_phantom_gradient"]
     with pytest.raises(StudyError, match=r"unknown notebook '3_phantom'; did you mean 03_phantom_gradient\?"):

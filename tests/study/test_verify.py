@@ -15,7 +15,7 @@ from aura_study import cli
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.ledger import Row
-from aura_study.study import registry
+from aura_study.study import registry, verify_display
 from aura_study.study import verify as verification
 from aura_study.study.verify import Status, UnknownRun, Verification, compare
 
@@ -52,6 +52,22 @@ def edit(path: Path, change: Edit) -> None:
 
 def statuses(found: Verification) -> dict[str, Status]:
     return {check.claim: check.status for check in found.checks}
+
+
+def test_what_was_not_run_says_why_once() -> None:
+    """Fifty claims without their data are one line and their keys, not fifty rows."""
+    keys = [f"P{number}" for number in range(50)]
+    checks = [verification.Check(key, "04_aura_training", Status.NOT_RUN, "data are missing") for key in keys]
+    checks.append(verification.Check("F1", "01_focal_loss", Status.REPRODUCED, "within 1e-06", 1.0, "confirmed", 1.0))
+    found = Verification("reference", checks)
+    told = verify_display.summary(found)
+    assert told.count("data are missing") == 1
+    assert f"not run: {', '.join(keys)}" in told
+    assert "51 claims: 1 reproduced, 50 not run" in told
+    table = verify_display.table(found)
+    assert table is not None
+    assert table.row_count == 1
+    assert verify_display.table(Verification("reference", checks[:50])) is None
 
 
 def test_an_honest_run_is_reproduced_claim_by_claim(project: Path) -> None:

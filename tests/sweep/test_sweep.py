@@ -64,6 +64,14 @@ def test_a_record_is_named_by_what_decides_it(kind: str) -> None:
     assert len(set(names)) == 100
 
 
+def test_a_list_is_written_in_either_way() -> None:
+    """With commas or in brackets as a notebook's; an integer with an exponent where it is one."""
+    grids = [
+        Grid.of("dynamics", [f"presence={presence}", "steps=1e2"]) for presence in ("0.05,0.2,1", "[0.05, 0.2, 1]")
+    ]
+    assert grids[0].axes == grids[1].axes == {"presence": [0.05, 0.2, 1.0], "steps": [100]}
+
+
 @pytest.mark.parametrize(
     ("kind", "words", "told"),
     [
@@ -78,7 +86,7 @@ def test_a_record_is_named_by_what_decides_it(kind: str) -> None:
         ("training", ["seed=3:3"], "seed = 3:3: an empty range"),
         ("training", ["seed=0:5:0"], "seed = 0:5:0: an empty range"),
         ("training", ["seed=-1:2"], "seed = -1: input should be greater than or equal to 0"),
-        ("training", ["seed=0:999999999999"], "at most 100,000 jobs"),
+        ("training", ["seed=0:999999999999"], "at most 100,000 are taken"),
         ("training", ["seed=0:90000", "policy=masked,frozen"], "the grid has 180,000 jobs; at most 100,000"),
         ("training", ["seed="], "'seed' has an empty value"),
         ("training", ["policy=masked,,frozen"], "'policy' has an empty value"),

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 from torch.nn import functional as F
 
 from aura_study.losses import focal_loss
-from aura_study.theory.solved import SolvedFlow, floor_logit, log_focal, push, time_to
+from aura_study.theory.solved import FallingLoss, SolvedFlow, floor_logit, log_focal, push, time_to
 
 LOGITS = [-3.0, 0.0, 2.5, 12.0, 18.4]
 
@@ -92,3 +92,58 @@ def test_a_loss_that_stands_still_brings_sigma_to_rest_and_a_solved_one_never() 
     assert late[0] - late[1] == pytest.approx(falling.speed, rel=1e-9)
     assert falling.speed == pytest.approx(0.05 * 0.1 / (4 * 0.05 + 0.1))
     assert falling.speed < falling.sigma_rate
+
+
+@pytest.mark.parametrize(("rate", "decay"), [(0.05, 0.01), (0.05, 0.1), (0.05, 0.5), (0.01, 0.0)])
+@pytest.mark.parametrize(("start", "loss"), [(0.0, 1.0), (-1.0, 0.02), (0.3, 3.0)])
+def test_sigma_beside_a_falling_loss_follows_the_integrated_flow(
+    rate: float, decay: float, start: float, loss: float
+) -> None:
+    """Slower than sigma can follow, exactly as fast, faster, and standing still; at time 0 it is the start."""
+    steps = np.array([0.0, 1.0, 7.0, 50.0, 400.0])
+    falling = FallingLoss(rate, decay, start, loss)
+
+    def flow(time: float, s: np.ndarray) -> list[float]:
+        return [rate * (loss * np.exp(-decay * time - 2 * s[0]) - 1)]
+
+    path = solve_ivp(flow, (0, 400), [start], t_eval=steps, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(falling.sigma(steps), path.y[0], atol=1e-8)
+    late = falling.sigma(np.array([40_000.0, 40_001.0]))
+    assert late[0] - late[1] == pytest.approx(falling.speed, rel=1e-3, abs=1e-6)
+    ratio = np.exp(np.log(loss) - decay * 40_000 - 2 * late[0])
+    assert ratio == pytest.approx(falling.rest, rel=1e-6, abs=1e-3)  # at decay = 2 rate it dies like 1 / (2 rate t)
+    assert falling.speed <= falling.sigma_rate
+
+
+def test_a_loss_that_falls_and_stays_brings_sigma_to_rest_and_one_of_zero_does_not() -> None:
+    """In two pieces: a fall to a millionth, then that level, whose root sigma reaches; or 0, and no rest."""
+    fallen = FallingLoss(0.05, 0.2).sigma(np.log(1e6) / 0.2)
+    assert float(FallingLoss(0.05, 0.0, float(fallen), 1e-6).sigma(1e4)) == pytest.approx(0.5 * np.log(1e-6), abs=1e-9)
+    steps = np.array([0.0, 1.0, 1e3, 1e5])
+    np.testing.assert_allclose(FallingLoss(0.05, 0.0, float(fallen), 0.0).sigma(steps), fallen - 0.05 * steps)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_time_to_the_floor_under_kendalls_weight_is_that_of_the_descent(gamma: float) -> None:
+    """A row's cross-entropy or focal loss by its own logit, small steps: the stated steps to 1e-8, within 5 %."""
+    rate, logit_rate = 0.002, 0.004
+    start = 3.0
+    s, z, step = 0.5 * float(log_focal(start, gamma)), start, 0
+    flow = SolvedFlow(rate, (gamma + 1) ** 2 * logit_rate, s, float(np.exp(log_focal(start, gamma))))
+    while log_focal(z, gamma) > np.log(1e-8):
+        weight = 0.5 * np.exp(-2 * s)
+        s, z = (
+            s - rate * (1 - 2 * weight * float(np.exp(log_focal(z, gamma)))),
+            z + logit_rate * weight * push(z, gamma),
+        )
+        step += 1
+    assert flow.time_to(1e-8) == pytest.approx(step, rel=0.05)
+    assert float(flow.log_loss(flow.time_to(1e-8))) == pytest.approx(np.log(1e-8), rel=1e-9)
+
+
+@pytest.mark.parametrize(("flow", "loss"), [(SolvedFlow(0.1, 0.0), 0.5), (SolvedFlow(0.1, 0.1), 2.0),
+                                            (SolvedFlow(0.1, 0.1), 0.0)])  # fmt: skip
+def test_a_loss_that_is_never_reached_is_refused(flow: SolvedFlow, loss: float) -> None:
+    """A logit that stands still, a loss above the first, a loss of 0: one error that names it."""
+    with pytest.raises(ValueError, match=r"the loss falls from .* got"):
+        flow.time_to(loss)

@@ -24,7 +24,7 @@ REDUCTIONS = ("sum", "mean", "named", "pair", "terms")
 CALLS = ("list", "stacked", "mapping", "varargs", "strength", "temperature", "epoch", "method", "keyword")
 MASKS = ("none", "term", "loss only", "where", "present names", "inverted")
 SKIPS = ("nothing", "zero", "none", "nan", "missing", "negative", "empty")
-STATES = ("nothing", "log", "counter", "first loss", "draw")
+STATES = ("nothing", "log", "counter", "first loss", "running mean", "draw")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ class Base(nn.Module):
         theta = self.theta[name]
         if self.parts.state == "first loss":
             self.first.setdefault(name, float(loss.detach()))
+            loss = loss / self.first[name]
+        if self.parts.state == "running mean":
+            value = float(loss.detach())
+            self.first[name] = 0.8 * self.first.get(name, value) + 0.2 * value
             loss = loss / self.first[name]
         return self.weight(theta) * loss + by * self.pull(theta)
 
@@ -201,7 +205,7 @@ _CLASSES = {
 
 def is_safe(parts, mark):
     """Whether an absence marked by ``mark`` moves nothing, by the formula; None where no formula says so."""
-    cold = parts.state == "first loss"
+    cold = parts.state in ("first loss", "running mean")
     if parts.mask == "none":
         skips = {
             "zero": "zero",

@@ -307,3 +307,170 @@ class ByNameLast(ByName):
     def forward(self, losses: dict):
         extra = self.log_vars[self.order[-1]]
         return sum(self.term(name, loss) for name, loss in losses.items()) + extra
+
+
+class ConstantBeside(nn.Module):
+    """Three learned weights and a fourth loss at a constant one."""
+
+    def __init__(self, mode="learned"):
+        super().__init__()
+        self.log_vars = nn.Parameter(torch.zeros(3))
+
+    def forward(self, ce, mse, l1, smoothness):
+        learned = torch.stack([ce, mse, l1])
+        return (torch.exp(-self.log_vars) * learned + self.log_vars).sum() + 0.1 * smoothness
+
+
+class EpochsFirst(Vector):
+    """A plain sum until somebody has counted five epochs."""
+
+    epoch = 0
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+    def forward(self, losses: torch.Tensor):
+        return sum(self.term(i, loss) for i, loss in enumerate(losses)) if self.epoch >= 5 else losses.sum()
+
+
+class WeightsApart(Vector):
+    """Told no losses: gives weights and a regulariser."""
+
+    def forward(self):
+        return torch.exp(-self.log_vars), self.log_vars.sum()
+
+
+class TermsAndPull(Vector):
+    """Weighted losses, and the regulariser beside them."""
+
+    def forward(self, losses: list):
+        return [torch.exp(-s) * loss for s, loss in zip(self.log_vars, losses, strict=True)], self.log_vars.sum()
+
+
+class HardCuda(nn.Module):
+    def __init__(self, device, n=3):
+        super().__init__()
+        self.log_vars = nn.Parameter(torch.zeros(n, device="cuda").cuda())
+
+    def forward(self, *losses):
+        return sum(torch.exp(-s) * loss.to("cuda:0") + s for s, loss in zip(self.log_vars, losses, strict=True))
+
+
+class FromSettings(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.log_vars = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in cfg["loss_names"]})
+        self.scale = cfg.scale
+
+    def forward(self, losses: dict):
+        return self.scale * sum(torch.exp(-s) * losses[name] + s for name, s in self.log_vars.items())
+
+
+class FromConfigs(nn.Module):
+    def __init__(self, tasks: dict):
+        super().__init__()
+        self.kinds = {name: config.get("kind", "numbers") for name, config in tasks.items()}
+        self.log_vars = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in tasks})
+
+    def forward(self, losses: dict):
+        return sum(torch.exp(-self.log_vars[name]) * losses[name] + self.log_vars[name] for name in self.kinds)
+
+
+class MatrixOfLosses(Vector):
+    """Samples by tasks under a plain name; the whole term is left out where no sample is valid."""
+
+    def forward(self, losses, is_valid):
+        count = is_valid.float().sum(0)
+        means = torch.where(is_valid.bool(), losses, torch.zeros_like(losses)).sum(0) / count.clamp(min=1)
+        return ((torch.exp(-self.log_vars) * means + self.log_vars) * (count > 0)).sum()
+
+
+class MissingLabels(Vector):
+    """A matrix of predictions; a label that is missing is NaN, and a column of them is left out."""
+
+    def forward(self, predictions, targets):
+        there = ~torch.isnan(targets)
+        means = [((predictions[m, i] - targets[m, i]) ** 2).mean() for i, m in enumerate(there.T) if m.any()]
+        return sum(self.term(i, mean) for i, mean in zip(there.any(0).nonzero()[:, 0], means, strict=True))
+
+
+class MarkedLabels(Vector):
+    """Labels of -1 are masked, the regulariser stays."""
+
+    def forward(self, outputs, labels):
+        there = (labels != -1).float()
+        means = (((outputs - labels) ** 2) * there).sum(0) / there.sum(0).clamp(min=1)
+        return (torch.exp(-self.log_vars) * means + self.log_vars).sum()
+
+
+class HeadsApart(nn.Module):
+    """One prediction and one target each, of classes and of numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(2))
+
+    def forward(self, kind_logits, size_pred, kind_target, size_target):
+        kind = nn.functional.cross_entropy(kind_logits, kind_target)
+        size = nn.functional.smooth_l1_loss(size_pred, size_target)
+        return torch.exp(-self.s[0]) * kind + torch.exp(-self.s[1]) * size + self.s.sum()
+
+
+class EmptyByAccident(ByName):
+    """An empty loss makes an empty term, and a sum of nothing is 0: nobody meant it."""
+
+    def forward(self, losses):
+        return sum(self.term(name, losses[name]).sum() for name in self.order)
+
+
+class GoesBack(nn.Module):
+    """Random weights; calls backward itself and gives a pair."""
+
+    def __init__(self, num_tasks):
+        super().__init__()
+        self.n = num_tasks
+
+    def backward(self, losses, **kwargs):
+        total = (torch.softmax(torch.randn(self.n), 0) * losses).sum()
+        total.backward()
+        return total, {}
+
+
+class SlowMemory(nn.Module):
+    """Weights follow the ratio of each loss to the last one, at a thousandth a step."""
+
+    def __init__(self, n=3):
+        super().__init__()
+        self.last, self.weights = None, torch.ones(n)
+
+    def forward(self, losses):
+        now = losses.detach()
+        if self.last is not None:
+            ratio = torch.softmax(now / (self.last + 1e-12), 0) * len(now)
+            self.weights = 0.999 * self.weights + 0.001 * ratio
+        self.last = now
+        return (self.weights * losses).sum()
+
+
+class Shared:
+    """GradNorm's own code: an optimiser of its own, and gradients with regard to what the tasks share."""
+
+    def __init__(self, n_tasks, alpha=1.5):
+        self.weights = nn.Parameter(torch.ones(n_tasks))
+        self.optimizer = torch.optim.Adam([self.weights], lr=0.025)
+        self.alpha, self.first = alpha, None
+
+    def combine(self, losses, shared_params):
+        values = torch.stack(list(losses))
+        self.first = values.detach() if self.first is None else self.first
+        norms = torch.stack([self._norm(w * loss, shared_params) for w, loss in zip(self.weights, losses, strict=True)])
+        rates = values.detach() / self.first
+        target = (norms.mean() * (rates / rates.mean()) ** self.alpha).detach()
+        self.optimizer.zero_grad()
+        self.weights.grad = torch.autograd.grad((norms - target).abs().sum(), self.weights, retain_graph=True)[0]
+        self.optimizer.step()
+        self.weights.data *= len(values) / self.weights.data.sum()
+        return (self.weights.detach() * values).sum()
+
+    def _norm(self, loss, shared_params):
+        return torch.autograd.grad(loss, shared_params, retain_graph=True, create_graph=True)[0].norm()

@@ -13,6 +13,7 @@ from aura_study.experiments.phase_diagram import maps as phase_diagram
 from aura_study.report import explorer
 from aura_study.theory.absence import absent_trajectory
 from aura_study.theory.adam import AdamState
+from aura_study.theory.driven import driven_path
 from aura_study.theory.fixed_points import fixed_point
 from aura_study.theory.fluctuations import gradient_noise
 from aura_study.theory.forms import FORMS
@@ -57,7 +58,7 @@ def cells_of(setting: dict[str, Any]) -> pd.DataFrame:
         loss=setting["loss"],
         noise=setting["noise"],
         absent_start=phase_diagram.WARM_UP,
-        absent_steps=setting["absent"],
+        absent_steps=setting["absent"] if setting["gap"] == "absent" else 0,
     )
     cells["theta0"] = [
         float(fixed_point(form, setting["loss"], setting["p"] if policy == "unmasked" else 1.0)) for policy in POLICIES
@@ -66,12 +67,35 @@ def cells_of(setting: dict[str, Any]) -> pd.DataFrame:
     return cells
 
 
+def left(setting: dict[str, Any]) -> np.ndarray:
+    """What is left of a solved task's loss in each step of the stretch."""
+    step = np.arange(setting["absent"])
+    return np.where(2 * step < setting["absent"], 1e-8 ** (2 * (step + 1) / setting["absent"]), 0.0)
+
+
+def profile_of(setting: dict[str, Any], steps: int) -> np.ndarray:
+    """Factor on the loss in each step of the run."""
+    profile = np.ones(steps)
+    if setting["gap"] == "solved":
+        profile[phase_diagram.WARM_UP : phase_diagram.WARM_UP + setting["absent"]] = left(setting)
+    return profile
+
+
+def after_a_solved_stretch(weight: np.ndarray, found: dict[str, Any]) -> dict[str, float]:
+    """What `simulate` says of an absence, of a stretch that is none to it."""
+    before, later = weight[found["start"]], weight[found["back"] : -1]
+    within = (later >= before / phase_diagram.BAND) & (later <= before * phase_diagram.BAND)
+    outside = np.flatnonzero(~within).max(initial=-1)
+    settled = -1 if outside == later.size - 1 else outside + 1
+    return {"return_weight": weight[found["back"]], "low_weight": later.min(), "settled_after": settled}
+
+
 def assert_twin(found: dict[str, Any]) -> None:
     """Thetas, weights, sigmas, presences, what came of the run, its regime and the theory agree to 1e-6 relative."""
     setting, steps = found["setting"], found["steps"]
-    form, cells = FORMS[setting["form"]], cells_of(setting)
-    _, thetas = trajectories(cells, steps, seed=setting["seed"])
-    outcomes = simulate(cells, steps, seed=setting["seed"], band=phase_diagram.BAND)
+    form, cells, profile = FORMS[setting["form"]], cells_of(setting), profile_of(setting, steps)
+    _, thetas = trajectories(cells, steps, loss_profile=profile, seed=setting["seed"])
+    outcomes = simulate(cells, steps, loss_profile=profile, seed=setting["seed"], band=phase_diagram.BAND)
     present, _ = micro_batches(cells.iloc[[0]], steps, seed=setting["seed"])
     np.testing.assert_array_equal(found["present"], present[0, :, 0])
     for policy, theta, outcome in zip(POLICIES, thetas, outcomes.itertuples(), strict=True):
@@ -86,6 +110,8 @@ def assert_twin(found: dict[str, Any]) -> None:
             np.testing.assert_allclose(measured[defined][finite], expected[defined][finite], rtol=1e-6, atol=1e-12)
             assert np.isnan(measured[defined][~finite]).all()
             assert defined.stop is None or np.isnan(measured[defined.stop :]).all()
+    if setting["gap"] == "solved":
+        outcomes = outcomes.assign(**after_a_solved_stretch(form.weight(thetas[0]), found))
     assert_conclusions(found, outcomes.iloc[0])
 
 
@@ -110,7 +136,7 @@ def assert_conclusions(found: dict[str, Any], outcome: pd.Series) -> None:
             np.testing.assert_allclose(numbers([unmasked[name]]), expected, rtol=1e-6, atol=1e-300)
         assert unmasked["settled"] == (None if np.isinf(settled) else settled)
     adam = isinstance(optimizer, Adam)
-    if setting["form"] == "log_sigma":
+    if setting["form"] == "log_sigma" and setting["gap"] == "absent":
         said = phase_diagram.rule_of_thumb(setting["lr"], setting["absent"], setting["p"], setting["noise"], adam=adam)
         assert found["ruleOfThumb"] == said
     filled = 1 - optimizer.beta2**phase_diagram.WARM_UP if isinstance(optimizer, Adam) else 0.0
@@ -118,6 +144,10 @@ def assert_conclusions(found: dict[str, Any], outcome: pd.Series) -> None:
     memory = AdamState(0.0, filled * variance, phase_diagram.WARM_UP)
     theta = float(fixed_point(form, setting["loss"], setting["p"]))
     path = absent_trajectory(form, theta, np.full(setting["absent"], setting["lr"]), optimizer, memory)
+    if setting["gap"] == "solved":
+        mean = setting["p"] * setting["loss"] * left(setting)
+        path = driven_path(form, theta, mean, setting["lr"], optimizer, state=memory)
+        path[np.logical_or.accumulate(form.positive & (path <= 0))] = np.nan  # the page ends it there
     with np.errstate(over="ignore"):
         foretold = form.weight(path)
     finite = np.isfinite(foretold)

@@ -17,7 +17,7 @@ from aura_study.study.registry import notebook_names
 PACKAGE = Path(aura_study.__file__).parent
 TESTS = Path(__file__).parents[1]
 LOOSE = {"__init__", "__main__", "errors", "paths"}
-MOST_FILES = 21
+MOST_FILES = 22
 """In one folder: what a reader takes in at a glance, or little more."""
 
 ARROWS: dict[str, set[str]] = {
@@ -36,10 +36,10 @@ ARROWS: dict[str, set[str]] = {
             "balancing",
             "claims",
             "data",
+            "diagnosis",
             "dynamics",
             "figures",
             "losses",
-            "paths",
             "runs",
             "theory",
             "training",
@@ -48,12 +48,13 @@ ARROWS: dict[str, set[str]] = {
     # the tools
     "audit": {"balancing"},
     "balancing": set(),
+    "diagnosis": {"errors", "theory"},
     # the plumbing
     "runs": {"claims", "data", "errors", "figures", "paths"},
     "study": {"data", "errors", "experiments", "paths", "runs"},
     "sweep": {"data", "dynamics", "errors", "losses", "paths", "runs", "study", "theory", "training"},
     "report": {"claims", "errors", "experiments", "figures", "paths", "runs", "theory"},
-    "cli": {"audit", "data", "errors", "paths", "report", "runs", "study", "sweep", "training"},
+    "cli": {"audit", "data", "diagnosis", "errors", "paths", "report", "runs", "study", "sweep", "training"},
 }
 """Which room imports which, `paths` and `errors` among them."""
 

@@ -146,6 +146,13 @@ def test_a_notebook_ends_with_what_to_change(name: str) -> None:
     assert named <= fields.keys(), named - fields.keys()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_opens_its_run_and_says_at_last_where_it_is(name: str) -> None:
+    """Whoever runs it by hand is told by its last line where everything went."""
+    assert any("run = NotebookRun.open(p)" in cell["source"] for cell in code(name))
+    assert code(name)[-1]["source"] == "run.close()"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_finds_what_it_claims_at_the_smallest_profile(name: str, tmp_path: Path) -> None:

@@ -14,8 +14,22 @@ from importlib import import_module
 from pathlib import Path
 
 PINNED = Path(__file__).with_name("public.txt")
-MODULES = ("aura_study.losses", "aura_study.audit", "aura_study.balancing")
-COMMANDS = ("run", "params", "verify", "claims", "report", "compare", "thin", "sweep", "train", "audit", "data")
+MODULES = ("aura_study.losses", "aura_study.audit", "aura_study.balancing", "aura_study.diagnosis")
+COMMANDS = (
+    "run",
+    "params",
+    "verify",
+    "claims",
+    "report",
+    "compare",
+    "thin",
+    "sweep",
+    "train",
+    "scan",
+    "audit",
+    "diagnose",
+    "data",
+)
 
 
 def signatures() -> Iterator[str]:

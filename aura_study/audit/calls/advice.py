@@ -1,9 +1,18 @@
 """What to type next, where the audit did not find out by itself how a weighting is called."""
 
-from collections.abc import Sequence
+import types
+from collections.abc import Iterator, Sequence
 
 from aura_study.audit.calls.make import Made
-from aura_study.audit.calls.methods import methods_of, shape_of
+from aura_study.audit.calls.methods import asked_for_nothing, methods_of, shape_of
+from aura_study.audit.calls.signature import (
+    PREDICTION_NAMES,
+    TARGET_NAMES,
+    Signature,
+    is_one_of,
+    is_shared,
+    looks_like_mask,
+)
 
 ADAPT = (
     "Say how it is called in one line: audit(make, tasks=[...], call=lambda module, losses: ...), where losses is a "
@@ -15,30 +24,75 @@ TARGET = "TARGET"
 
 
 def advise(made: Made, tasks: Sequence[str]) -> str:
-    """An adapter of three lines and the command that uses it, with the module's own methods in it."""
+    """An adapter of a few lines and the command that uses it, with the module's own methods and arguments in it."""
     module = made.module
-    methods = list(methods_of(module))
-    shown = [f"{_target(method)}({', '.join(_parameters(module, method))})" for method in methods]
-    method = methods[0] if methods else "METHOD"
-    names = _parameters(module, method) if methods else ["losses"]
-    handed = ", ".join(["losses", *(f"{name}=..." for name in names[1:])])
-    if len(names) > 1 and "pred" in names[0].lower():
-        handed = ", ".join(f"{name}=..." for name in names)
+    methods = list(dict.fromkeys([*methods_of(module), *asked_for_nothing(module)]))
+    if not methods or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
+        return ADAPT
+    given = sum(map(_is_given, _names(shape_of(module, methods[0]))))
+    tasks = tasks[:given] if given > 1 else tasks
+    shown = [f"{_target(method)}({', '.join(_names(shape_of(module, method)))})" for method in methods]
     lines = [
         f"Made: {made.way.text}, a {type(module).__name__}; it can be called as {'; '.join(shown) or 'nothing'}.",
-        "Save as adapt.py (losses: a dict of scalars by task name; the result: the total):",
+        "Save as adapt.py (losses: a dict of scalars by task name; the result: the total), and put right what is not:",
+        "    import torch",
         "    def adapt(module, losses):",
-        f"        return {_target(method)}({handed})",
+        *(f"        {line}" for line in _body(module, tasks)),
         f"and type: aura-study audit {TARGET} --tasks {','.join(tasks)} --call adapt.py:adapt",
-        f"In Python: audit(..., tasks={list(tasks)}, call=lambda module, losses: {_target(method)}({handed}))",
+        f"In Python: audit(..., tasks={list(tasks)}, call=adapt); what is made otherwise is made with args={{...}}",
     ]
     return "\n".join(lines)
+
+
+def _body(module: object, tasks: Sequence[str]) -> Iterator[str]:
+    shapes = {method: shape for method in methods_of(module) if _names(shape := shape_of(module, method))}
+    told_nothing = list(asked_for_nothing(module))
+    for method, shape in shapes.items():
+        if told_nothing and len(_names(shape)) == 2 and is_one_of(_names(shape)[0], ("name", "task", "key")):
+            yield "for name, loss in losses.items():"
+            yield f"    {_target(method)}(name, loss)"
+            yield f"return module.{told_nothing[-1]}()"
+            return
+    if shapes:
+        method, shape = next(iter(shapes.items()))
+        yield f"return {_target(method)}({', '.join(_arguments(shape, tasks))})"
+        return
+    weights = next((name for name in told_nothing if "weight" in name), "WEIGHTS")
+    pulls = [f"module.{name}()" for name in told_nothing if is_one_of(name, ("reg", "penalty", "prior"))]
+    yield f"weights = module.{weights}()"
+    yield " + ".join(["return sum(weight * loss for weight, loss in zip(weights, losses.values()))", *pulls])
+
+
+def _arguments(shape: Signature, tasks: Sequence[str]) -> Iterator[str]:
+    """Each argument as Python: the losses together, or one each in order."""
+    names = _names(shape)
+    each = not shape.holds_several and sum(map(_is_given, names)) > 1
+    left = iter(tasks)
+    for name in names:
+        keyword = f"{name}=" if name in shape.keyword_only else ""
+        if each and is_one_of(name, PREDICTION_NAMES):
+            yield f"{keyword}losses[{next(left, '...')!r}].sqrt().expand(5)"
+        elif each and _is_given(name):
+            yield f"{keyword}losses[{next(left, '...')!r}]"
+        elif name == names[0]:
+            yield f"{keyword}losses"
+        elif looks_like_mask(name):
+            yield f"{name}=torch.ones(len(losses))"
+        elif shape.is_number(name):
+            yield f"{name}=1.0"
+        elif is_shared(name):
+            yield f"{name}=[torch.ones(1, requires_grad=True)]"
+        else:
+            yield f"{name}=torch.zeros(5)" if each or is_one_of(name, TARGET_NAMES) else f"{name}=..."
+
+
+def _is_given(name: str) -> bool:
+    return "loss" in name.lower() or is_one_of(name, PREDICTION_NAMES)
 
 
 def _target(method: str) -> str:
     return "module" if method == "__call__" else f"module.{method}"
 
 
-def _parameters(module: object, method: str) -> list[str]:
-    shape = shape_of(module, method)
-    return [*shape.positional, *shape.keyword_only] or ["losses"]
+def _names(shape: Signature) -> list[str]:
+    return [*shape.positional[: shape.required], *shape.keyword_required] or list(shape.positional[:1])

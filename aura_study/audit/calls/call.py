@@ -6,6 +6,7 @@ anywhere in a user's code, so they are found by trial; an adapter of one line re
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,14 +16,13 @@ from aura_study.audit.calls.construct import DEFAULT_TASKS, task_names
 from aura_study.audit.calls.forms import (
     CALL_FORMS,
     FORMS_WITH_MASK,
-    MASK_KINDS,
-    PREDICTIONS,
     built_in,
-    from_predictions,
     hooks,
+    mask_kinds,
 )
 from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import methods_of, shape_of
+from aura_study.audit.calls.predictions import PREDICTIONS, from_predictions
 from aura_study.audit.calls.subject import CUT_OFF, Convention, Subject
 from aura_study.audit.calls.totals import CutOff, Losses
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
@@ -102,6 +102,9 @@ def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
     """A subject that was called once; with what it wants after each step, if it takes that."""
     subject = Subject(one.way, convention, names)
     subject.probe()
+    if subject.place is not None and subject.place.regulariser is not None:
+        where = "".join(f"[{key!r}]" for key in subject.place.regulariser)
+        subject.convention = replace(convention, guessed=f"the scalar at {where} of its result was added to the total")
     subject.heeds = convention.masked and subject.heeds_mask(names[0])
     after = hooks(subject.made.module, convention)
     if after:
@@ -120,7 +123,7 @@ def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
 def _conventions(call: Callable[..., Any] | str | None, module: Any, names: Sequence[str]) -> Iterable[Convention]:
     if call is None:
         return candidates(module, names)
-    return named(call, module) if isinstance(call, str) else [adapter(call)]
+    return named(call, module, names) if isinstance(call, str) else [adapter(call)]
 
 
 def task_guesses(made: Made, first: Sequence[str]) -> list[tuple[str, ...]]:
@@ -178,17 +181,19 @@ def candidates(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions that the signatures of ``module`` and of its methods allow, the likeliest first."""
     for method in methods_of(module):
         shape = shape_of(module, method)
-        yield from from_predictions(method, shape)
+        yield from from_predictions(module, method, shape, tasks)
         for form, how in CALL_FORMS.items():
             if how.fits(shape, tasks):
                 yield built_in(method, form, shape)
         for mask, telling in shape.masks():
             if shape.fillers(mask) is None or (not telling and shape.takes_each(tasks)):
                 continue  # two places without telling names are two tasks' losses
-            yield from (built_in(method, form, shape, mask, kind) for form in FORMS_WITH_MASK for kind in MASK_KINDS)
+            yield from (
+                built_in(method, form, shape, mask, kind) for form in FORMS_WITH_MASK for kind in mask_kinds(form)
+            )
 
 
-def named(name: str, module: Any) -> Iterator[Convention]:
+def named(name: str, module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions with one of the names of `candidates`: ``[method:]form[+mask]``.
 
     Raises:
@@ -204,9 +209,9 @@ def named(name: str, module: Any) -> Iterator[Convention]:
         raise ValueError(f"{type(module).__name__} has no method {method!r}")
     shape = shape_of(module, method)
     if form == PREDICTIONS:
-        yield from from_predictions(method, shape)
+        yield from from_predictions(module, method, shape, tasks)
     elif not suffix:
         yield built_in(method, form, shape)
     else:
         masks = [mask for mask, _ in shape.masks()] or list(shape.others()[:1]) or [""]
-        yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in MASK_KINDS)
+        yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in mask_kinds(form))

@@ -14,10 +14,18 @@ from aura_study.audit.calls.copies import draw_alike
 from aura_study.audit.calls.signature import Signature
 from aura_study.audit.laboratory import CannotAudit
 
-DEFAULT_TASKS = 3
+DEFAULT_TASKS, MOST_TASKS = 3, 4096
 NAME_WORDS = ("name", "keys", "heads")
+CONFIGURATIONS = ("cfg", "conf", "config", "args", "opt", "opts", "hparams", "params", "settings")
 COUNT_WORDS = ("num", "count", "shape", "size", "dim", "n_")
 SETTING_WORDS = ("lr", "rate", "temp", "alpha", "beta", "gamma", "decay", "momentum", "tau", "eps", "scale", "init")
+ORDER = {
+    "names": ("names", "count", "weights"),
+    "weights": ("weights", "configs", "settings", "names", "count"),
+    "count": ("count", "names", "weights"),
+    "": ("count", "names", "weights", "flags", "settings"),
+}
+"""What is tried for the argument that is told the tasks, by what its name says."""
 INTEGER, TEXT = ("int", "<class 'int'>"), ("str", "<class 'str'>")
 
 
@@ -40,12 +48,15 @@ def task_names(tasks: int | Sequence[str] | None) -> tuple[str, ...]:
     """Names of the tasks: ``tasks`` itself, or ``task_0``, ``task_1``, ... for a number.
 
     Raises:
-        ValueError: fewer than two tasks, or repeated names.
+        ValueError: fewer than two tasks, more than `MOST_TASKS`, or repeated names.
     """
     if isinstance(tasks, str):
         raise ValueError(f"tasks must be a number or a sequence of names, got {tasks!r}")
-    if tasks is None:
-        tasks = DEFAULT_TASKS
+    tasks = DEFAULT_TASKS if tasks is None else tasks
+    if (tasks if isinstance(tasks, int) else len(tasks)) > MOST_TASKS:
+        raise ValueError(
+            f"the audit takes at most {MOST_TASKS} tasks, got {tasks if isinstance(tasks, int) else len(tasks)}"
+        )
     names = tuple(f"task_{i}" for i in range(tasks)) if isinstance(tasks, int) else tuple(map(str, tasks))
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"the audit needs at least two tasks with distinct names, got {list(names)}")
@@ -103,7 +114,11 @@ def unwrapped(module: Any) -> Any:
 
 def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Construction]:
     """Ways to make it that its signature allows: told the tasks' names, their number, or nothing."""
-    values: dict[str, Any] = {"count": len(names), "names": list(names), "weights": dict.fromkeys(names, 1.0)}
+    values: dict[str, Any] = {
+        "count": len(names), "names": list(names), "weights": dict.fromkeys(names, 1.0),
+        "configs": {name: Answers(names) for name in names}, "settings": Answers(names),
+        "flags": torch.ones(len(names)),
+    }  # fmt: skip
     try:
         every = [
             p for p in inspect.signature(target).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
@@ -115,7 +130,8 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
         return [_call(target, title, [], {})]
     required = [p for p in every if p.default is p.empty]
     here = {p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()}
-    tasks = next((p for p in required or every if _role(p)), (required or every)[0])
+    open_ones = [p for p in required if _value(p, values) is None]
+    tasks = next((p for p in (*required, *every) if _role(p)), (open_ones or required or every)[0])
     filled = {p.name: _value(p, values) for p in required if p is not tasks}
     if unknown := [name for name, value in filled.items() if value is None]:
         if isinstance(target, type):
@@ -134,12 +150,38 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
     if tasks.name in here:
         return [nothing]
     role = _role(tasks)
-    order = {"names": ("names", "count", "weights"), "weights": ("weights", "names", "count")}
-    told = [told_of(each) for each in order.get(role, ("count", "names", "weights"))]
+    told = [told_of(each) for each in ORDER[role]]
     if tasks.default is tasks.empty:
         return told
     knows = isinstance(tasks.default, list | tuple) and len(tasks.default) > 1 and tuple(names) == task_names(None)
     return [*told, nothing] if role in ("names", "count") and not knows else [nothing, *told]
+
+
+class Answers(dict[str, Any]):
+    """A configuration that answers whatever it is asked, as an attribute or a key, by what the name says."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.__dict__["_names"] = list(names)
+
+    def __missing__(self, name: Any) -> Any:
+        word = str(name).lower()
+        if any(part in word for part in NAME_WORDS) or word == "tasks":
+            return list(self._names)
+        if any(part in word for part in COUNT_WORDS):
+            return len(self._names)
+        return "cpu" if "device" in word else 1.0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __deepcopy__(self, memo: Any) -> "Answers":
+        return Answers(self._names)
+
+    def __repr__(self) -> str:
+        return "<settings by name>"
 
 
 def _role(parameter: inspect.Parameter) -> str:
@@ -172,6 +214,8 @@ def _value(parameter: inspect.Parameter, values: Mapping[str, Any]) -> Any:
         return values[role]
     if "device" in name:
         return "cpu"
+    if name in CONFIGURATIONS:
+        return values["settings"]
     if "bool" in annotation:
         return False
     return 0.5 if "float" in annotation or any(word in name for word in SETTING_WORDS) else None

@@ -74,24 +74,31 @@ def draw_alike(step: int) -> None:
     np.random.seed(step)  # noqa: NPY002 -- code under audit may draw from it
 
 
-def counters(module: Any) -> list[tuple[Any, str, Any]]:
-    """Integers that ``module`` and its parts keep as attributes: (owner, name, value); tensors of one integer too."""
-    found = []
-    for owner in (module, *held(module, torch.nn.Module)):
-        entries = {**getattr(owner, "__dict__", {}), **getattr(owner, "_buffers", {})}
-        for name, value in entries.items():
+Counters = dict[tuple[int, str], tuple[Any, int]]
+
+
+def counters(module: Any) -> Counters:
+    """Integers that ``module`` and its parts keep as attributes, as tensors of one too: (owner, value) by its name."""
+    found: Counters = {}
+    for place, owner in enumerate((module, *held(module, torch.nn.Module))):
+        made = {name: value for base in reversed(type(owner).__mro__[:-1]) for name, value in vars(base).items()}
+        own = {**getattr(owner, "__dict__", {}), **getattr(owner, "_buffers", {})}
+        for name, value in {**made, **own}.items():
             counts = isinstance(value, int) and not isinstance(value, bool)
             if counts or (isinstance(value, Tensor) and value.numel() == 1 and not value.is_floating_point()):
-                found.append((owner, name, int(value)))
+                found[place, name] = owner, int(value)
     return found
 
 
-def forward_counters(module: Any, before: Sequence[int], by: int) -> bool:
-    """Move every counter that differs from ``before`` ahead by ``by`` steps; whether there is one."""
-    moved = False
-    for (owner, name, now), then in zip(counters(module), before, strict=False):
-        if now > then:
-            held_value = getattr(owner, name)
-            setattr(owner, name, held_value + by)
-            moved = True
-    return moved
+def moved(module: Any, before: Counters) -> list[tuple[Any, str]]:
+    """Owner and name of every counter that went up."""
+    return [
+        (owner, name) for (place, name), (owner, now) in counters(module).items()
+        if now > before.get((place, name), (owner, now))[1]
+    ]  # fmt: skip
+
+
+def forward_counters(module: Any, before: Counters, by: int) -> None:
+    """Move every counter that went up ahead by ``by`` steps."""
+    for owner, name in moved(module, before):
+        setattr(owner, name, getattr(owner, name) + by)

@@ -6,15 +6,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES
-from aura_study.audit.calls.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, looks_like_mask
+from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, function_of
+from aura_study.audit.calls.predictions import SAMPLES
+from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
 
-SAMPLES = 5
 MASK_KINDS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
     "bool": lambda present, tasks: present,
     "float": lambda present, tasks: present.float(),
@@ -23,8 +23,11 @@ MASK_KINDS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
     "names of the present": lambda present, tasks: [t for t, here in zip(tasks, present.tolist(), strict=True) if here],
     "places of the present": lambda present, tasks: present.nonzero()[:, 0].tolist(),
     "True for the absent": lambda present, tasks: ~present,
+}
+MATRIX_MASKS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
     "samples by tasks": lambda present, tasks: present.expand(SAMPLES, -1),
     "samples by tasks, float": lambda present, tasks: present.float().expand(SAMPLES, -1),
+    **{kind: MASK_KINDS[kind] for kind in ("bool", "float", "list")},
 }
 
 
@@ -59,6 +62,7 @@ CALL_FORMS = {
     "stacked": CallForm(
         "torch.stack(losses)", lambda losses: ([_stacked(losses)], {}), Signature.takes_one, _FILLED | {Absence.SHORTER}
     ),
+    "nothing": CallForm("", lambda losses: ([], {}), Signature.takes_nothing, _FILLED | {Absence.OMIT}, False),
     "matrix": CallForm(
         "losses.expand(samples, tasks)",
         lambda losses: ([_stacked(losses).expand(SAMPLES, -1)], {}),
@@ -67,43 +71,51 @@ CALL_FORMS = {
     ),
 }
 FORMS_WITH_MASK = [form for form, how in CALL_FORMS.items() if how.one_argument]
-PREDICTIONS = "predictions"
-"""Name of the form in which a module is handed predictions, targets and masks."""
 
 
 def _stacked(losses: Losses) -> Tensor:
     return torch.stack([loss for loss in losses.values() if loss is not None])
 
 
-def function_of(module: Any, method: str) -> Callable[..., Any]:
-    """What is called; a module itself for ``"__call__"``."""
-    function: Callable[..., Any] = module if method == "__call__" else getattr(module, method)
-    return function
+def _shared() -> nn.Linear:
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    return layer
+
+
+def mask_kinds(form: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
+    """Kinds of mask that go with losses in ``form``, the likeliest first."""
+    return MATRIX_MASKS if form == "matrix" else MASK_KINDS
 
 
 def built_in(method: str, form: str, shape: Signature, mask: str | None = None, kind: str = "bool") -> Convention:
     """Convention that calls ``method`` with the losses in ``form``; with a mask of one ``kind`` where it is named.
 
-    Other required arguments are filled with numbers.
+    Other required arguments are filled with numbers, or with a layer of one weight of 1 that every loss goes through.
     """
     how = CALL_FORMS[form]
     fill = (shape.fillers(mask) or {}) if how.one_argument else {}
     alone = "" if shape.positional or not how.one_argument or shape.star else shape.first
-    extra = "".join(f", {name}={value():g}" for name, value in fill.items())
+    shared = [name for name in fill if is_shared(name) and not shape.is_number(name)]
+    shown = {name: "shared" if name in shared else f"{value(_shared()):g}" for name, value in fill.items()}
+    extra = "".join(f", {name}={value}" for name, value in shown.items())
     extra += f", {mask}=mask" if mask else ", mask" if mask is not None else ""
 
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
+        layer = _shared()
+        if shared:
+            losses = {task: None if loss is None else loss * layer.weight.sum() for task, loss in losses.items()}
         arguments, keywords = how.pack(losses)
         if alone:
             keywords, arguments = {alone: arguments[0]}, []
-        keywords |= {name: value() for name, value in fill.items()}
+        keywords |= {name: value(layer) for name, value in fill.items()}
         if mask:
-            keywords[mask] = MASK_KINDS[kind](present, list(losses))
+            keywords[mask] = mask_kinds(form)[kind](present, list(losses))
         elif mask is not None:
-            arguments.append(MASK_KINDS[kind](present, list(losses)))
+            arguments.append(mask_kinds(form)[kind](present, list(losses)))
         return function_of(module, method)(*arguments, **keywords)
 
-    doubtful = [name for name in fill if not shape.is_number(name)]
+    doubtful = [name for name in fill if not shape.is_number(name) and name not in shared]
     handed = "" if kind in ("bool", "float", "list") or mask is None else f"the mask holds the {kind}"
     guess = f"its argument {doubtful[0]!r} was taken for a number (1)" if doubtful else handed
     return Convention(
@@ -114,64 +126,6 @@ def built_in(method: str, form: str, shape: Signature, mask: str | None = None, 
         mask is not None,
         guess,
         mask is not None and not looks_like_mask(mask),
-    )
-
-
-def from_predictions(method: str, shape: Signature) -> list[Convention]:
-    """Conventions for a module that is handed predictions and targets by task name, and computes its losses itself.
-
-    A loss L is given by predictions of L ** 0.5 against targets of 0, so that a squared error is L; for a criterion of
-    classes, by logits whose cross-entropy is L.
-    """
-    names = shape.positional[: shape.required] + shape.keyword_required
-    if len(names) < 2:
-        return []
-    prediction = next((name for name in names if _is_one_of(name, PREDICTION_NAMES)), None)
-    target = next((name for name in names if _is_one_of(name, TARGET_NAMES) and name != prediction), None)
-    masks = [name for name in (*shape.positional, *shape.keyword_only) if looks_like_mask(name)]
-    if prediction is None or target is None or any(n not in (prediction, target, *masks) for n in names):
-        return []
-    return [_predicted(method, prediction, target, masks[:1], *pair) for pair in _GIVEN.items()]
-
-
-def _is_one_of(name: str, words: Sequence[str]) -> bool:
-    return any(word in name.lower() for word in words)
-
-
-def _numbers(loss: Tensor) -> tuple[Tensor, Tensor]:
-    prediction = torch.sqrt(loss.clamp(min=1e-12)).expand(SAMPLES)
-    return prediction, torch.zeros(SAMPLES, dtype=loss.dtype, device=loss.device)
-
-
-def _logits(loss: Tensor) -> tuple[Tensor, Tensor]:
-    score = -torch.log(torch.expm1(loss.clamp(min=1e-6)))
-    return torch.stack([score, torch.zeros_like(score)]).expand(SAMPLES, 2), torch.zeros(SAMPLES, dtype=torch.long)
-
-
-_GIVEN = {"numbers": _numbers, "logits": _logits}
-
-
-def _predicted(method: str, prediction: str, target: str, masks: Sequence[str], kind: str, give: Any) -> Convention:
-    def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
-        given = {task: give(loss) for task, loss in losses.items() if loss is not None}
-        keywords: dict[str, Any] = {
-            prediction: {task: pair[0] for task, pair in given.items()},
-            target: {task: pair[1] for task, pair in given.items()},
-        }
-        for mask in masks:
-            flags = dict(zip(losses, present.float(), strict=True))
-            keywords[mask] = {task: flags[task].expand(SAMPLES) for task in given}
-        return function_of(module, method)(**keywords)
-
-    marks = {Absence.OMIT, Absence.NAN} | ({Absence.MASK} if masks else set())
-    text = ", ".join([f"{prediction}={{name: {kind}}}", f"{target}={{name: 0}}", *(f"{mask}=mask" for mask in masks)])
-    return Convention(
-        f"{'' if method == '__call__' else method + ':'}{PREDICTIONS}{'+mask' if masks else ''}",
-        f"module{'' if method == '__call__' else '.' + method}({text})",
-        invoke,
-        frozenset(marks),
-        bool(masks),
-        f"it computes its losses itself: they were given by {kind} as predictions",
     )
 
 

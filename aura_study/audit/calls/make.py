@@ -15,6 +15,8 @@ from aura_study.audit.calls.construct import Construction, constructions
 from aura_study.audit.calls.held import held_leaves
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
 
+PACKAGE, LEVELS = "audited", 4
+"""Stands for the package that a file's folders are, so many of them."""
 HOW = "Give package.module:Name or file.py:Name, Name being a class, a factory function or an instance."
 
 
@@ -43,26 +45,34 @@ def load_target(target: str) -> Any:
 
 
 def _load_module(name: str) -> types.ModuleType:
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+    _importable(Path.cwd())
     return importlib.import_module(name)
 
 
+def _importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
 def _load_file(path: Path) -> types.ModuleType:
+    """The file as a module of the package that its folders are, without the code that makes these packages."""
     if not path.is_file():
         raise CannotAudit(f"there is no file {str(path)!r}", HOW)
     path = path.resolve()
-    name = f"audited_{path.stem}"
+    name = PACKAGE
+    for folder in reversed([path.parent, *path.parents][1 : LEVELS + 1]):
+        name = f"{name}.{folder.name or 'root'}"
+        package = sys.modules[name] = types.ModuleType(name)
+        package.__path__ = [str(folder)]  # its neighbours can be imported relative to it
+    name = f"{name}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise CannotAudit(f"{str(path)!r} is no Python file", HOW)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and typing look their module up
-    sys.path.insert(0, str(path.parent))  # its neighbours are importable, as when it is run
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
+    _importable(Path.cwd())
+    _importable(path.parent)  # as when it is run
+    spec.loader.exec_module(module)
     return module
 
 

@@ -1,7 +1,7 @@
 """Which methods of a module may give the total, and which belong to the end of a step or an epoch."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
@@ -39,6 +39,14 @@ def methods_of(module: Any) -> Iterator[str]:
             yield name
 
 
+def asked_for_nothing(module: Any) -> Iterator[str]:
+    """Names of its own methods that take no arguments, such as those that give weights or a regulariser."""
+    for name in own_methods(module):
+        shape = Signature.of(getattr(module, name))
+        if shape.takes_nothing(()) and name not in EPOCH_ENDS and not name.startswith((*OTHER_WORK, "parameters")):
+            yield name
+
+
 def own_methods(module: Any) -> list[str]:
     """Public methods that its class, or one above it that is not torch's, defines; in order."""
     bases = [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
@@ -55,3 +63,9 @@ def _has_call(module: Any) -> bool:
     return isinstance(module, nn.Module) and any(
         "__call__" in vars(base) for base in type(module).__mro__ if not base.__module__.startswith("torch")
     )
+
+
+def function_of(module: Any, method: str) -> Callable[..., Any]:
+    """What is called; a module itself for ``"__call__"``."""
+    function: Callable[..., Any] = module if method == "__call__" else getattr(module, method)
+    return function

@@ -27,6 +27,31 @@ def presence(
         return None
 
 
+def at_zero(arguments: Sequence[Any], keywords: Mapping[str, Any], tasks: Sequence[str]) -> set[str]:
+    """Tasks whose loss is handed over and is 0 or next to nothing; none where the arguments are no losses."""
+    try:
+        losses = _losses(arguments, keywords, tasks)
+        return {task for task, loss in losses.items() if _is_there(loss) and 0 <= float(loss) <= TINY_LOSS}
+    except Exception:  # the monitor ends no training, whatever it is shown
+        return set()
+
+
+def scalar_of(output: Any) -> float | None:
+    """A total that can be seen at once: the first tensor of one entry that is learned from; None if there is none."""
+    try:
+        if isinstance(output, Mapping):
+            output = list(output.values())
+        parts = output if isinstance(output, list | tuple) else [output]
+        found = [part for part in parts if isinstance(part, Tensor) and part.numel() == 1 and part.requires_grad]
+        return float(found[0].detach()) if found else None
+    except Exception:
+        return None
+
+
+def _is_there(loss: Any) -> bool:
+    return loss is not None and not (isinstance(loss, Tensor) and not loss.numel())
+
+
 def _by_mask(mask: Any, tasks: Sequence[str]) -> set[str]:
     if isinstance(mask, Mapping):
         if not set(mask) & set(tasks):
@@ -73,9 +98,7 @@ def _is_loss(loss: Any) -> bool:
 
 
 def _counts(loss: Any) -> bool:
-    if loss is None or (isinstance(loss, Tensor) and not loss.numel()):
-        return False
-    return float(loss.detach() if isinstance(loss, Tensor) else loss) > TINY_LOSS
+    return _is_there(loss) and float(loss.detach() if isinstance(loss, Tensor) else loss) > TINY_LOSS
 
 
 def _mask_of(module: nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:

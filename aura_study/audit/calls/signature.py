@@ -5,7 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from aura_study.audit.calls.copies import Clock
+
+Filler = Callable[[nn.Linear], Any]
+"""What to hand over as an argument, from a layer that all losses go through."""
 
 MASK_NAMES = (
     "mask", "present", "presence", "active", "valid", "avail", "exist", "has_", "observed", "label_flag", "labelled",
@@ -96,6 +101,10 @@ class Signature:
         """Whether every task is the name of an argument."""
         return self.double_star or set(tasks) <= {*self.positional, *self.keyword_only}
 
+    def takes_nothing(self, tasks: Sequence[str]) -> bool:
+        """Whether it is asked for its weights and told no losses."""
+        return not (self.positional or self.keyword_only or self.star or self.double_star)
+
     def takes_one(self, tasks: Sequence[str]) -> bool:
         """Whether all losses can be handed over in one argument, the others being numbers."""
         return bool(self.positional or self.star or self.keyword_required) and self.fillers() is not None
@@ -111,18 +120,24 @@ class Signature:
             return self.positional[1 : self.required] + self.keyword_required
         return self.keyword_required[1:]
 
-    def fillers(self, mask: str | None = None) -> dict[str, Callable[[], Any]] | None:
-        """What to hand over as the other required arguments but ``mask``; None if one is neither number nor time."""
-        filled: dict[str, Callable[[], Any]] = {}
+    def fillers(self, mask: str | None = None) -> dict[str, Filler] | None:
+        """What to hand over as the other required arguments but ``mask``; None if one is nothing that is known.
+
+        Numbers, the time, and the layer that all losses go through, or its parameters.
+        """
+        filled: dict[str, Filler] = {}
         for name in self.others():
             if name == mask:
                 continue
             if looks_like_mask(name) and name not in self.numbers:
                 return None
-            other = _any(name, TARGET_NAMES + PREDICTION_NAMES + ("model", "param", "optim", "batch", "loss"))
+            if is_shared(name) and name not in self.numbers:
+                filled[name] = _parameters if _any(name, ("param", "weight")) else _itself
+                continue
+            other = _any(name, TARGET_NAMES + PREDICTION_NAMES + ("optim", "batch", "loss"))
             if other and not self.is_number(name):
                 return None
-            filled[name] = (lambda: LATE + Clock.now) if _any(name, TIME_NAMES) else (lambda: 1.0)
+            filled[name] = _late if _any(name, TIME_NAMES) else _one
         return filled
 
     def is_number(self, name: str) -> bool:
@@ -136,7 +151,28 @@ class Signature:
         telling = [name for name in names if looks_like_mask(name) and name not in self.numbers]
         if telling:
             return [(name, True) for name in telling]
-        return [(name, False) for name in self.others() if not self.is_number(name)]
+        return [(name, False) for name in self.others() if not self.is_number(name) and not _any(name, TARGET_NAMES)]
+
+
+def is_shared(name: str) -> bool:
+    """Whether an argument's name says that it is what the tasks share: a layer, a model, parameters."""
+    return _any(name, ("shared", "param", "layer", "backbone", "trunk", "encoder", "model", "network"))
+
+
+def _late(layer: nn.Linear) -> float:
+    return LATE + Clock.now
+
+
+def _one(layer: nn.Linear) -> float:
+    return 1.0
+
+
+def _itself(layer: nn.Linear) -> nn.Linear:
+    return layer
+
+
+def _parameters(layer: nn.Linear) -> list[nn.Parameter]:
+    return list(layer.parameters())
 
 
 _HOLDERS = ("list", "dict", "sequence", "mapping", "tuple", "iterable")
@@ -148,6 +184,11 @@ def looks_like_mask(name: str) -> bool:
     return _any(word, MASK_NAMES) and not _any(
         word, ("weight", "scale", "rate", "temp", "strength", "attention", "coef")
     )
+
+
+def is_one_of(name: str, words: Sequence[str]) -> bool:
+    """Whether one of ``words`` is in ``name``."""
+    return any(word in name.lower() for word in words)
 
 
 def _any(name: str, words: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ code that calls ``backward`` itself: a task's weight is d total / d L_i, whateve
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from aura_study.audit.calls.copies import draw_alike, duplicate, own_optimised
 from aura_study.audit.calls.make import Construction, Made
-from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, take_total
-from aura_study.audit.marks import LEFT_OUT, STAND_IN, Absence
+from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, first_scalar, take_total
+from aura_study.audit.laboratory import say
+from aura_study.audit.marks import LEFT_OUT, MARK_TEXT, STAND_IN, Absence
 
 TOLD = frozenset({Absence.MASK, Absence.NAN})
 """Marks under which a presence mask says that the task is absent; under all others nobody says so."""
@@ -35,6 +36,7 @@ class Convention:
         masked: whether presence is handed over as a mask.
         guessed: what was guessed of its arguments, in words for a note; empty if nothing was.
         guessed_mask: whether its mask was recognised by what it does alone, not by its name.
+        says: how it marks an absence, where not as `MARK_TEXT` says.
     """
 
     name: str
@@ -44,6 +46,11 @@ class Convention:
     masked: bool
     guessed: str = ""
     guessed_mask: bool = False
+    says: Mapping[Absence, str] = field(default_factory=dict, hash=False)
+
+    def mark_text(self, mark: Absence) -> str:
+        """How a task is marked absent, in words."""
+        return self.says.get(mark, MARK_TEXT[mark])
 
     @property
     def method(self) -> str:
@@ -60,12 +67,14 @@ class Reading:
         finite: whether the total and every gradient are finite.
         weights: d total / d L_i of the present tasks.
         gradients: one per parameter, None where autograd left none.
+        used: whether what was handed over in the absent task's place is in the total's graph.
     """
 
     total: float | None
     finite: bool
     weights: dict[str, float]
     gradients: list[Tensor | None]
+    used: bool = False
 
 
 class Subject:
@@ -147,23 +156,29 @@ class Subject:
 
         Then whatever the module wants at the end of a step. Draws depend on the number of steps alone.
         """
+        say()
         for parameter in self.parameters:
             parameter.grad = None
         leaves: dict[str, Tensor] = {}
         handed: dict[str, Tensor | None] = {}
+        stand_in: Tensor | None = None
         for task in self.tasks:
             if task != absent:
                 leaves[task] = self._scalar(losses[task]).requires_grad_()
                 handed[task] = leaves[task].clone()  # code under audit may change its losses in place
             elif mark == Absence.EMPTY:
-                handed[task] = self._scalar(0.0).expand(0)
+                handed[task] = stand_in = self._scalar(0.0).expand(0).clone().requires_grad_()
             elif mark not in LEFT_OUT:
                 value = STAND_IN[mark]
-                handed[task] = None if value is None else self._scalar(value)
+                stand_in = None if value is None else self._scalar(value).requires_grad_()
+                handed[task] = None if stand_in is None else stand_in.clone()
         present = self._presence([task != absent or mark not in TOLD for task in handed])
         draw_alike(self.step)
         self.step += 1
         reading = self._run(handed, present, leaves)
+        if stand_in is not None and stand_in.grad is not None:
+            lost = reading.total is None and mark == Absence.NAN  # a NaN that nobody sees goes on into the model
+            reading = replace(reading, used=True, finite=reading.finite and not lost)
         for hook in self.after:
             hook(self, {task: None if loss is None else 0.95 * loss.detach() for task, loss in handed.items()})
         return reading
@@ -171,7 +186,7 @@ class Subject:
     def _run(self, handed: dict[str, Tensor | None], present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
         output = self.convention.invoke(self.made.module, handed, present)
         if any(leaf.grad is not None for leaf in leaves.values()):  # it has called backward itself
-            total = output.detach() if isinstance(output, Tensor) and output.numel() == 1 else None
+            total = first_scalar(output)
             self._adopt(None, leaves.values())
         else:
             if self.place is None:

@@ -1,7 +1,8 @@
 """Which part of a call's result is the total: found once by what depends on the losses, taken from there on."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,18 +27,21 @@ class Place:
     Attributes:
         path: keys, indices and attribute names that lead there; those of the only total, or of each task's term.
         weights: whether what is there are weights, one for each task, which the losses are still to be given.
+        regulariser: where a scalar is that belongs to the total and is not in it yet.
     """
 
     paths: tuple[tuple[Any, ...], ...]
     weights: bool = False
     by_task: tuple[str, ...] = ()
+    regulariser: tuple[Any, ...] | None = None
 
 
 def find_total(output: Any, tasks: Sequence[str], leaves: Sequence[Tensor]) -> Place:
     """The place of the total in ``output``.
 
     It is the tensor that depends on every loss, by name if there are several; else the terms or weights, one for each
-    task, of a list or of a mapping.
+    task, of a list or of a mapping. If these are proportional to the losses, a single other scalar that is learned and
+    depends on no loss is their regulariser.
 
     Raises:
         Unusable: there is neither.
@@ -45,13 +49,31 @@ def find_total(output: Any, tasks: Sequence[str], leaves: Sequence[Tensor]) -> P
     flat = list(_flatten(output, ()))
     if not flat:
         raise Unusable(f"the result is {type(output).__name__}, not a tensor")
-    reach = {path: _reached(tensor, leaves) for path, tensor in flat}
-    whole = [path for path, tensor in flat if all(reach[path])]
+    slopes = {path: _slopes(tensor, leaves) for path, tensor in flat}
+    place = _main_place(flat, {path: [bool(slope) for slope in slopes[path]] for path in slopes}, tasks)
+    values = {path: float(tensor.detach().sum()) for path, tensor in flat}
+    linear = sum(
+        slope * float(loss.detach()) for path in place.paths for slope, loss in zip(slopes[path], leaves, strict=True)
+    )
+    whole = sum(values[path] for path in place.paths)
+    aside = [
+        path for path, tensor in flat
+        if path not in place.paths and tensor.requires_grad and not tensor.is_leaf and tensor.numel() == 1
+        and not any(slopes[path])
+    ]  # fmt: skip
+    proportional = place.weights or math.isclose(whole, linear, rel_tol=1e-4)
+    return replace(place, regulariser=aside[0]) if len(aside) == 1 and proportional else place
+
+
+def _main_place(
+    flat: Sequence[tuple[tuple[Any, ...], Tensor]], reach: Mapping[tuple[Any, ...], list[bool]], tasks: Sequence[str]
+) -> Place:
+    whole = [path for path, _ in flat if all(reach[path])]
     if whole:
         return Place((max(whole, key=_called_total),))  # the first of the likeliest
     for every in _groups(flat):
         group = [path for path in every if any(reach[path])]
-        together = [any(reach[path][i] for path in group) for i in range(len(leaves))]
+        together = [any(reach[path][i] for path in group) for i in range(len(tasks))]
         if len(group) > 1 and all(together):
             return Place(tuple(group), by_task=_names(group, tasks))
     touched = max((path for path, _ in flat), key=lambda path: sum(reach[path]))
@@ -69,6 +91,11 @@ def find_total(output: Any, tasks: Sequence[str], leaves: Sequence[Tensor]) -> P
     return Place((flat[0][0],))
 
 
+def first_scalar(output: Any) -> Tensor | None:
+    """The first tensor of one entry in ``output``: the total, where that was gone back through already."""
+    return next((tensor.detach() for _, tensor in _flatten(output, ()) if tensor.numel() == 1), None)
+
+
 def take_total(output: Any, place: Place, tasks: Sequence[str], losses: Losses) -> Tensor:
     """The total at ``place``, attached to the graph; terms are summed, weights are given their losses.
 
@@ -78,25 +105,26 @@ def take_total(output: Any, place: Place, tasks: Sequence[str], losses: Losses) 
     parts = {path: part for path in place.paths if (part := _at(output, path)) is not None}
     if not parts:
         raise Unusable(f"the result has no total at {place.paths[0]}")
-    if not place.weights:
-        entries = [torch.as_tensor(part).sum() for part in parts.values()]
-        return torch.stack(entries).sum() if len(entries) > 1 else entries[0]
+    entries = _given(output, place, parts, tasks, losses) if place.weights else list(parts.values())
+    if place.regulariser is not None:
+        entries.append(_at(output, place.regulariser))
+    scalars = [torch.as_tensor(entry).sum() for entry in entries]
+    return torch.stack(scalars).sum() if len(scalars) > 1 else scalars[0]
+
+
+def _given(
+    output: Any, place: Place, parts: Mapping[tuple[Any, ...], Any], tasks: Sequence[str], losses: Losses
+) -> list[Tensor]:
+    """Losses times the weights of their tasks."""
     if len(place.paths) == 1:
-        named = dict(
-            zip(
-                losses if len(losses) == parts[place.paths[0]].numel() else tasks,
-                parts[place.paths[0]].reshape(-1).unbind(),
-                strict=False,
-            )
-        )
+        vector = parts[place.paths[0]].reshape(-1)
+        named = dict(zip(losses if len(losses) == len(vector) else tasks, vector.unbind(), strict=False))
     else:
         named = {
             task: torch.as_tensor(_at(output, path) or 0.0).reshape(())
             for task, path in zip(place.by_task or tasks, place.paths, strict=True)
         }
-    return torch.stack(
-        [weight * loss for task, weight in named.items() if (loss := losses.get(task)) is not None]
-    ).sum()
+    return [weight * loss for task, weight in named.items() if (loss := losses.get(task)) is not None]
 
 
 def _flatten(thing: Any, path: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], Tensor]]:
@@ -126,11 +154,12 @@ def _at(output: Any, path: tuple[Any, ...]) -> Any:
     return output
 
 
-def _reached(tensor: Tensor, leaves: Sequence[Tensor]) -> list[bool]:
+def _slopes(tensor: Tensor, leaves: Sequence[Tensor]) -> list[float]:
+    """d sum(tensor) / d L_i."""
     if not tensor.requires_grad:
-        return [False] * len(leaves)
+        return [0.0] * len(leaves)
     slopes = torch.autograd.grad(tensor.sum(), list(leaves), retain_graph=True, allow_unused=True)
-    return [slope is not None and bool(slope != 0) for slope in slopes]
+    return [0.0 if slope is None else float(slope) for slope in slopes]
 
 
 def _called_total(path: tuple[Any, ...]) -> int:

@@ -14,15 +14,16 @@ from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import Drift
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
 from aura_study.audit.marks import Absence
-from aura_study.audit.measuring.numbers import distance, largest, ratio_of
+from aura_study.audit.measuring.numbers import MOVED, distance, largest, ratio_of
 
 if TYPE_CHECKING:
     from aura_study.audit.measuring.measure import Bench
 
-PAST, BACK = 26, 12
+PAST, BACK, RANGE = 26, 12, 90
 SWING = 0.25
-MARGIN = 1.25
-"""How far beyond the range of the run without an absence a weight may be on its return: the range is of few steps."""
+WIDTHS, MOST = 3.0, 0.25
+"""How far beyond the range of the run without an absence a weight may be on its return: so many widths of that range,
+which is one of few steps and of losses in a rhythm, and at most such a share of it."""
 
 
 def varied(levels: Mapping[str, float], step: int) -> dict[str, float]:
@@ -33,8 +34,8 @@ def varied(levels: Mapping[str, float], step: int) -> dict[str, float]:
     }
 
 
-def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
-    """Whether two pasts, at the same parameters and the same number of steps, or two draws give different weights."""
+def remembers(subject: Subject, tasks: Sequence[str]) -> tuple[bool, bool]:
+    """Whether two pasts at the same parameters and number of steps give different weights; and whether two draws do."""
     levels = {task: 0.5 + 0.25 * (i % 4) for i, task in enumerate(tasks)}
     first = subject.another()
     first.read(levels)
@@ -51,10 +52,10 @@ def remembers(subject: Subject, tasks: Sequence[str]) -> bool:
                 readings.append(twin.read(levels))
             readings.append(other_draw.read(levels))
     except AuditedCodeError:
-        return False
+        return False, False
     finally:
         subject.restore()
-    return not (_alike(readings[0], readings[1], tasks) and _alike(readings[1], readings[2], tasks))
+    return not _alike(readings[0], readings[1], tasks), not _alike(readings[1], readings[2], tasks)
 
 
 def _alike(one: Reading, other: Reading, tasks: Sequence[str]) -> bool:
@@ -67,22 +68,36 @@ def drift(
     bench: "Bench", subject: Subject, mark: Absence, task: str, optimizer: str, own: Sequence[tuple[int, Tensor]]
 ) -> Drift:
     """``steps`` steps without ``task``, then a few with it, beside the same run with it throughout."""
-    start, steps = subject.step, bench.settings.steps
+    start, steps, values = subject.step, bench.settings.steps, subject.values()
     twin = bench.fresh()
-    usual = _run(bench, twin, optimizer, None, mark, steps + BACK)[0]
+    usual = _run(bench, twin, optimizer, None, mark, max(steps + BACK, RANGE))[0]
     away, broke, pull = _run(bench, subject, optimizer, task, mark, steps, own)
     if broke is not None:
         return Drift(optimizer, task, math.nan, broke * bench.settings.lr, pull, (1.0, 1.0), False)
+    moved = _by_parameters(bench, subject, values, task)
     back, broke, _ = _run(bench, subject, optimizer, None, mark, BACK)
     if broke is not None:
         return Drift(optimizer, task, math.nan, bench.settings.phantom_number, pull, (1.0, 1.0), False, on_return=True)
     assert subject.step == start + steps + BACK
-    low, high = (pick(reading[task] for reading in usual) for pick in (min, max))
-    pairs = [(reading[task], same[task]) for reading, same in zip(back, usual[steps:], strict=False)]
-    outside = [ratio_of(now, same) for now, same in pairs if not low / MARGIN <= now <= high * MARGIN]
+    outside = [moved] if distance(moved) > MOVED else []
+    for name in usual[0]:
+        low, high = (pick(reading[name] for reading in usual) for pick in (min, max))
+        pairs = [(reading[name], same[name]) for reading, same in zip(back, usual[steps:], strict=False)]
+        margin = min((high - low) * WIDTHS, MOST * abs(high)) + MOVED * abs(high)
+        outside += [ratio_of(now, same) for now, same in pairs if not low - margin <= now <= high + margin]
     growth = max(outside, key=distance) if outside else 1.0
     ratios = [ratio_of(_mean(away, other), _mean(usual[:steps], other)) for other in away[0]]
     return Drift(optimizer, task, growth, None, pull, (min(ratios), max(ratios)), False)
+
+
+def _by_parameters(bench: "Bench", subject: Subject, values: Sequence[Tensor], task: str) -> float:
+    """The task's weight over what it would be at earlier ``values`` of the parameters, with the same memory."""
+    if not subject.learned:
+        return 1.0
+    now, then = subject.twin(), subject.twin()
+    then.load(values)
+    losses = bench.losses(subject.step)
+    return ratio_of(now.read(losses).weights[task], then.read(losses).weights[task])
 
 
 def _run(

@@ -15,7 +15,7 @@ from aura_study.audit.measuring.numbers import largest, ratio_of
 if TYPE_CHECKING:
     from aura_study.audit.measuring.measure import Bench
 
-LONG_STEPS, LONG_LR, DEATH_EVERY = 200, 0.5, 20
+LONG_STEPS, LONG_LR, FADED = 200, 0.5, 0.1
 RESIDUE_DECAY, RESIDUE_STEPS = 0.01, 20
 COLD_STEPS, COLD_BACK = 3, 4
 
@@ -46,29 +46,31 @@ def ceiling(bench: "Bench", mark: Absence, task: str) -> LongAbsence:
     say(f"{mark}: {task!r} absent for a very long time")
     subject = bench.fresh()
     growths: list[float] = []
-    died = _stay(bench, subject, mark, task, "SGD", growths)
-    if died is None and len(bench.tasks) <= 64:
-        died = _stay(bench, bench.fresh(), mark, task, "Adam", [])
+    died, faded = _stay(bench, subject, mark, task, "SGD", growths)
+    if died is None and faded and len(bench.tasks) <= 64:
+        died, _ = _stay(bench, bench.fresh(), mark, task, "Adam", [])
     return LongAbsence(growths[0], growths[1], died)
 
 
 def _stay(
     bench: "Bench", subject: Subject, mark: Absence, task: str, optimizer: str, growths: list[float]
-) -> float | None:
-    """Phantom number after which the task's loss was seen to move no parameter any more."""
+) -> tuple[float | None, bool]:
+    """Phantom number after which the task's loss was seen to move no parameter any more; whether its pull faded."""
     stepper = bench.stepper(subject, optimizer, LONG_LR)
     own = bench.own_entries(subject, task)
     died: float | None = None
+    first: float | None = None
     for step in range(LONG_STEPS):
         reading = subject.read(bench.losses(subject.step), task, mark)
         pull = largest(reading.gradients, own)
+        first = pull if first is None else first
         if died is None and pull is not None and pull == 0.0 and not bench.own_entries(subject, task):
             died = step * LONG_LR
         stepper()
         if step + 1 in (LONG_STEPS // 2, LONG_STEPS):
             weight = subject.twin().read(bench.base).weights[task]
             growths.append(ratio_of(weight, bench.warm.reading.weights[task]))
-    return died
+    return died, not (first and pull and pull > FADED * first)
 
 
 def cold_start(bench: "Bench", mark: Absence, task: str) -> ColdStart:

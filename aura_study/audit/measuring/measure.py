@@ -21,6 +21,7 @@ from aura_study.audit.marks import RARE, SENTINEL, Absence
 from aura_study.audit.measuring import history
 from aura_study.audit.measuring.long import ceiling, cold_start, come_back, residue
 from aura_study.audit.measuring.numbers import MOVED, distance, largest, ratio_of, worst
+from aura_study.audit.measuring.solved import solve
 from aura_study.audit.measuring.warm import LOSS_LEVELS, warm_up
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
@@ -62,7 +63,8 @@ def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Sett
         reasons = "; ".join(f"{mark}: {reason}" for mark, reason in refused.items())
         raise CannotAudit(f"It accepts no such way of marking a task absent ({reasons})", ADAPT)
     one = subjects[0]
-    return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused)
+    solved = solve(next(bench for bench in benches if bench.convention == evidence[0].convention))
+    return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused, solved)
 
 
 def _first(benches: Iterable["Bench"], mark: Absence, rare: bool) -> Evidence | str:
@@ -97,9 +99,14 @@ class Bench:
         self.moved = False
 
     @cached_property
-    def remembers(self) -> bool:
-        """Whether earlier losses, and not the parameters alone, decide the weights."""
+    def memory(self) -> tuple[bool, bool]:
+        """Whether earlier losses, and whether draws, decide the weights, and not the parameters alone."""
         return history.remembers(self.subject, self.tasks)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether earlier losses decide the weights."""
+        return self.memory[0]
 
     def losses(self, step: int) -> dict[str, float]:
         """Of all tasks: constant, but for a module that remembers, to which a constant is an exception."""
@@ -152,7 +159,7 @@ class Bench:
         if distance(farthest.growth) <= MOVED:
             return replace(evidence, residue=residue(self, mark, self.tasks[0]))
         again, self.moved = self.moved and len(self.tasks) > FEW, True
-        if self.remembers or again:
+        if any(self.memory) or again:
             return replace(evidence, ceiling=ceiling(self, mark, farthest.task)) if not again else evidence
         returns = {
             optimizer: come_back(self, mark, worst([d for d in drifts if d.optimiser == optimizer]).task, optimizer)
@@ -169,6 +176,8 @@ class Bench:
         with_all = subject.twin().read(self.base)
         without = subject.read(self.base, task, mark)
         same = all(distance(ratio_of(without.weights[t], with_all.weights[t])) <= MOVED for t in without.weights)
+        if without.used:
+            return False  # it is added up: an empty term, not one that is left out
         if mark == Absence.SENTINEL and subject.twin().read({**self.base, task: SENTINEL}).weights[task] != 0:
             return False  # it counts as a loss of -1
         return without.finite and same and not largest(without.gradients, own)
@@ -205,18 +214,31 @@ class Bench:
         own = self.own_entries(subject, task)
         if self.remembers:
             return history.drift(self, subject, mark, task, optimizer, own)
-        first, broke_at = self._stay_away(subject, mark, task, optimizer)
+        at_first = self._reading_at(subject.step)
+        first, last, broke_at = self._stay_away(subject, mark, task, optimizer)
+        before = self._reading_at(subject.step)
         after = subject.twin().read(self.base)
-        before = self.warm.reading.weights
-        others = [ratio_of(first.weights[other], before[other]) for other in self.tasks if other != task]
-        dead = broke_at is None and after.finite and self.warm.responds is not None
+        others = [ratio_of(first.weights[other], at_first[other]) for other in self.tasks if other != task]
+        dead = broke_at is None and after.finite and bool(self.warm.responds) and task not in self.warm.constant
         growth = ratio_of(after.weights[task], before[task])
         pull = largest(first.gradients, own)
         gone = dead and not self.own_entries(subject, task)
-        return Drift(optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone)
+        return Drift(
+            optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone, totals=(first.total, last.total)
+        )
 
-    def _stay_away(self, subject: Subject, mark: Absence, task: str, optimizer: str) -> tuple[Reading, float | None]:
-        """First reading of the absence, and the phantom number at which it broke."""
+    def _reading_at(self, step: int) -> dict[str, float]:
+        """Weights at rest with all tasks, by the draws of ``step``."""
+        if not self.memory[1]:
+            return self.warm.reading.weights
+        subject = self.fresh()
+        subject.step = step
+        return subject.read(self.base).weights
+
+    def _stay_away(
+        self, subject: Subject, mark: Absence, task: str, optimizer: str
+    ) -> tuple[Reading, Reading, float | None]:
+        """First and last reading of the absence, and the phantom number at which it broke."""
         stepper = self.stepper(subject, optimizer)
         first: Reading | None = None
         for step in range(self.settings.steps):
@@ -224,10 +246,10 @@ class Bench:
             if first is None:
                 first = reading
             if not reading.finite:
-                return first, step * self.settings.lr
+                return first, reading, step * self.settings.lr
             stepper()
         assert first is not None
-        return first, None
+        return first, reading, None
 
     def stepper(self, subject: Subject, optimizer: str, lr: float | None = None) -> Callable[[], object]:
         """What steps the parameters that the training loop learns; nothing where there are none."""

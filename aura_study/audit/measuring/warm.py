@@ -1,10 +1,12 @@
 """A module brought to rest with every task present, and what can be told of it there."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from aura_study.audit.calls.copies import counters, forward_counters
+from aura_study.audit.calls.copies import counters, forward_counters, moved
 from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import WarmState
 from aura_study.audit.laboratory import say
@@ -25,23 +27,27 @@ def warm_up(bench: "Bench") -> WarmState:
     """The module at rest, with all that it remembers."""
     say("warming up with every task present")
     subject = bench.subject.another()
-    before = [value for _, _, value in counters(subject.made.module)]
+    before = counters(subject.made.module)
     subject.read(bench.losses(0))
     responds_first = _responds(bench, subject)
     fall, falling = _descend(bench, subject.twin())
     subject.restore()
     _rest(bench, subject)
-    counts = any(now > then for (_, _, now), then in zip(counters(subject.made.module), before, strict=False))
+    counts = bool(moved(subject.made.module, before))
     last = subject.twin().read(bench.base)
-    forwarded = False
-    if counts and (bench.late or not _learns(subject, last)) and forward_counters(subject.made.module, before, AHEAD):
-        forwarded = True  # its own warm-up may have held the parameters still
+    still = bool(subject.learned) and not _learns(subject, last)  # its own warm-up may hold the parameters
+    forwarded = counts and (bench.late or still)
+    if forwarded:
+        forward_counters(subject.made.module, before, AHEAD)
         _rest(bench, subject)
         last = subject.twin().read(bench.base)
     responds = _responds(bench, subject)
-    both = {task: responds[task] and (responds_first[task] or forwarded) for task in responds}
+    both = {task: moves and (responds_first.get(task, True) or counts) for task, moves in responds.items()}
+    constant = frozenset(bench.tasks[:FEW_RESPONSES]) - set(both) if len(bench.tasks) <= FEW_RESPONSES else frozenset()
     learned = _learns(subject, last)
-    return WarmState(subject, subject.values(), last, fall, falling, both if learned else None, counts, forwarded)
+    return WarmState(
+        subject, subject.values(), last, fall, falling, both if learned else None, constant, counts, forwarded
+    )
 
 
 def _rest(bench: "Bench", subject: Subject) -> None:
@@ -80,10 +86,25 @@ def _descend(bench: "Bench", subject: Subject) -> tuple[dict[str, float], dict[s
 
 
 def _responds(bench: "Bench", subject: Subject) -> dict[str, bool]:
-    """Whether a task's loss moves any parameter; of many tasks, each only where all at once leave some entry still."""
+    """Whether a task's loss moves any parameter; of many tasks, each only where all at once leave some entry still.
+
+    A task without a parameter of its own, such as one of constant weight, is not among them.
+    """
     tasks = list(bench.tasks)
     if len(tasks) > FEW_RESPONSES:
         low, high = (subject.twin().read(dict.fromkeys(tasks, value)).gradients for value in (1e-2, 1e4))
         moving = sum(int((a != b).sum()) for a, b in zip(low, high, strict=True) if a is not None and b is not None)
         tasks = tasks[:3] if moving >= len(tasks) else tasks
-    return {task: bool(bench.own_entries(subject, task)) for task in tasks}
+    own = {task: bench.own_entries(subject, task) for task in tasks}
+    still = [task for task in tasks if not own[task]]
+    if still and not _unclaimed(subject, [entry for entries in own.values() for entry in entries]):
+        return {task: True for task in tasks if task not in still}
+    return {task: task not in still for task in tasks}
+
+
+def _unclaimed(subject: Subject, claimed: Sequence[tuple[int, Tensor]]) -> bool:
+    """Whether an entry of a parameter in the graph is moved by no task's loss."""
+    left = {i: torch.ones_like(p, dtype=torch.bool) for i, p in enumerate(subject.parameters) if p.grad is not None}
+    for index, entries in claimed:
+        left[index] &= ~entries
+    return not claimed or any(bool(entries.any()) for entries in left.values())

@@ -16,6 +16,8 @@ VERDICT_COLOURS = {
     "inert": "#b9a5d6",
     "unregularised": "#f0e442",
 }
+MEASURE_COLOURS = {"precision": "#0072B2", "recall": "#009E73"}
+ASKED = {"precision": 0.9, "recall": 0.8}
 MARKS = ("zero", "tiny", "none", "omit", "mask", "nan", "empty", "sentinel", "shorter")
 MARK_LABELS = ("0", "1e-8", "None", "left out", "mask", "NaN", "empty", "-1", "shorter list")
 
@@ -49,3 +51,28 @@ def _moved(growth: float) -> str:
     if not (0 < growth < math.inf) or abs(math.log(growth)) <= 1e-3:
         return ""
     return f"× {growth:.2g}" if growth < 1000 else f"× {growth:.0e}"
+
+
+@style()
+def scan(rates: pd.DataFrame) -> Plate:
+    """Precision and recall of the scan with Wilson's intervals, by half; the dashed lines are what was asked."""
+    figure, axes = subplots(figsize=(6.4, 2.6))
+    labels = [f"{row.measure}, {row.half} ({row.of})" for row in rates.itertuples()]
+    for place, row in enumerate(rates.to_dict("records")):
+        colour = MEASURE_COLOURS[row["measure"]]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([row["share"]], [place], "o", color=colour, markersize=5)
+    for measure, asked in ASKED.items():
+        places = [place for place, name in enumerate(rates["measure"]) if name == measure]
+        axes.vlines(asked, min(places) - 0.4, max(places) + 0.4, color="#555555", linestyle="--", linewidth=0.9)
+        axes.text(asked - 0.006, max(places) + 0.36, f"asked: {asked:g}", ha="right", va="bottom", fontsize=7.5)
+    name_rows(axes, labels)
+    axes.set_xlim(0.6, 1.005)
+    axes.set_xlabel("share of repositories")
+    return Plate(
+        figure,
+        "Precision (of the repositories in which the scan lists a place, those that have one) and recall (of those "
+        "that have one, those in which it lists the file that a reader found), with Wilson's intervals; in brackets "
+        "how many repositories.",
+        "A chart of six shares with intervals, three of precision and three of recall.",
+    )

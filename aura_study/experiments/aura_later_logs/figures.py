@@ -9,6 +9,8 @@ from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, THEORY_COLOU
 
 VERDICT_COLOURS = {"safe": "#9bd3c2", "phantom": "#f0b48a"}
 MARKS = {"omit": "left out", "zero": "a zero", "mask": "masked"}
+MOST = 1e6
+"""Growth of a weight up to which bars are drawn; what lies beyond is written."""
 VERSION_COLOURS = {"V11.5": COLOURS[1], "V11.6": COLOURS[0]}
 
 
@@ -141,4 +143,65 @@ def solved(paths: pd.DataFrame) -> Plate:
         "Kendall's term on the cross-entropy of a row that is being solved. Left: s, with the flow for a loss exp(-z) "
         "(dotted), and an absent, unmasked task's (grey). Right: the loss over the variance.",
         "Two panels over the dose. Left: falling lines, the grey one steepest. Right: lines that level off.",
+    )
+
+
+@style()
+def falling(paths: pd.DataFrame, paces: pd.DataFrame) -> Plate:
+    """Sigma beside a loss that falls by itself, slowly and fast, and its speed against the lesser of the two bounds."""
+    figure, (left, right) = subplots(1, 2, figsize=(9.2, 3.8))
+    shown = paths[(paths["optimizer"] == "SGD") & (paths["noise"] == 0) & (paths["rate"] == paths["rate"].max())]
+    for colour, pace, path in coloured(shown, "pace", sort=False):
+        dose = path["step"] * path["rate"]
+        left.plot(dose, path["s"], color=colour, label=f"{pace:g}")
+        left.plot(dose, path["theory"], **DOTTED | {"linewidth": 1})
+    left.set(xlabel="sum of the learning rates of s", ylabel="s = log sigma", xlim=(0, 20), ylim=(-20, 0.5))
+    left.legend(title="pace of the loss", loc="lower left")
+    for (name, marker), colour in zip({"SGD": "o", "Adam": "x"}.items(), (COLOURS[0], COLOURS[1]), strict=True):
+        rows = paces[paces["optimizer"] == name]
+        right.plot(rows["pace"], rows["of_phantom"], marker, color=colour, label=name, markersize=6)
+    most = paces["pace"].max()
+    right.plot([0, 1, most], [0, 1, 1], **DOTTED)
+    right.set(xlabel="pace: fall of log loss over twice the rate of s", ylabel="fall of s over an absent task's",
+              xlim=(0, most * 1.04), ylim=(0, 1.2))  # fmt: skip
+    right.legend(loc="lower right")
+    return Plate(
+        figure,
+        "Kendall's sigma beside a present task's loss that falls by a constant factor a step. Left: s under SGD by the "
+        "pace of the loss, with the closed form (dotted). Right: how fast s falls in the end, of what an absent, "
+        "unmasked task's does, with and without noise; dotted: the pace, and at most 1.",
+        "Left: falling lines, those of a pace above 1 alike. Right: points on a line that rises to 1 and stays there.",
+    )
+
+
+@style()
+def floors(table: pd.DataFrame) -> Plate:
+    """What a solved stretch leaves of the weight, and how long it takes to come back, for the ways to bound it."""
+    figure, (left, right) = subplots(1, 2, figsize=(9.2, 3.4), sharey=True)
+    ways = list(dict.fromkeys(table["way"]))
+    watched = int(table["stretch"].max())
+    for place, (colour, _, rows) in enumerate(coloured(table, "stretch")):
+        at = [ways.index(way) + 0.2 * (2 * place - 1) for way in rows["way"]]
+        words = f"{int(rows['stretch'].iloc[0]):,} solved steps"
+        left.barh(at, rows["weight"].clip(upper=MOST), 0.36, color=colour, label=words)
+        right.barh(at, rows["back"].clip(upper=watched), 0.36, color=colour)
+        for y, weight, back in zip(at, rows["weight"], rows["back"], strict=True):
+            if weight > MOST:
+                left.annotate(f"× {weight:.0e}", (MOST, y), xytext=(-5, 0), textcoords="offset points",
+                              ha="right", va="center", color="white", fontsize=9)  # fmt: skip
+            if back > watched:
+                right.annotate("not in the steps watched", (watched, y), xytext=(-5, 0), textcoords="offset points",
+                               ha="right", va="center", color="white", fontsize=9)  # fmt: skip
+    for axes, label in ((left, "weight after the stretch, over before"), (right, "steps until it is back")):
+        axes.set(xscale="log", xlabel=label)
+        axes.set_xlim(left=1)
+    left.set_yticks(range(len(ways)), ways)
+    left.invert_yaxis()
+    legend_below(figure, left, ncols=2)
+    return Plate(
+        figure,
+        "A task under Adam whose loss is 1, then 0 for a stretch, then 1 again, without and with a bound on its "
+        "weight. Left: the weight at the stretch's end. Right: steps until it stays within a factor of two of what a "
+        "loss of 1 asks for; watched for as many as the longer stretch has.",
+        "Two bar charts on log axes, two bars to each of four ways.",
     )

@@ -12,7 +12,7 @@ from aura_study.claims.aura_later_logs import SCALE_OF_BATCH
 from aura_study.experiments.aura_later_logs.balancers import FLOOR, Scales, gradient_norms, log_losses
 from aura_study.experiments.aura_later_logs.parameters import AuraLaterLogsParameters
 from aura_study.experiments.aura_later_logs.small_model import SmallModel, batches
-from aura_study.theory.solved import SolvedFlow, floor_logit, time_to
+from aura_study.theory.solved import SolvedFlow, floor_logit, log_focal, time_to
 
 RATES = ((0.01, 0.01), (0.01, 0.04), (0.05, 0.02), (0.002, 0.05))
 """Of s and of the logit."""
@@ -81,11 +81,18 @@ def measure_doors(table: pd.DataFrame) -> Measurement:
 
 
 def times_to_the_floor() -> pd.DataFrame:
-    """Time of a row from an even guess to the clamp's floor at rate 1: loss, gamma, floor_logit, on_loss, on_log."""
+    """Time of a row from an even guess to the clamp's floor at rate 1, by what is descended.
+
+    Columns: loss, gamma, floor_logit, on_loss, on_log, and under_kendall: on Kendall's term with s at rate 1 as well,
+    from its fixed point, the loss taken for the exponential that it becomes.
+    """
     rows = []
     for name, gamma in (("binary cross-entropy", 0.0), ("focal, gamma 1", 1.0), ("focal, gamma 2", 2.0)):
         end = floor_logit(FLOOR, gamma)
+        first = float(np.exp(log_focal(0.0, gamma)))
+        flow = SolvedFlow(1.0, (gamma + 1) ** 2, 0.5 * math.log(first), first)
         times = {"on_loss": time_to(0, end, gamma), "on_log": time_to(0, end, gamma, log=True)}
+        times["under_kendall"] = flow.time_to(FLOOR)
         rows.append({"loss": name, "gamma": gamma, "floor_logit": end, **times})
     return pd.DataFrame(rows)
 

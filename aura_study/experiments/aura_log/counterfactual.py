@@ -14,7 +14,8 @@ from aura_study.claims.statistics.intervals import median_of_draws, spread
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.log import DRAWS, KNOWN, NOISES
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
-from aura_study.experiments.aura_log.run import RUNS, V10_2, AuraRun, epoch_weights, loss_curve
+from aura_study.experiments.aura_log.run import RUNS, V10_2, AuraRun, epoch_weights
+from aura_study.theory.driven import loss_curve
 from aura_study.theory.forms import AURA_SOFTPLUS, FORMS
 from aura_study.theory.schedules import phantom_number
 

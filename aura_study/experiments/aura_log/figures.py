@@ -191,3 +191,43 @@ def _growth_axis(axes: Axes) -> None:
     axes.set_yticks([1, 2, 3, 4, 10], ["1", "2", "3", "4", "10"])
     axes.minorticks_off()
     axes.axhline(10, color="#888888", linewidth=0.9)
+
+
+@style()
+def diagnosis(readings: pd.DataFrame, real: pd.DataFrame, tell: float) -> Plate:
+    """What the reading said of every simulated log and of V10.2's, and by how much."""
+    figure, panels = subplots(1, 2, sharey=True, figsize=(9.6, 3.9))
+    data = list(readings["data"].drop_duplicates().sort_values())
+    for axes, (rates, title) in zip(panels, ((True, "learning rates told"), (False, "not told")), strict=True):
+        rows = readings[readings["rates"] == rates]
+        for policy, offset in (("masked", 0.15), ("unmasked", -0.15)):
+            one = rows[rows["policy"] == policy]
+            side = np.where(one["verdict"] == "masked", 1, np.where(one["verdict"] == "phantom", -1, 0))
+            places = [data.index(name) + offset for name in one["data"]]
+            axes.plot(
+                side * one["margin"].fillna(0),
+                places,
+                "o",
+                color=POLICY_COLOURS[policy],
+                alpha=0.45,
+                markersize=4.5,
+                label=f"simulated {policy}",
+            )
+        if not rates:
+            margin = float(real.loc[real["log"] == "V10.2", "margin"].iloc[0])
+            axes.plot(margin, data.index(next(name for name in data if "V10.2" in name)), "*", color=THEORY_COLOUR,
+                      markersize=12, label="AURA's V10.2 log")  # fmt: skip
+        axes.axvspan(-tell, tell, color="#888888", alpha=0.15, linewidth=0, label="cannot tell")
+        axes.set_xscale("symlog", linthresh=tell)
+        axes.set_xticks([-1000, -100, -10, 0, 10, 100, 1000], ["1000", "100", "10", "", "10", "100", "1000"])
+        axes.set(title=title, xlabel="phantom \N{LEFTWARDS ARROW}   times further off   \N{RIGHTWARDS ARROW} masked")
+    panels[0].set_yticks(range(len(data)), data)
+    legend_below(figure, panels[1], ncols=4)
+    return Plate(
+        figure,
+        "Simulated logs of AURA's runs, read back: how many times further off the worse of the two explanations lies, "
+        "to the right where the reading says masked, to the left where it says phantom. Colours are what was "
+        "simulated, so that a dot on the other colour's side is a mistake; in the shaded strip the log is left open.",
+        "Two panels, with the learning rates told and without: dots of two colours in rows of data sets, on either "
+        "side of a grey strip.",
+    )

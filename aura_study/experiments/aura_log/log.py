@@ -10,7 +10,8 @@ from aura_study.claims.aura_log import TOLERANCE
 from aura_study.claims.statistics.intervals import median_of_draws
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
-from aura_study.experiments.aura_log.run import V10_2, Order, Shape, epoch_weights, loss_curve
+from aura_study.experiments.aura_log.run import V10_2, Order, epoch_weights
+from aura_study.theory.driven import Shape, loss_curve
 
 KNOWN = ("toxicity", "reporting")
 """Tasks whose epoch-mean loss the log gives."""

@@ -14,7 +14,6 @@ from aura_study.theory.schedules import linear_warmup_decay, one_cycle
 
 Array = NDArray[np.float64]
 Order = Literal["after", "before"]
-Shape = Literal["steps", "smooth"]
 
 
 @dataclass(frozen=True)
@@ -78,24 +77,6 @@ RUNS = {
 }
 """By version, rows of reporting and planned epochs: V10.1's public code plans 10; V10.2's 15 give larger sums of rates.
 V10.1 left no log: its losses are V10.2's, or whatever is tried."""
-
-
-def loss_curve(means: Array, steps: int, shape: Shape = "steps") -> Array:
-    """Loss at every step from its epoch means: constant within an epoch, or smooth with the same means.
-
-    Smooth: geometric between the middles of the epochs (at most half as high again before the first), rescaled epoch by
-    epoch.
-    """
-    if shape == "steps":
-        return np.repeat(means, steps)
-    middles = (np.arange(means.size) + 0.5) * steps
-    at = np.arange(means.size * steps) + 0.5
-    logs = np.interp(at, middles, np.log(means))
-    if means.size > 1:
-        slope = (np.log(means[1]) - np.log(means[0])) / steps
-        logs = np.where(at < middles[0], np.log(means[0]) + np.minimum(slope * (at - middles[0]), np.log(1.5)), logs)
-    curve = np.exp(logs).reshape(means.size, steps)
-    return (curve * (means / curve.mean(1))[:, None]).ravel()
 
 
 def epoch_weights(

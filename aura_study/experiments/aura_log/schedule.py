@@ -13,7 +13,8 @@ from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.counterfactual import InferredLoss, infer_loss
 from aura_study.experiments.aura_log.log import DRAWS, KNOWN, free_assumptions
 from aura_study.experiments.aura_log.parameters import AuraLogParameters
-from aura_study.experiments.aura_log.run import V10_2, Shape, epoch_weights, loss_curve
+from aura_study.experiments.aura_log.run import V10_2, epoch_weights
+from aura_study.theory.driven import Shape, loss_curve
 from aura_study.theory.forms import AURA_SOFTPLUS
 
 Array = NDArray[np.float64]

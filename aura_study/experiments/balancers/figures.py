@@ -1,6 +1,7 @@
 """Figures of notebook 15: balancers by effect, shrinkage on its formula, stretches step by step, before and after."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,15 @@ EFFECT_COLOURS = {
     "raises an error": "#bdbdbd",
     "-": "#ffffff",
 }
+BROKEN_COLOURS = {
+    "unbroken": "#cfe8f7",
+    "left behind": "#b18fd6",
+    "blows up": "#e8c547",
+    "stops the others": "#D55E00",
+    "NaN": "#333333",
+}
 FLOOR = 0.05
-DARK = ("stops everyone", "NaN")
+DARK = ("stops everyone", "stops the others", "NaN")
 GROUPS = {
     "loss or gradient 0": ("zero, away", "zero, back"),
     "NaN": ("NaN, away", "NaN, back"),
@@ -82,6 +90,36 @@ def _cell(axes: Axes, place: tuple[float, float], effect: str, text: str) -> Non
     words = text or effect.replace("returns ", "").replace("raises an error", "error")
     ink = "white" if effect in DARK else "black"
     tile(axes, *place, EFFECT_COLOURS[effect], words, (0.98, 0.88), fontsize=8.5, color=ink)
+
+
+@style()
+def solved(table: pd.DataFrame, depths: Sequence[float]) -> Plate:
+    """Balancers by how a present, solved task breaks them, for what is left of its loss and gradient."""
+    columns = [f"{depth:g}" for depth in depths]
+    figure, axes = subplots(figsize=(9.2, 0.29 * len(table) + 1.5))
+    for place, row in enumerate(table.to_dict("records")):
+        for column, name in enumerate(columns):
+            effect = row[name]
+            colour = {"color": "white"} if effect in DARK else {}
+            tile(axes, column, place, BROKEN_COLOURS[effect], "" if effect == "unbroken" else effect, (0.94, 0.86),
+                 fontsize=9, **colour)  # fmt: skip
+    for column, name in enumerate(columns):
+        axes.text(column, -0.75, "exactly 0" if name == "0" else name, ha="center")
+    axes.text((len(columns) - 1) / 2, -1.6, "left of its loss and gradient", ha="center", fontweight="bold")
+    axes.set(xlim=(-0.55, len(columns) - 0.45), ylim=(len(table) - 0.4, -2.2))
+    axes.set_xticks([])
+    axes.set_yticks(range(len(table)), table["balancer"])
+    bare(axes)
+    found = set(table[columns].to_numpy().ravel())
+    colour_key(figure, {effect: colour for effect, colour in BROKEN_COLOURS.items() if effect in found})
+    return Plate(
+        figure,
+        "How a task that is present and solved breaks each balancer: while it is solved, against the same balancer "
+        "told that it is away, and once its loss is back. By what is left of its loss and gradient.",
+        "A table of coloured tiles, a row per balancer, the gravest at the bottom. "
+        + "; ".join(f"At {name}: {_tally(table[name])}" for name in columns)
+        + ".",
+    )
 
 
 @style()

@@ -140,3 +140,60 @@ def shards(*tables: pd.DataFrame) -> Plate:
         "Two rows of panels, sigma squared above and the encoder's share below, in columns of cases; a dot and a black "
         "bar for each way.",
     )
+
+
+@style()
+def negative_totals(table: pd.DataFrame, rate: float) -> Plate:
+    """A sound total that settles below 0, and one that an absent task takes down by the rate at every step."""
+    figure, (sound, phantom) = subplots(1, 2, figsize=(9.6, 3.6))
+    for axes, kind, title in (
+        (sound, "sound", "every task there"),
+        (phantom, "phantom", "one task gone, its regulariser left in"),
+    ):
+        rows = table[table["kind"] == kind]
+        for colour, optimizer, path in coloured(rows, "optimizer", sort=False):
+            near = path[path["step"] < rows.groupby("optimizer")["step"].max().min()]
+            axes.plot(near["step"], near["total"], color=colour, label=optimizer)
+        axes.axhline(0, color="#888888", linewidth=0.8)
+        axes.set(title=title, xlabel="step", ylabel="total")
+    sound.axhline(float(table.loc[table["kind"] == "sound", "theory"].iloc[0]), **DOTTED, label="theory")
+    start = float(rows["total"].iloc[0])
+    steps = np.array([0, near["step"].max()])
+    phantom.plot(steps, start - rate * steps, **DOTTED, label="the rate a step")
+    sound.legend()
+    phantom.legend()
+    return Plate(
+        figure,
+        "Two totals that turn negative. Left, all tasks are there and their losses are small: the total settles where "
+        "the Gaussian density has its minimum. Right, one task has gone: the total falls by the learning rate at every "
+        "step, faster at first under Adam, which remembers a quiet task, and does not settle.",
+        "Left, two falling curves that level off at a dotted line below zero; right, two that go on falling.",
+    )
+
+
+@style()
+def negative_fixes(weights: pd.DataFrame, learned: pd.DataFrame) -> Plate:
+    """What the cures leave of the weight that a loss asks for, and of what a model learns."""
+    figure, (kept, error) = subplots(1, 2, figsize=(9.6, 3.8))
+    for place, (colour, fix, rows) in enumerate(coloured(weights, "fix", sort=False)):
+        aside = 1.12 ** (place - 1.5)  # two cures stop at one weight
+        theory = rows.drop_duplicates("loss").sort_values("loss")
+        kept.plot(theory["loss"], theory["predicted"], color=colour, linewidth=1, linestyle=":")
+        for marker, (_, one) in zip("os", rows.groupby("optimizer", sort=False), strict=True):
+            kept.plot(aside * one["loss"], one["kept"], marker, color=colour, markersize=6 if marker == "o" else 4,
+                      label=fix if marker == "o" else None)  # fmt: skip
+    kept.set(xscale="log", yscale="log", xlabel="loss", ylabel="weight, in parts of 1/(2L)", title="the weight")
+    kept.legend()
+    for place, (colour, _, rows) in enumerate(coloured(learned, "fix", sort=False)):
+        error.plot(np.full(len(rows), place), rows["error"], "o", color=colour, alpha=0.6)
+    error.axhline(1, **DOTTED, label="perfect")
+    error.set_xticks(range(learned["fix"].nunique()), list(learned["fix"].unique()))
+    error.set(yscale="log", ylabel="error, in noise variances", title="the model", xlim=(-0.5, 2.5))
+    error.legend()
+    return Plate(
+        figure,
+        "Popular cures of a negative total. Left, the weight at which a task ends, in parts of what its loss asks for; "
+        "circles SGD, squares Adam, set apart sideways; dotted: theory. Right, the error of two regressions, a dot a "
+        "seed.",
+        "Left, four sets of points against the loss, those of the plain total at one; right, three columns of dots.",
+    )

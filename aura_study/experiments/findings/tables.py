@@ -6,7 +6,6 @@ from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.guide import GUIDE
 from aura_study.claims.questions import QUESTIONS
 from aura_study.experiments.findings.parameters import FindingsParameters
-from aura_study.paths import RunFolders
 from aura_study.runs import ledger
 from aura_study.runs.ledger import Row, interval, merge, number, read_evidence
 
@@ -24,7 +23,7 @@ PRACTICE = {
 
 def decided(p: FindingsParameters) -> dict[str, Row]:
     """The claims that the run's notebooks have decided so far, by key."""
-    return {row.claim: row for row in merge(read_evidence(RunFolders.of(p.out)))}
+    return {row.claim: row for row in merge(read_evidence(p.read))}
 
 
 def verdicts(rows: dict[str, Row]) -> pd.DataFrame:
@@ -96,7 +95,7 @@ def guide(rows: dict[str, Row]) -> pd.DataFrame:
 
 def practice(p: FindingsParameters) -> pd.DataFrame:
     """Notebook 06's settings from practice with their phantom number and what becomes of the weight."""
-    path = RunFolders.of(p.out).tables / "phase_practice.csv"
+    path = p.read.tables / "phase_practice.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(PRACTICE))
     return table[list(PRACTICE)].rename(columns=PRACTICE)
 

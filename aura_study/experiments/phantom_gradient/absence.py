@@ -61,6 +61,12 @@ def collapse(lr: float, absent_steps: int) -> pd.DataFrame:
     return pd.concat([absent_run(form, name, rates) for form in FORMS for name in OPTIMIZERS], ignore_index=True)
 
 
+def paths(runs: pd.DataFrame, most: int = 100) -> pd.DataFrame:
+    """Sigma of every run of `collapse` at ``most`` steps, about: to be laid over the paths of another run."""
+    every = max(1, int(runs["step"].max()) // most)
+    return runs.loc[runs["step"] % every == 0, ["parameterization", "optimizer", "step", "sigma"]]
+
+
 def aura_rates() -> np.ndarray:
     """The learning rates that AURA's published configuration gives sigma, step by step."""
     return linear_warmup_decay(AURA.lr_sigma, AURA.steps, int(AURA.warmup * AURA.steps))

@@ -1,0 +1,155 @@
+"""Modules that are handed predictions, targets and masks, and compute their losses themselves.
+
+A loss L is given by predictions of L ** 0.5 against targets of 0, so that a squared error is L and any other error
+grows with it; for a criterion of classes, by logits whose cross-entropy is L. Where neither reaches the total, the
+criteria that the module holds are made to answer L. A task is absent by labels of NaN (the ignored class), by labels of
+-1, by its mask, or because its name is left out.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aura_study.audit.calls.held import held
+from aura_study.audit.calls.methods import function_of
+from aura_study.audit.calls.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, is_one_of, looks_like_mask
+from aura_study.audit.calls.subject import Convention
+from aura_study.audit.calls.totals import Losses
+from aura_study.audit.marks import Absence
+
+PREDICTIONS = "predictions"
+"""Name of the form in which a module is handed predictions, targets and masks."""
+SAMPLES = 5
+IGNORED = -100
+MIXED = 4
+"""Of so many tasks every mixture of numbers and classes is tried."""
+SAYS = {
+    Absence.NAN: f"its labels are NaN (of classes: {IGNORED})",
+    Absence.SENTINEL: "its labels are -1",
+    Absence.MASK: "its mask is False for every sample",
+}
+Column = dict[str, Tensor]
+CONTAINERS: dict[str, Callable[[Column], Any]] = {
+    "{name: ...}": dict,
+    "[...]": lambda column: list(column.values()),
+    "(...)": lambda column: tuple(column.values()),
+    "samples by tasks": lambda column: torch.stack(list(column.values()), 1),
+}
+
+
+@dataclass(frozen=True)
+class _Handed:
+    """Names of the arguments."""
+
+    predictions: tuple[str, ...]
+    targets: tuple[str, ...]
+    masks: tuple[str, ...]
+    numbers: Mapping[str, Callable[[], Any]]
+
+
+def from_predictions(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
+    """Conventions for a method that takes predictions and targets: together in one container, or one for each task."""
+    names = _handed(shape)
+    if names is None:
+        return
+    apart = len(names.predictions) == len(tasks) > 1
+    containers = {"one each": None} if apart else CONTAINERS
+    kinds = itertools.product(_GIVEN, repeat=len(tasks)) if len(tasks) <= MIXED else [(k,) * len(tasks) for k in _GIVEN]
+    for mixture, (text, pack) in itertools.product(list(kinds), containers.items()):
+        if text != "samples by tasks" or set(mixture) == {"numbers"}:
+            yield _convention(method, names, dict(zip(tasks, mixture, strict=True)), text, pack)
+    if len(_criteria(module)) == len(tasks):
+        for text, pack in containers.items():
+            yield _convention(method, names, dict.fromkeys(tasks, "numbers"), text, pack, stubbed=True)
+
+
+def _handed(shape: Signature) -> _Handed | None:
+    required = (*shape.positional[: shape.required], *shape.keyword_required)
+    masks = tuple(name for name in (*shape.positional, *shape.keyword_only) if looks_like_mask(name))
+    targets = tuple(name for name in required if is_one_of(name, TARGET_NAMES) and name not in masks)
+    predictions = tuple(n for n in required if is_one_of(n, PREDICTION_NAMES) and n not in (*masks, *targets))
+    rest = [name for name in required if name not in (*masks, *targets, *predictions)]
+    if not predictions or len(targets) != len(predictions) or not all(map(shape.is_number, rest)):
+        return None
+    return _Handed(predictions, targets, masks[:1], {name: lambda: 1.0 for name in rest})
+
+
+def _numbers(loss: Tensor) -> tuple[Tensor, Tensor]:
+    label = float(loss.detach()) if not float(loss.detach()) >= 0 else 0.0
+    prediction = torch.sqrt(loss.clamp(min=1e-12)) if label == 0 else torch.ones_like(loss)
+    return prediction.expand(SAMPLES), torch.full((SAMPLES,), label, dtype=loss.dtype, device=loss.device)
+
+
+def _logits(loss: Tensor) -> tuple[Tensor, Tensor]:
+    value = float(loss.detach())
+    label = IGNORED if math.isnan(value) else -1 if value < 0 else 0
+    score = -torch.log(torch.expm1(loss.clamp(min=1e-6))) if label == 0 else torch.ones_like(loss)
+    return torch.stack([score, torch.zeros_like(score)]).expand(SAMPLES, 2), torch.full((SAMPLES,), label)
+
+
+_GIVEN: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {"numbers": _numbers, "logits": _logits}
+
+
+def _convention(
+    method: str, names: _Handed, kinds: Mapping[str, str], container: str, pack: Callable[[Column], Any] | None,
+    stubbed: bool = False,
+) -> Convention:  # fmt: skip
+    def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
+        given = {task: _GIVEN[kinds[task]](loss) for task, loss in losses.items() if loss is not None}
+        columns = [{task: pair[i] for task, pair in given.items()} for i in (0, 1)]
+        flags = dict(zip(losses, present, strict=True))
+        mask = {task: flags[task].float().expand(SAMPLES) for task in given}
+        keywords = {name: value() for name, value in names.numbers.items()}
+        for arguments, column in ((names.predictions, columns[0]), (names.targets, columns[1]), (names.masks, mask)):
+            if pack is None and len(arguments) == len(column):
+                keywords |= dict(zip(arguments, column.values(), strict=True))
+            else:
+                keywords |= {name: (pack or CONTAINERS["samples by tasks"])(column) for name in arguments}
+        with _answering(module, losses) if stubbed else ExitStack():
+            return function_of(module, method)(**keywords)
+
+    marks = {Absence.NAN, Absence.SENTINEL} | ({Absence.MASK} if names.masks else set())
+    marks |= {Absence.OMIT} if pack is dict else set()
+    what = "/".join(dict.fromkeys(kinds.values()))
+    shown = [f"{name}={container}" for name in (*names.predictions, *names.targets, *names.masks)]
+    return Convention(
+        f"{'' if method == '__call__' else method + ':'}{PREDICTIONS}{'+mask' if names.masks else ''}",
+        f"module{'' if method == '__call__' else '.' + method}({', '.join([*shown, *names.numbers])})",
+        invoke,
+        frozenset(marks | {Absence.ZERO, Absence.TINY} if stubbed else marks),
+        bool(names.masks),
+        "its criteria were made to answer the losses" if stubbed else f"its losses were given by {what} as predictions",
+        says={} if stubbed else SAYS,
+    )
+
+
+def _criteria(module: Any) -> list[nn.Module]:
+    """The losses that it holds as modules, in order."""
+    parts = [part for part in module.modules() if part is not module] if isinstance(module, nn.Module) else []
+    parts = parts or held(module, nn.Module)
+    return [part for part in parts if any(word in type(part).__name__ for word in ("Loss", "Criterion"))]
+
+
+@contextmanager
+def _answering(module: Any, losses: Losses) -> Iterator[None]:
+    """Let each criterion answer the loss in its place."""
+    criteria = _criteria(module)
+    for criterion, loss in zip(criteria, losses.values(), strict=True):
+        if loss is not None:
+            vars(criterion)["forward"] = partial(_answer, loss, getattr(criterion, "reduction", "mean"))
+    try:
+        yield
+    finally:
+        for criterion in criteria:
+            vars(criterion).pop("forward", None)
+
+
+def _answer(loss: Tensor, reduction: str, *arguments: Any, **keywords: Any) -> Tensor:
+    return loss.expand(SAMPLES) if reduction == "none" else loss

@@ -1,0 +1,72 @@
+"""A task that is present and solved: its loss falls to 0, stays there, and is back. No absence: nobody leaves."""
+
+import math
+from typing import TYPE_CHECKING
+
+from aura_study.audit.evidence import LongAbsence, Solved
+from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
+from aura_study.audit.marks import TINY_LOSS
+from aura_study.audit.measuring.long import LONG_LR, LONG_STEPS
+from aura_study.audit.measuring.numbers import MOVED, distance, ratio_of
+
+if TYPE_CHECKING:
+    from aura_study.audit.measuring.measure import Bench
+
+TASKS = 3
+"""Solved in turn, one at each level of the losses; the one whose weight went farthest is told of."""
+
+
+def solve(bench: "Bench") -> Solved | None:
+    """What the weight does meanwhile, by SGD; None where the module raises on a loss that is there."""
+    found = []
+    try:
+        with audited_code():
+            found = [_solve(bench, task) for task in bench.tasks[:TASKS]]
+    except AuditedCodeError:
+        return None
+    finally:
+        bench.subject.restore()
+    return next((one for one in found if one.broke), max(found, key=lambda one: distance(one.fall * one.stay)))
+
+
+def _solve(bench: "Bench", task: str) -> Solved:
+    say(f"solved: the loss of {task!r} falls to 0 and stays")
+    subject, steps = bench.fresh(), bench.settings.steps
+    stepper = bench.stepper(subject, "SGD")
+    before = bench.warm.reading.weights[task]
+    growth, broke = [], ""
+    factors = {
+        "while it falls": [TINY_LOSS ** ((step + 1) / steps) for step in range(steps)],
+        "at 0": [0.0] * steps,
+        "when it is back": [1.0] * steps,
+    }
+    for stage, levels in factors.items():
+        for level in levels:
+            losses = bench.losses(subject.step)
+            if not subject.read({**losses, task: level * losses[task]}).finite:
+                broke = stage
+                break
+            stepper()
+        if broke:
+            break
+        growth.append(ratio_of(subject.twin().read(bench.base).weights[task], before))
+    learns = bool(bench.own_entries(subject, task)) if not broke and bench.warm.responds is not None else True
+    fall, high = [*growth, math.nan, math.nan][:2]
+    stay = high / fall if fall else math.nan
+    moved = not broke and distance(high) > MOVED and bench.warm.responds is not None
+    return Solved(task, fall, stay, broke, not learns, _long(bench, task) if moved else None)
+
+
+def _long(bench: "Bench", task: str) -> LongAbsence | None:
+    """Growth halfway through and at the end of a very long time at 0, and the dose if it has died by then."""
+    subject = bench.fresh()
+    stepper = bench.stepper(subject, "SGD", LONG_LR)
+    growths = []
+    for step in range(LONG_STEPS):
+        if not subject.read({**bench.losses(subject.step), task: 0.0}).finite:
+            return None
+        stepper()
+        if step + 1 in (LONG_STEPS // 2, LONG_STEPS):
+            growths.append(ratio_of(subject.twin().read(bench.base).weights[task], bench.warm.reading.weights[task]))
+    alive = bench.warm.responds is None or bool(bench.own_entries(subject, task))
+    return LongAbsence(growths[0], growths[1], None if alive else LONG_STEPS * LONG_LR)

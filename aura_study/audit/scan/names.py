@@ -1,0 +1,103 @@
+"""Names of a repository that the scan follows from one file to another: parameters, functions, classes."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from aura_study.audit.scan.sources import Source
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+MAKERS = frozenset(("Parameter", "add_weight", "add_parameter", "get_variable", "create_parameter", "param"))
+HOLDERS = frozenset(
+    ("ParameterList", "ParameterDict", "to", "cuda", "double", "float", "requires_grad_", "list", "dict")
+)
+COMMON = frozenset(("weight", "bias", "data", "grad", "gamma", "beta", "alpha", "scale", "temperature"))
+"""What layers call their parameters: found in another object than the one that made it, it is not followed."""
+
+
+@dataclass
+class Names:
+    """Where things are defined, over all files."""
+
+    functions: dict[str, list[tuple[Source, Function]]] = field(default_factory=dict)
+    classes: dict[str, list[tuple[Source, ast.ClassDef]]] = field(default_factory=dict)
+    attributes: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, sources: Iterable[Source]) -> "Names":
+        """Of every file."""
+        names = cls()
+        for source in sources:
+            for node in ast.walk(source.tree):
+                if isinstance(node, Function):
+                    names.functions.setdefault(node.name, []).append((source, node))
+                elif isinstance(node, ast.ClassDef):
+                    names.classes.setdefault(node.name, []).append((source, node))
+                elif isinstance(node, ast.Assign) and learned(node.value):
+                    names.attributes |= {t.attr for t in node.targets if isinstance(t, ast.Attribute)} - COMMON
+        return names
+
+
+def called(node: ast.expr) -> str:
+    """Last name of what is called: ``Parameter`` of ``torch.nn.Parameter(...)``."""
+    function = node.func if isinstance(node, ast.Call) else node
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def learned(node: ast.expr) -> bool:
+    """Is this expression a parameter that an optimiser may move, or a container of such, each small?"""
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return any(map(learned, node.elts))
+    if isinstance(node, ast.Dict):
+        return any(map(learned, node.values))
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        return learned(node.elt)
+    if isinstance(node, ast.DictComp):
+        return learned(node.value)
+    if isinstance(node, ast.IfExp):
+        return learned(node.body) or learned(node.orelse)
+    if not isinstance(node, ast.Call):
+        return False
+    name, flags = called(node), {keyword.arg: keyword.value for keyword in node.keywords}
+    if name in HOLDERS:
+        inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
+        return any(map(learned, inside)) or name == "requires_grad_"
+    if any(_is(flags.get(flag), False) for flag in ("requires_grad", "trainable")):
+        return False
+    made = ast.unparse(node.func)
+    variable = re.match(r"tf\..*Variable$|slim\.variable$", made) or _is(flags.get("requires_grad"), True)
+    return bool(name in MAKERS or variable) and not _is_matrix(node)
+
+
+def _is(node: ast.expr | None, value: bool) -> bool:
+    return isinstance(node, ast.Constant) and node.value is value
+
+
+def _is_matrix(node: ast.Call) -> bool:
+    """Is it made of two dimensions or more, as layers' weights are and weights of losses are not?"""
+    for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
+        name = called(call)
+        if name in ("zeros", "ones", "empty", "randn", "rand", "Tensor", "FloatTensor", "full"):
+            sizes = call.args[:1] if name == "full" else call.args
+            first = sizes[0] if sizes else None
+            sizes = (
+                first.elts
+                if isinstance(first, ast.Tuple | ast.List) and name not in ("Tensor", "FloatTensor")
+                else sizes
+            )
+            if sum(not (isinstance(size, ast.Constant) and size.value == 1) for size in sizes) > 1:
+                return True
+    return False
+
+
+def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a body and of the blocks in it, without those of functions and classes defined there."""
+    for node in body:
+        yield node
+        if isinstance(node, Function | ast.ClassDef):
+            continue
+        for block in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, block, []))
+        for handler in getattr(node, "handlers", []):
+            yield from statements(handler.body)
