@@ -120,7 +120,7 @@ GUIDE = (
     Passage("Q1", "The model would evade the task.", ("K3a", "K3b", "K3c")),
     Passage("Q2", "It distorts the balance between the tasks.", ("P9h", "P5", "P9", "P9a", "P9b", "P9c", "P9d")),
     Passage("Q2", "On its return the task has an enormous weight.", ("P6", "P11", "P11a")),
-    Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7", "P6b", "P6c", "P6d")),
+    Passage("Q2", "The encoder's gradients jump violently.", ("P6", "P6a", "P7", "P6b", "P6c", "P6d", "P6e")),
     Passage("Q2", "That ruins RoBERTa's pre-training.", ("P8", "P8a", "P8b", "P8c", "P8e", "P8f", "P8g")),
     Passage("Q3", "On noisy labels focal loss obsesses over wrong labels.", ("F4b",)),
     Passage("Q3", "It overfits the noise.", ("F4",)),

@@ -23,7 +23,6 @@ from aura_study.data.batches import Batch
 from aura_study.data.schedules import quotas
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.errors import StudyError
-from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.jobs import Job, is_finished, job_metadata, job_path, keep_table, run_jobs
 from aura_study.training import checkpoints
 from aura_study.training.loop import Observer, Stepper, TrainingSettings, train
@@ -161,8 +160,7 @@ def _is_whole(prefix: Prefix, folder: Path) -> bool:
     found = checkpoints.latest(prefix.state_folder(folder))
     if found is None or not is_finished(prefix, folder):
         return False
-    state = found.folder / checkpoints.TENSORS
-    return state.is_file() and digest_file(state) == job_metadata(job_path(prefix, folder))["state"]
+    return found.is_whole()
 
 
 def _run(job: TrainingJob, folder: Path) -> Path:
@@ -203,10 +201,10 @@ def _run_prefix(prefix: Prefix, folder: Path) -> Path:
     state = cast(TrainingState, seen.state)
     parts = {"sigma": state.sigma, "away": seen.sigma, "generator": {"state": state.generator}}
     tensors = {f"{part}|{name}": value for part, values in parts.items() for name, value in values.items()}
-    kept = checkpoints.save(prefix.state_folder(folder), state.step, {**state.tensors, **tensors}, {})
+    checkpoints.save(prefix.state_folder(folder), state.step, {**state.tensors, **tensors}, {})
     frame = recorder.frame() if recorder else pd.DataFrame()
     memory = probe.memory() if probe else {}
-    return keep_table(prefix, frame, folder, state=digest_file(kept.folder / checkpoints.TENSORS), memory=memory)
+    return keep_table(prefix, frame, folder, memory=memory)
 
 
 def _run_arm(job: TrainingJob, folder: Path) -> Path:

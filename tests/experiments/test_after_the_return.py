@@ -62,7 +62,7 @@ def test_watching_a_run_does_not_change_it(policy):
 def test_the_parts_of_the_memory_add_up_to_the_optimisers_own(clip_norm):
     """m of the task plus m of the others is Adam's m; v is its v; the whole update is what the encoder moved."""
     _, _, watch = watched(policy="unmasked", clip_norm=clip_norm)
-    memory, (m, v) = watch.memory, watch.moments[-1]
+    memory, (m, v) = watch.apart, watch.moments[-1]
     scale = v.max().item()
     torch.testing.assert_close(memory.m_task + memory.m_others, m, rtol=1e-3, atol=1e-4 * scale**0.5)
     torch.testing.assert_close(memory.v, v, rtol=1e-3, atol=1e-7 * scale)

@@ -1,6 +1,7 @@
 """What the doses cost: every arm against the masked one of its way and seed, over the steps since the return."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -51,18 +52,16 @@ def cost_table(differences: pd.DataFrame) -> pd.DataFrame:
 
 def spike_table(steps: pd.DataFrame, absent: str) -> pd.DataFrame:
     """The returning task's first gradient into the encoder, over the masked arm's: way, arm, dose, ratio, low, high,
-    seeds, weight_ratio, and exp(2 dose), what the ratio would be if Adam had no memory."""
+    seeds, weight_ratio, and law, exp(2 dose). The dose of ``unmasked`` is what its own absence made of sigma."""
     first = steps[(steps["since"] == 0) & (steps["task"] == absent)]
-    first = first[~first["arm"].str.startswith("cycles")]
     masked = first[first["arm"] == "masked"].set_index(["way", "seed"])
     rows = []
-    for (way, arm), group in first.groupby(["way", "arm"], sort=False):
-        if arm not in map("{:g}".format, DOSES):
-            continue
+    doses = first[first["arm"].isin(["unmasked", *(f"{dose:g}" for dose in DOSES)])]
+    for (way, arm), group in doses.groupby(["way", "arm"], sort=False):
         twin = masked.loc[list(zip(group["way"], group["seed"], strict=True))]
         found = ratio_interval(group["gradient_norm"], twin["gradient_norm"])
         weight = ratio_interval(group["weight"], twin["weight"]).mean
-        dose = float(arm)
+        dose = 0.5 * float(np.log(weight)) if arm == "unmasked" else float(str(arm))
         rows.append(
             {
                 "way": way,
@@ -101,7 +100,7 @@ def by_seed(differences: pd.DataFrame, arm: str, task: str, measure: str, since:
 
 
 def measure_soon(differences: pd.DataFrame, learned: pd.DataFrame) -> Measurement:
-    """P6b: what the spike costs the other tasks ten steps after the return, at a phantom number of 3."""
+    """P6b: what the spike costs the other tasks ten steps after the return, where log sigma has fallen by 3."""
     return _measurement(
         mean_interval(by_seed(differences, f"{SHOWN_DOSE:g}", OTHERS, "log_loss", SOON)),
         f"development loss (nats) of the other tasks, mean, {SOON} steps after the return, unmasked less masked",
@@ -121,7 +120,7 @@ def measure_healed(differences: pd.DataFrame, learned: pd.DataFrame) -> Measurem
 
 
 def measure_own_dose(differences: pd.DataFrame, learned: pd.DataFrame) -> Measurement:
-    """P6d: what the return costs at AURA's own phantom number."""
+    """P6d: what the return costs where log sigma has fallen by AURA's own phantom number."""
     return _measurement(
         mean_interval(by_seed(differences, f"{DOSES[0]:g}", ALL, "log_loss", _moments(differences))),
         "development loss (nats), mean over the tasks and the moments since the return, unmasked less masked",
@@ -130,14 +129,14 @@ def measure_own_dose(differences: pd.DataFrame, learned: pd.DataFrame) -> Measur
 
 
 def measure_growth(differences: pd.DataFrame, learned: pd.DataFrame) -> Measurement:
-    """P6e: by how much more the other tasks lose at the largest phantom number than at 1."""
+    """P6e: by how much more the other tasks lose at the largest dose than at 1."""
     lost = {
         dose: by_seed(differences, f"{dose:g}", OTHERS, "log_loss", _moments(differences)) for dose in (1.0, DOSES[-1])
     }
     return _measurement(
         mean_interval(lost[DOSES[-1]] - lost[1.0]),
-        "development loss (nats) of the other tasks, mean over the moments since the return, at a phantom number of "
-        f"{DOSES[-1]:g} less at 1",
+        "development loss (nats) of the other tasks, mean over the moments since the return, log sigma fallen by "
+        f"{DOSES[-1]:g} less by 1",
         learned,
     )
 
@@ -147,7 +146,7 @@ def measure_alone(differences: pd.DataFrame, learned: pd.DataFrame) -> Measureme
     spike, alone = (by_seed(differences, arm, OTHERS, "log_loss", LATER) for arm in (f"{DOSES[-1]:g}", "alone"))
     return _measurement(
         ratio_of_means(spike, alone),
-        f"development loss that the other tasks lose by {LATER} steps after the return, at a phantom number of "
+        f"development loss that the other tasks lose by {LATER} steps after the return, log sigma fallen by "
         f"{DOSES[-1]:g} / with the returned task's rows alone",
         learned,
         predicted=1.0,
@@ -177,29 +176,31 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str) -> pd.DataFra
         absent: the task that returns.
     """
     ours = costs[(costs["way"] == CLIPPED.name) & (costs["since"] > 0)]
-    loss = ours[(ours["task"] == OTHERS) & (ours["measure"] == "log_loss")].set_index(["arm", "since"])
-    worst = {arm: rows["difference"].max() for arm, rows in loss.groupby("arm")}
-    doses = [dose for dose in map("{:g}".format, DOSES) if dose in worst]
-    free = [dose for dose in doses if (loss.loc[dose, "high"] < INTEREST).all()]
-    last = max(loss.loc[doses[-1]].index)
+    loss = ours[(ours["task"] == OTHERS) & (ours["measure"] == "log_loss")]
+    worst = loss.groupby("arm")["difference"].max()
+    harmless = (loss["high"] < INTEREST).groupby(loss["arm"]).all()
+    doses = [f"{dose:g}" for dose in DOSES]
+    free = list(takewhile(lambda dose: bool(harmless[dose]), doses))
+    last = int(loss.loc[loss["arm"] == doses[-1], "since"].max())
     spike = spikes[spikes["way"] == CLIPPED.name].set_index("arm")["ratio"]
-    auc = ours[(ours["task"] == ALL) & (ours["measure"] == "auc") & (ours["since"] == last)].set_index("arm")
+    auc = ours[(ours["task"] == ALL) & (ours["measure"] == "auc") & (ours["since"] == last)]
+    left, low, high = auc.loc[auc["arm"] == doses[-1], ["difference", "low", "high"]].to_numpy()[0]
     limit = (
-        f"up to {free[-1]} the other tasks' development loss stays within {INTEREST:g} nats of the masked run's"
+        f"up to {free[-1]} the other tasks' development loss stays less than {INTEREST:g} nats above the masked run's"
         if free
-        else f"at none of the phantom numbers tried ({', '.join(doses)}) is the other tasks' loss sure to stay within "
-        f"{INTEREST:g} nats of the masked run's"
+        else f"at none of the falls tried ({', '.join(doses)}) is the other tasks' loss sure to stay less "
+        f"than {INTEREST:g} nats above the masked run's"
     )
     sentences = (
-        f"Add up sigma's learning rate over the longest absence of a task: {limit} at every step watched after the "
+        f"Watch by how much log sigma falls while a task is absent, at most the learning rate times the steps and some "
+        f"more under Adam: {limit} at every step watched after the "
         f"return; the returning task's first gradient is then {spike[free[-1] if free else doses[0]]:.3g} times what "
         "it would be.",
-        f"Clip the gradient of the model: at a phantom number of {doses[-1]} {absent} returns with "
+        f"Clip the gradient of the model: with log sigma fallen by {doses[-1]} {absent} returns with "
         f"{spike[doses[-1]]:.3g} times its gradient, and clipped it costs the other tasks {worst[doses[-1]]:.2g} nats "
         f"at the worst moment ({worst['alone']:.2g} with {absent}'s rows alone).",
         f"Look for the harm soon after a return, not at the end: {last} steps later the mean area under the ROC curve "
-        f"differs from the masked run's by {auc.loc[doses[-1], 'difference']:+.3f} "
-        f"[{auc.loc[doses[-1], 'low']:.3f}, {auc.loc[doses[-1], 'high']:.3f}] at {doses[-1]}; mask the absent task's "
+        f"differs from the masked run's by {left:+.3f} [{low:.3f}, {high:.3f}] at {doses[-1]}; mask the absent task's "
         "whole term and there is nothing to look for.",
     )
     return pd.DataFrame({"sentence": sentences})

@@ -191,18 +191,22 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
     chosen = costs[(costs["way"] == way) & (costs["since"] > 0)]
     figure, panels = subplots(1, 4, figsize=(13, 3.9))
     spike = spikes[spikes["way"] == way]
-    panels[0].errorbar(spike["dose"], spike["ratio"], _bars(spike, "ratio"), fmt="o", color=TASK_COLOURS[absent])
-    panels[0].plot(spike["dose"], spike["law"], **DOTTED, label=r"$e^{2\Lambda}$")
+    own = spike["arm"] == "unmasked"
+    for rows, mark, label in ((spike[~own], "o", None), (spike[own], "D", "V10.1's own")):
+        look: Any = {"fmt": mark, "color": TASK_COLOURS[absent], "label": label}
+        panels[0].errorbar(rows["dose"], rows["ratio"], _bars(rows, "ratio"), **look)
+    law = spike.sort_values("dose")
+    panels[0].plot(law["dose"], law["law"], **DOTTED, label=r"$e^{2\Lambda}$")
     panels[0].set(yscale="log", title=f"First gradient of {absent}", ylabel="over the masked run's")
     panels[0].legend()
     shown = (("the others", "log_loss", "Loss of the other tasks"), (absent, "log_loss", f"Loss of {absent}"))
-    for axes, (task, measure, title) in zip(panels[1:], (*shown, ("all tasks", "auc", "All tasks")), strict=True):
+    for axes, (task, measure, title) in zip(
+        panels[1:], (*shown, ("all tasks", "auc", "Area under ROC, all tasks")), strict=True
+    ):
         _by_dose(axes, chosen[(chosen["task"] == task) & (chosen["measure"] == measure)], interest)
-        axes.set(
-            title=title, ylabel="nats more than masked" if measure == "log_loss" else "area under ROC, less masked"
-        )
+        axes.set(title=title, ylabel="nats more than masked" if measure == "log_loss" else "more than masked")
     for axes in panels:
-        axes.set_xlabel(r"phantom number $\Lambda$")
+        axes.set_xlabel(r"fall of $\log\sigma$")
     legend_below(figure, panels[1], ncols=6)
     return Plate(
         figure,
@@ -227,29 +231,23 @@ def _bars(rows: pd.DataFrame, mean: str) -> Any:
 
 
 def _by_dose(axes: Axes, rows: pd.DataFrame, interest: float) -> None:
-    """A line per moment over the doses, and a mark beyond them for the task alone."""
+    """A line per moment over the doses, and a mark beyond them for the task alone; side by side, to be told apart."""
     axes.axhspan(-interest, interest, color="#999999", alpha=0.25, linewidth=0)
     axes.axhline(0, color="#555555", linewidth=0.8)
     numbers = pd.to_numeric(rows["arm"], errors="coerce")
-    beyond = 1.2 * numbers.max()
-    for colour, since in zip(COLOURS, sorted(rows.loc[numbers.notna(), "since"].unique()), strict=False):
-        moment = rows[rows["since"] == since].assign(dose=numbers)
-        doses, alone = moment.dropna(subset="dose").sort_values("dose"), moment[moment["arm"] == "alone"]
+    rows = rows.assign(dose=numbers.where(rows["arm"] != "alone", 1.25 * numbers.max())).dropna(subset="dose")
+    moments = sorted(rows.loc[rows["arm"] == "alone", "since"].unique())
+    for place, (colour, since) in enumerate(zip(COLOURS, moments, strict=False)):
+        moment = rows[rows["since"] == since].sort_values("dose")
+        doses, alone = moment[moment["arm"] != "alone"], moment[moment["arm"] == "alone"]
+        look: Any = {"markersize": 3, "elinewidth": 1, "color": colour}
         label = f"{since} step{'s' if since > 1 else ''} since the return"
-        axes.errorbar(
-            doses["dose"],
-            doses["difference"],
-            _bars(doses, "difference"),
-            fmt="o-",
-            markersize=3,
-            color=colour,
-            label=label,
-        )
-        axes.errorbar(
-            [beyond] * len(alone), alone["difference"], _bars(alone, "difference"), fmt="D", markersize=5, color=colour
-        )
+        for chosen, form in ((doses, "o-"), (alone, "D")):
+            at = chosen["dose"] + 0.07 * (place - (len(moments) - 1) / 2)
+            axes.errorbar(at, chosen["difference"], _bars(chosen, "difference"), fmt=form, label=label, **look)
+            label = ""
     ticks = [0, 1, 2, 3, 5]
-    axes.set_xticks([*ticks, beyond], [*map(str, ticks), "alone"])
+    axes.set_xticks([*ticks, rows["dose"].max()], [*map(str, ticks), "alone"])
 
 
 @style()
@@ -257,21 +255,22 @@ def costs_over_time(costs: pd.DataFrame, cycle_ends: list[int]) -> Plate:
     """The other tasks' loss over the steps since the return, by way to optimise, and through three absences."""
     chosen = costs[(costs["task"] == "the others") & (costs["measure"] == "log_loss") & (costs["since"] >= 0)]
     ways = [str(way) for way in chosen["way"].unique()]
+    colours = dict(zip((arm for arm in chosen["arm"].unique() if arm[0].isdigit()), COLOURS, strict=False))
     cycles = chosen[chosen["arm"].str.startswith("cycles") & chosen["since"].isin(cycle_ends)]
     columns = len(ways) + (not cycles.empty)
     figure, panels = subplots(1, columns, squeeze=False, figsize=(3.4 * columns + 1, 3.8))
     panels = panels[0]
     for axes, way in zip(panels, ways, strict=False):
         rows = chosen[(chosen["way"] == way) & ~chosen["arm"].str.startswith("cycles")]
-        doses = [arm for arm in rows["arm"].unique() if arm not in ("alone", "frozen")]
-        for colour, arm in zip(COLOURS, doses, strict=False):
-            _over_time(axes, rows[rows["arm"] == arm], color=colour, label=rf"$\Lambda$ = {arm}")
+        doses = [arm for arm in rows["arm"].unique() if arm in colours]
+        for arm in doses:
+            _over_time(axes, rows[rows["arm"] == arm], color=colours[arm], label=rf"$\Lambda$ = {arm}")
         for arm, line in (("frozen", ":"), ("alone", "-.")):
             if (rows["arm"] == arm).any():
                 _over_time(axes, rows[rows["arm"] == arm], color=ALONE, linestyle=line, label=f"{arm}, no spike")
         axes.set(title=way, xscale="symlog", xlabel="steps since the return")
     if not cycles.empty:
-        _over_time(panels[-1], cycles, color=COLOURS[3], marker="o", label="after each of three")
+        _over_time(panels[-1], cycles, color=ALONE, marker="o", label="after each of three")
         panels[-1].set(title="Three absences", xlabel="steps since the first return")
     panels[0].set_ylabel("loss of the other tasks\n(nats more than masked)")
     legend_below(figure, *panels, ncols=5)

@@ -20,7 +20,7 @@ class ScoredJob(TrainingJob):
     code = ("import aura_study.experiments.after_the_return.scored",)
 
     moments: tuple[int, ...] = ()
-    """Steps since the return after which the model is scored."""
+    """Steps since the return after which the model is scored, beside the return itself."""
 
     def probe(self, prepared: Prepared, model: AuraModel) -> "Scorer":
         """Scores it, and keeps what the steps since the return were done with."""
@@ -29,6 +29,8 @@ class ScoredJob(TrainingJob):
 
 class DoseJob(ScoredJob, ArmJob):
     """One arm."""
+
+    after_return = (*ArmJob.after_return, "moments")
 
 
 class Scorer(Probe):
@@ -42,7 +44,7 @@ class Scorer(Probe):
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Score the model if it is time to."""
-        if (since := step + 1 - self._back) in self._moments:
+        if (since := step + 1 - self._back) in (0, *self._moments):
             found = development(model, self._dev)
             self.scores += [{"since": since, "task": task, **scores} for task, scores in found.items()]
 

@@ -140,7 +140,7 @@ class ReturnWatch(Probe):
     def __init__(self, weighting: SplitWeighting, settings: TrainingSettings) -> None:
         self.weighting: SplitWeighting = weighting
         self.settings = settings
-        self.memory: Memory | None = None
+        self.apart: Memory | None = None
 
     def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Take the step's gradients apart, from the return on."""
@@ -162,9 +162,9 @@ class ReturnWatch(Probe):
             "kept_proper": kept_proper,
         }
         if self.settings.optimizer == "adamw":
-            if self.memory is None:
-                self.memory = _memory(model, optimizer)
-            row |= self.memory.add(others, task, proper, kept, kept_proper)
+            if self.apart is None:
+                self.apart = _memory(model, optimizer)
+            row |= self.apart.add(others, task, proper, kept, kept_proper)
         else:
             norm = row["others_norm"]
             row |= {"others_update": kept * norm, "others_proper": kept_proper * norm}
@@ -184,7 +184,7 @@ class ReturnWatch(Probe):
 
     def results(self, model: AuraModel) -> dict[str, Any]:
         """The classes of q under Adam."""
-        return {"classes": self.memory.classes() if self.memory is not None else None}
+        return {"classes": self.apart.classes() if self.apart is not None else None}
 
 
 def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:
