@@ -4,19 +4,21 @@ A step then costs the upper layers alone. The lower ones run without dropout, as
 is not quite the training that only leaves their parameters where they are.
 """
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from aura_study.training.unpadded import runs_unpadded
+from aura_study.data.batches import dev_batches
+from aura_study.data.tokenization import TokenizedSplit
+from aura_study.training.unpadded import encode, runs_unpadded
 
 
 class FrozenLayers:
     """Embeddings and lowest layers of an encoder, with what they have made of every row so far.
 
-    Rows are run one by one, so that what is kept depends on the row alone and not on the batch that it first stood in.
     Copies of a model share it.
 
     Args:
@@ -41,16 +43,33 @@ class FrozenLayers:
         return self._encoder.get_submodule("embeddings.position_embeddings")
 
     @torch.no_grad()
+    def read(self, splits: Mapping[str, TokenizedSplit], device: torch.device) -> None:
+        """Run all rows of some texts, in batches whose make-up depends on these texts alone.
+
+        So later numbers do not depend, not even in their last bits, on which rows a training happens to meet first.
+        """
+        self._encoder.to(device)
+        for task, split in splits.items():
+            for batch in dev_batches(task, split):
+                states, layout = encode(self._encoder, batch.to(device))
+                rows = batch.input_ids[batch.attention_mask.bool()].split(layout.lengths)
+                for row, made in zip(rows, states.split(layout.lengths), strict=True):
+                    self._kept.setdefault(_key(row), made)
+
+    @torch.no_grad()
     def states(self, row: Tensor) -> Tensor:
         """Hidden states ``(tokens, hidden)`` of one row's token ids, ``(tokens,)``."""
-        key = row.cpu().numpy().tobytes()
-        if key not in self._kept:
+        if (key := _key(row)) not in self._kept:
             self._kept[key] = self._encoder.to(row.device)(input_ids=row[None]).last_hidden_state[0]
         return self._kept[key]
 
 
+def _key(row: Tensor) -> bytes:
+    return row.cpu().numpy().tobytes()
+
+
 class _InPlaceOfEmbeddings(nn.Module):
-    """Hands an encoder the states of frozen layers, none of whose parameters are its own, as if they were embeddings."""
+    """Hands an encoder the states of frozen layers as if they were embeddings; it has none of their parameters."""
 
     def __init__(self, frozen: FrozenLayers) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """One training loop for the AURA model under any absence policy."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
@@ -19,7 +20,13 @@ from aura_study.losses import ParameterizationName, focal_loss
 from aura_study.training.model import AuraModel
 from aura_study.training.recording import Recorder
 from aura_study.training.state import TrainingState
-from aura_study.training.task_gradients import GradientWatch, unread_gradients, watch_gradients
+from aura_study.training.task_gradients import (
+    GradientWatch,
+    TaskGradientNorms,
+    adams_scale,
+    unread_gradients,
+    watch_gradients,
+)
 from aura_study.training.weighting import Weighting, WeightingName, build_weighting
 
 OptimizerName = Literal["adamw", "sgd"]
@@ -133,6 +140,20 @@ class Observer(Protocol):
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Called after the optimiser has moved; may raise `EndOfTraining`."""
+        ...
+
+
+@runtime_checkable
+class UpdateObserver(Observer, Protocol):
+    """One that asks as well how strongly each task pulls on the encoder once Adam has scaled its gradient."""
+
+    def updates(self, step: int, norms: Callable[[], Tensor]) -> None:
+        """Called after `updated`, under AdamW, in a recorded run of an encoder without padding.
+
+        Args:
+            step: its number.
+            norms: gives the norms of the tasks' gradients, before clipping, times `adams_scale`; ``(tasks,)``.
+        """
         ...
 
 
@@ -279,6 +300,8 @@ def train(
             values = stepper.step(step, passes.run(batches, step))
             trained.lr_sigma.append(values.lr)
             if recorder is not None:
+                if isinstance(watch, TaskGradientNorms) and isinstance(observer, UpdateObserver):
+                    observer.updates(step, partial(watch.norms, adams_scale(stepper.optimizer)))
                 norms = values.gradient_norm if watch is None else watch.finish()
                 recorder.record(*values._replace(gradient_norm=norms))
     return trained

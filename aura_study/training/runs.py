@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from aura_study.data import schedules
 from aura_study.data.batches import Batch, Batches
@@ -224,23 +224,35 @@ def prepare(job: TrainingJob) -> Prepared:
 
 def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     """The job's untrained model, on the GPU where there is one; the seed decides every weight."""
-    seed = job.settings.seed
-    vocabulary, pad = len(prepared.tokenizer), prepared.tokenizer.pad_token_id
-    encoder = build_encoder(job.encoder, vocabulary, job.max_length, seed, pad)
+    seed, known = job.settings.seed, (job.encoder, job.max_length)
+    encoder = _encoder(prepared, *known, seed)
     if job.frozen_layers:
-        frozen = _frozen(job.frozen_layers, job.encoder, vocabulary, job.max_length, seed, pad)
+        drawn_with = seed if job.encoder == BUILT else 0
+        frozen = _frozen(prepared, *known, drawn_with, job.frozen_layers)
         encoder = train_above(encoder, frozen, job.frozen_layers)
     attention_dropout = 0.0 if job.encoder == BUILT else None
     model = AuraModel(encoder, tuple(TASKS.values()), attention_dropout=attention_dropout, seed=seed)
     if job.settings.dropout is not None:
         model.set_dropout(job.settings.dropout)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(_device())
 
 
-@lru_cache(maxsize=1)
-def _frozen(count: int, *built: Any) -> FrozenLayers:
-    """Of an encoder with the arguments of `build_encoder`; kept in memory for the next job with the same."""
-    return FrozenLayers(build_encoder(*built), count)
+def _encoder(prepared: Prepared, name: str, max_length: int, seed: int) -> PreTrainedModel:
+    """The encoder of that name for the texts; the seed decides the weights of one that is built here."""
+    return build_encoder(name, len(prepared.tokenizer), max_length, seed, prepared.tokenizer.pad_token_id)
+
+
+@lru_cache(maxsize=2)
+def _frozen(prepared: Prepared, name: str, max_length: int, seed: int, count: int) -> FrozenLayers:
+    """Its lowest layers and what they make of all the texts; kept in memory for the next job with the same."""
+    frozen = FrozenLayers(_encoder(prepared, name, max_length, seed), count)
+    for splits in (prepared.train, prepared.dev):
+        frozen.read(splits, _device())
+    return frozen
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from small_encoders import bert
-from small_runs import batches, job, model, prepared
+from small_encoders import bert, save
+from small_runs import batches, job, model, prepared, settings
 from transformers import DistilBertConfig, DistilBertModel
 
 from aura_study.data.batches import Batches
@@ -47,21 +47,41 @@ def test_minilm_above_frozen_layers_gives_the_whole_encoders_numbers(minilm):
 
 
 @BOTH
-def test_what_is_kept_of_a_row_does_not_depend_on_its_batch(make):
-    """Bit by bit, whatever stands beside it: so arms that see rows in another order still start alike."""
+def test_what_is_kept_of_texts_that_were_read_does_not_depend_on_later_batches(make):
+    """Bit by bit: so arms that see rows in another order, or a run that is taken up again, start alike."""
     batch = batches(job()).batch(0)
-    alone, together = (train_above(make(), FrozenLayers(make(), 1), 1).embeddings for _ in range(2))
-    for task in batch.tasks:
-        encode_embeddings(alone, batch.only(task))
-    found = encode_embeddings(together, batch)
+    frozen = [FrozenLayers(make(), 1) for _ in range(2)]
+    for each in frozen:
+        each.read(prepared().train, torch.device("cpu"))
+    alone, together = (train_above(make(), each, 1).embeddings for each in frozen)
     for task, part in task_tokens(batch).items():
-        assert torch.equal(encode_embeddings(alone, batch.only(task)), found[part])
+        assert torch.equal(encode_embeddings(alone, batch.only(task)), encode_embeddings(together, batch)[part])
 
 
 def encode_embeddings(embeddings, batch):
     """Kept states of the batch's rows, end to end."""
     real = batch.attention_mask.bool()
     return embeddings(input_ids=batch.input_ids[real][None], position_ids=batch.attention_mask.cumsum(1)[real][None])[0]
+
+
+def test_rows_that_were_read_are_not_run_again():
+    """Neither in training nor in a job of the same texts with another seed, if the encoder comes from files."""
+    frozen = FrozenLayers(bert(), 1)
+    frozen.read(prepared().train, torch.device("cpu"))
+    frozen._encoder.register_forward_hook(lambda *_: pytest.fail("a row was run again"))
+    encode(train_above(bert(), frozen, 1), batches(job()).batch(0))
+
+
+def test_jobs_of_one_encoder_share_its_frozen_layers(tmp_path):
+    """Whatever their seed, if its weights come from files; one that is built here is another for every seed."""
+    built, kept = job().model_copy(update={"frozen_layers": 1}), str(save(tmp_path / "encoder"))
+    other = built.model_copy(update={"settings": settings(seed=1)})
+
+    def frozen(work):
+        return build_model(work, prepared()).encoder.embeddings._frozen
+
+    assert frozen(built) is not frozen(other)
+    assert frozen(built.model_copy(update={"encoder": kept})) is frozen(other.model_copy(update={"encoder": kept}))
 
 
 def test_a_row_is_run_once_and_by_all_copies_of_a_model():
