@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.model import Held
-from aura_study.claims.pretraining import RUINED, UNHARMED
+from aura_study.claims.notebooks.pretraining import RUINED, UNHARMED
 from aura_study.data.encoders import encoder_files
 from aura_study.experiments.pretraining import forgetting, harm, spike
 from aura_study.experiments.pretraining.fine_tuning import ALONE, ForgettingJob

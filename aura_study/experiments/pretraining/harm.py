@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.pretraining import RUINED, UNHARMED
+from aura_study.claims.notebooks.pretraining import RUINED, UNHARMED
 from aura_study.claims.statistics.intervals import intervals, mean_interval, spread
 from aura_study.experiments.pretraining.parameters import CYCLES, PretrainingParameters, RegimeName
 

@@ -1,7 +1,7 @@
 """Claims on what follows the return of an absent task (question Q2 of the guide, and theory)."""
 
-from aura_study.claims.aura_training import JUMP
 from aura_study.claims.model import Claim, Foretells, Gate, Kind, Limit, decided_by
+from aura_study.claims.notebooks.aura_training import JUMP
 from aura_study.claims.rules import LEARNED, Alike, AtLeast, AtMost, RatioWithin, SameSide, Within
 
 THROWN = Gate(
