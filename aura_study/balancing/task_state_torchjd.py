@@ -294,7 +294,9 @@ class WeightedTaskState(TaskState):
 
     def __init__(self, balancer: Any, start: str) -> None:
         self.outermost = weighting = read(balancer, start) if start else balancer
-        prefix, axes, blank = f"{start}." if start else "", {}, {}
+        prefix = f"{start}." if start else ""
+        axes: dict[str, Sequence[int]] = {}
+        blank: dict[str, float] = {}
         self.smoothed: list[Any] = []
         while (name := type(weighting).__name__.removesuffix("Weighting")) == "CRMOGM":
             axes |= {f"{prefix}_lambda": (0,), f"{prefix}_initial_weights": (0,)}
