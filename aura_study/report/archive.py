@@ -11,7 +11,7 @@ from nbformat import v4
 
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
-from aura_study.report.crate import CODE, RUN, Subject, codemeta, ro_crate, zenodo
+from aura_study.report.crate import CODE, REPORT, RUN, Subject, codemeta, ro_crate, zenodo
 from aura_study.report.site import build_report
 from aura_study.runs import ledger
 from aura_study.runs.checkout import tracked
@@ -122,6 +122,8 @@ def _colab(title: str, name: str) -> dict[str, Any]:
 
 def _zip(target: Path, top: dict[str, str], files: dict[str, Path], moment: tuple[int, ...]) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
+        for folder in (CODE, REPORT):  # described as data sets, so they are entries of their own
+            file.writestr(zipfile.ZipInfo(folder, moment), b"")  # type: ignore[arg-type]
         for name in sorted({*top, *files}):
             entry = zipfile.ZipInfo(name, moment)  # type: ignore[arg-type]
             entry.compress_type = zipfile.ZIP_DEFLATED
