@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace as replace_fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,13 @@ def write_archive(folders: RunFolders, target: Path, *, replace: bool = False) -
         files = {**code, **_run(folders)}
     citation = yaml.safe_load(files[f"{CODE}CITATION.cff"].read_text(encoding="utf-8"))
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    subject = Subject(citation, held, claims, ledger.read_evidence(folders), sizes)
+    subject = Subject(citation, held, claims, sizes)
     top = {name: files[f"{CODE}{name}"].read_text(encoding="utf-8") for name in CITED} | BINDER
     top |= {"README.md": READ.format(title=subject.title, description=subject.description)}
     top |= {"colab.ipynb": _json(_colab(subject.title, target.name))}
     top |= {"codemeta.json": _json(codemeta(subject)), ".zenodo.json": _json(zenodo(subject))}
     listed = sizes | {name: len(text.encode()) for name, text in top.items()}
-    described = Subject(citation, held, claims, subject.evidence, listed)
+    described = replace_fields(subject, sizes=listed)
     top |= {"ro-crate-metadata.json": _json(ro_crate(described))}
     moment = datetime.fromisoformat(held.finished).timetuple()[:6]
     return write_atomically(target, lambda path: _zip(path, top, files, moment))

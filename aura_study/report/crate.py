@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import PurePosixPath
 from typing import Any
 
-from aura_study.runs.ledger import Evidence, Ledger
+from aura_study.runs.ledger import Ledger
 from aura_study.runs.manifest import DISTRIBUTION, Manifest
 
 CRATE = "https://w3id.org/ro/crate/1.1"
@@ -33,12 +33,11 @@ APPLICATION = "#aura-study"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is described: the citation's content, the run's manifest, ledger and evidence, size of each file by name."""
+    """What is described: the citation's content, the run's manifest and ledger, size of each file by name."""
 
     citation: Mapping[str, Any]
     manifest: Manifest
     ledger: Ledger
-    evidence: list[Evidence]
     sizes: Mapping[str, int]
 
     @property
@@ -67,7 +66,7 @@ def ro_crate(subject: Subject) -> dict[str, Any]:
     files = [_file(name, subject) for name in sorted(subject.sizes) if not name.startswith((CODE, REPORT))]
     sources = [_source(name, subject) for name in held.notebooks]
     data = {name: _data(name, digest) for name, digest in held.data.files.items()}
-    actions = [_action(entry, subject, list(data)) for entry in subject.evidence if entry.notebook in held.notebooks]
+    actions = [_action(name, subject, list(data)) for name in held.notebooks]
     works, authors = [_work(*pair) for pair in _numbered(subject)], _authors(subject, "#author-")
     folders = [
         _folder(CODE, "Code", f"The package and its tests as they were when the archive was made, {_version(subject)}"),
@@ -104,7 +103,7 @@ def ro_crate(subject: Subject) -> dict[str, Any]:
         },
         _application(subject),
     ]
-    parameters = [entity for entry in subject.evidence for entity in _parameters(entry)]
+    parameters = [entity for name in held.notebooks for entity in _parameters(name, subject)]
     entities = [described, root, *about, *authors, *works, *folders, *files, *sources, *data.values(), *parameters]
     return {"@context": [f"{CRATE}/context", {"sha256": SHA256}], "@graph": [*entities, *actions]}
 
@@ -150,12 +149,12 @@ def zenodo(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _action(entry: Evidence, subject: Subject, data: list[str]) -> dict[str, Any]:
+def _action(name: str, subject: Subject, data: list[str]) -> dict[str, Any]:
     """What one notebook did."""
-    name, held = entry.notebook, subject.manifest
+    held = subject.manifest
     record = held.notebooks[name]
     commit = (record.commit or held.commit).hash or "unknown"
-    reads = data if "data" in entry.parameters else []
+    reads = data if "data" in record.parameters else []
     made = [f"{RUN}{output}" for output in record.outputs if f"{RUN}{output}" in subject.sizes]
     return {
         "@id": f"#run-{name}",
@@ -166,15 +165,15 @@ def _action(entry: Evidence, subject: Subject, data: list[str]) -> dict[str, Any
         "agent": _ids(_authors(subject, "#author-"))[0],
         "endTime": _moment(held),
         "actionStatus": "http://schema.org/CompletedActionStatus",
-        "object": [*_ids(_parameters(entry)), *({"@id": f"#data-{_slug(one)}"} for one in reads)],
+        "object": [*_ids(_parameters(name, subject)), *({"@id": f"#data-{_slug(one)}"} for one in reads)],
         "result": [{"@id": one} for one in made],
     }
 
 
-def _parameters(entry: Evidence) -> list[dict[str, Any]]:
+def _parameters(notebook: str, subject: Subject) -> list[dict[str, Any]]:
     return [
-        {"@id": f"#{entry.notebook}-{name}", "@type": "PropertyValue", "name": name, "value": _told(value)}
-        for name, value in entry.parameters.items()
+        {"@id": f"#{notebook}-{name}", "@type": "PropertyValue", "name": name, "value": _told(value)}
+        for name, value in subject.manifest.notebooks[notebook].parameters.items()
     ]
 
 

@@ -30,7 +30,8 @@ def sources(notebook: Any) -> dict[str, Source]:
     """
     held: dict[str, set[str]] = {}
     statements = [(cell.id, statement) for cell in notebook.cells for statement in _statements(cell)]
-    made_from = [(_names(statement), set(_saved(statement, "table"))) for _, statement in statements]
+    imported = {name for _, statement in statements for name in _imported(statement)}
+    made_from = [(_names(statement) - imported, set(_saved(statement, "table"))) for _, statement in statements]
     found: dict[str, Source] = {}
     for (cell, statement), (names, tables) in zip(statements, made_from, strict=True):
         inside = tables.union(*(held.get(name, set()) for name in names))
@@ -53,13 +54,15 @@ def _statements(cell: Any) -> list[ast.stmt]:
 
 
 def _names(statement: ast.stmt) -> set[str]:
-    """Variables that a statement reads, without modules, whose attributes are called."""
-    nodes = list(ast.walk(statement))
-    called = {
-        id(node.func.value) for node in nodes if isinstance(node, ast.Call) if isinstance(node.func, ast.Attribute)
-    }
-    names = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
+    """Variables that a statement reads."""
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
     return names - EVERYWHERE - set(_assigned(statement))
+
+
+def _imported(statement: ast.stmt) -> set[str]:
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return set()
+    return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
 
 
 def _assigned(statement: ast.stmt) -> list[str]:
