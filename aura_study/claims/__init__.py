@@ -1,10 +1,12 @@
 """The claims of AURA's guide and of the theory, their rules, and the ledger.
 
-One module a notebook, of its name; `CLAIMS` holds them all in the ledger's order: focal loss (F), Kendall's
-weighting (K), the phantom gradient (P), schedules (S), beyond the mask (B), balancers (N), AURA's later logs (A).
+`notebooks` has one module a notebook, of its name; `CLAIMS` holds them all in the ledger's order: focal loss (F),
+Kendall's weighting (K), the phantom gradient (P) and what it does to a pre-trained encoder (Q), schedules (S), beyond
+the mask (B), balancers (N), AURA's later logs (A).
 """
 
-from aura_study.claims import (
+from aura_study.claims.model import Claim, Limit, Measurement, Row, Rule, Verdict
+from aura_study.claims.notebooks import (
     after_the_return,
     audit_survey,
     aura_later_logs,
@@ -22,7 +24,6 @@ from aura_study.claims import (
     schedules,
     task_quality,
 )
-from aura_study.claims.model import Claim, Limit, Measurement, Row, Rule, Verdict
 from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
 
 _NOTEBOOKS = (
@@ -31,7 +32,7 @@ _NOTEBOOKS = (
     audit_survey,
     aura_later_logs,
 )
-_LETTERS = "FKPSBNA"
+_LETTERS = "FKPQSBNA"
 
 
 def _place(claim: Claim) -> tuple[int, int, str]:

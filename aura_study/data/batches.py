@@ -36,6 +36,13 @@ class Batch:
         """Present tasks, in the order of `TASKS`."""
         return tuple(self.rows)
 
+    def only(self, task: str) -> "Batch":
+        """The rows of one task alone, padded to the longest of them."""
+        rows = self.rows[task]
+        longest = int(self.attention_mask[rows].sum(1).max())
+        ids, mask = (tensor[rows, :longest] for tensor in (self.input_ids, self.attention_mask))
+        return Batch(ids, mask, {task: slice(0, len(ids))}, {task: self.labels[task]})
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on ``device``."""
         return Batch(

@@ -109,9 +109,11 @@ class _Stretch(Schedule):
     start: int = 0
     stop: int = 0
     quotas: Mapping[str, int] = field(default_factory=dict)
+    every: int | None = None
 
     def _draw(self, step: int) -> Rows:
-        away = self.absent if self.start <= step < self.stop else None
+        turn = step if self.every is None or step < self.start else self.start + (step - self.start) % self.every
+        away = self.absent if self.start <= turn < self.stop else None
         return {
             task: _stream(task, self.sizes[task], self.seed, step * quota, quota)
             for task, quota in self.quotas.items()
@@ -137,25 +139,35 @@ def mixed(sizes: Mapping[str, int], batch_size: int, seed: int) -> Schedule:
 
 
 def stretch(
-    sizes: Mapping[str, int], batch_size: int, seed: int, absent: str = "reporting", start: int = 0, stop: int = 0
+    sizes: Mapping[str, int],
+    batch_size: int,
+    seed: int,
+    absent: str = "reporting",
+    start: int = 0,
+    stop: int = 0,
+    every: int | None = None,
 ) -> Schedule:
     """Every task in every micro-batch, but ``absent`` missing from micro-batch ``start`` to ``stop`` (exclusive).
+
+    It goes missing again for as long whenever ``every`` more micro-batches have passed since it last did.
 
     Each task has a fixed quota of rows per batch (`quotas`) and draws them from a stream of its own, which runs on
     during the absence. So the other tasks' rows, and the absent task's rows after its return, are those of the same
     schedule without an absence (``start == stop``), its control; a batch in the stretch is smaller by the quota.
 
     Raises:
-        ValueError: an unknown task, a stretch that is not 0 <= start <= stop, more tasks than rows in a batch, or
-            an absence that would leave no task.
+        ValueError: an unknown task, a stretch that is not 0 <= start <= stop, one that would begin again before it
+            has ended, more tasks than rows in a batch, or an absence that would leave no task.
     """
     if absent not in sizes:
         raise ValueError(f"unknown task {absent!r}; the tasks are {list(sizes)}")
     if not 0 <= start <= stop:
         raise ValueError(f"a stretch needs 0 <= start <= stop, got start={start}, stop={stop}")
+    if every is not None and every <= stop - start:
+        raise ValueError(f"an absence of {stop - start} steps cannot begin again every {every}")
     if len(sizes) == 1 and start < stop:
         raise ValueError(f"{absent!r} is the only task: its absence would leave empty batches")
-    return _Stretch(dict(sizes), batch_size, seed, absent, start, stop, quotas(sizes, batch_size))
+    return _Stretch(dict(sizes), batch_size, seed, absent, start, stop, quotas(sizes, batch_size), every)
 
 
 def alternating(sizes: Mapping[str, int], batch_size: int, seed: int) -> Schedule:

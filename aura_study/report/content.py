@@ -24,6 +24,7 @@ FAMILIES = {
     "F": "Focal loss",
     "K": "Kendall weighting",
     "P": "Phantom gradient",
+    "Q": "Phantom gradient and a pre-trained encoder",
     "S": "Schedule",
     "B": "Beyond the mask",
     "N": "Balancers",

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from aura_study.data.corpus import Corpus, TaskSplit
 from aura_study.data.tasks import TASK_NAMES, TASKS
-from aura_study.training.scores import measures, truth
+from aura_study.training.scores import best_thresholds, measures, truth
 
 Scores = Mapping[str, Mapping[str, float]]
 """Of one model: `measures` by task."""
@@ -22,8 +22,11 @@ DECISIVE = ("auc", "macro_f1")
 """Measures in which the control must come near the bag of words."""
 
 
-def adequacy(controls: Sequence[Scores], corpus: Corpus) -> pd.DataFrame:
+def adequacy(controls: Sequence[Scores], corpus: Corpus, thresholds: bool = False) -> pd.DataFrame:
     """The control's development scores beside two models that need no network, per task and measure.
+
+    With ``thresholds`` the bag of words predicts a label from the probability on that suits its training rows best, as
+    a control scored by `development` with training rows does.
 
     Columns: task, measure, commonest (the training rows' commonest answer, or for the two measures of probabilities the
     training rows' shares), tf_idf (`bag_of_words`), control (mean over ``controls``, one a seed), above (control minus
@@ -33,7 +36,8 @@ def adequacy(controls: Sequence[Scores], corpus: Corpus) -> pd.DataFrame:
     for task in corpus.train:
         train, dev = corpus.train[task], corpus.dev[task]
         true = truth(task, dev.labels)
-        words, commonest = measures(task, bag_of_words(task, train, dev), true), _commonest(task, train, true)
+        cuts = best_thresholds(bag_of_words(task, train, train), truth(task, train.labels)) if thresholds else 0.5
+        words, commonest = measures(task, bag_of_words(task, train, dev), true, cuts), _commonest(task, train, true)
         for measure, score in words.items():
             control = float(np.mean([scores[task][measure] for scores in controls]))
             row = {"task": task, "measure": measure, "commonest": commonest[measure], "tf_idf": score}

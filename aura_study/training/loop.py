@@ -1,8 +1,9 @@
 """One training loop for the AURA model under any absence policy."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
@@ -18,7 +19,14 @@ from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.losses import ParameterizationName, focal_loss
 from aura_study.training.model import AuraModel
 from aura_study.training.recording import Recorder
-from aura_study.training.task_gradients import GradientWatch, unread_gradients, watch_gradients
+from aura_study.training.state import TrainingState
+from aura_study.training.task_gradients import (
+    GradientWatch,
+    TaskGradientNorms,
+    adams_scale,
+    unread_gradients,
+    watch_gradients,
+)
 from aura_study.training.weighting import Weighting, WeightingName, build_weighting
 
 OptimizerName = Literal["adamw", "sgd"]
@@ -135,6 +143,20 @@ class Observer(Protocol):
         ...
 
 
+@runtime_checkable
+class UpdateObserver(Observer, Protocol):
+    """One that asks as well how strongly each task pulls on the encoder once Adam has scaled its gradient."""
+
+    def updates(self, step: int, norms: Callable[[], Tensor]) -> None:
+        """Called after `updated`, under AdamW, in a recorded run of an encoder without padding.
+
+        Args:
+            step: its number.
+            norms: gives the norms of the tasks' gradients, before clipping, times `adams_scale`; ``(tasks,)``.
+        """
+        ...
+
+
 def build_optimizer(model: AuraModel, weighting: Weighting, settings: TrainingSettings) -> torch.optim.Optimizer:
     """Three parameter groups, encoder, heads and sigmas, each with its learning rate and weight decay."""
     decay, sigma_decay = settings.weight_decay, settings.weight_decay_sigma
@@ -186,6 +208,17 @@ class Stepper:
         self.optimizer = build_optimizer(model, weighting, settings)
         self.schedule = build_schedule(self.optimizer, settings)
 
+    def resume(self, state: TrainingState) -> None:
+        """Go on from a state of a training with the same settings; model and weighting take its values."""
+        self.skip(state.step)
+        state.restore(self.model, self.optimizer)
+
+    def skip(self, steps: int) -> None:
+        """Bring the schedule to where it is after some steps, without moving anything."""
+        for _ in range(steps):
+            self.optimizer.step()  # there is no gradient
+            self.schedule.step()
+
     def step(self, number: int, passes: Iterable[Mapping[str, Tensor]]) -> StepValues:
         """Accumulate, clip and move.
 
@@ -227,6 +260,8 @@ def train(
     progress: str | None = None,
     weighting: Weighting | None = None,
     observer: Observer | None = None,
+    start: TrainingState | None = None,
+    stop: int | None = None,
 ) -> Trained:
     """Train ``model`` in place, on the device it stands on.
 
@@ -238,6 +273,8 @@ def train(
         progress: label of a progress bar; none if not given.
         weighting: takes the place of the one that ``settings`` names; all four tasks, in the order of `TASKS`.
         observer: looks at gradients and parameters at every step.
+        start: what to go on from, instead of ``model`` as it is; ``batches`` begin where it was taken.
+        stop: number of steps after which to leave off, all rates being those of the whole training.
 
     Raises:
         NonFiniteError: a task's loss, or its weighted term, is not finite; names task and step.
@@ -253,13 +290,18 @@ def train(
     model.train()
     with torch.random.fork_rng(), suppress(EndOfTraining):
         torch.manual_seed(settings.seed)
-        bar = tqdm(range(settings.steps), desc=progress, disable=progress is None, mininterval=1.0)
+        if start is not None:
+            stepper.resume(start)
+        first = start.step if start else 0
+        bar = tqdm(range(first, stop or settings.steps), desc=progress, disable=progress is None, mininterval=1.0)
         for step in bar:
-            if step in (0, settings.frozen_encoder_steps):
+            if step in (first, settings.frozen_encoder_steps):
                 model.encoder.requires_grad_(step >= settings.frozen_encoder_steps)
             values = stepper.step(step, passes.run(batches, step))
             trained.lr_sigma.append(values.lr)
             if recorder is not None:
+                if isinstance(watch, TaskGradientNorms) and isinstance(observer, UpdateObserver):
+                    observer.updates(step, partial(watch.norms, adams_scale(stepper.optimizer)))
                 norms = values.gradient_norm if watch is None else watch.finish()
                 recorder.record(*values._replace(gradient_norm=norms))
     return trained

@@ -80,6 +80,11 @@ class Recorder:
         if self._filled == CHUNK:
             self._flush()
 
+    def resume(self, trajectory: pd.DataFrame) -> None:
+        """Take over the steps of a trajectory, all before the first one that is to be recorded, under its policy."""
+        self._keep(pa.Table.from_pandas(trajectory[SCHEMA.names], SCHEMA, preserve_index=False))
+        self._flushed = int(trajectory["step"].max()) + 1
+
     def frame(self) -> pd.DataFrame:
         """What `read_trajectories` would read of a file of these steps."""
         self._flush()

@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from aura_study.data import schedules
 from aura_study.data.batches import Batch, Batches
@@ -20,10 +22,12 @@ from aura_study.data.tasks import TASK_NAMES, TASKS, TaskName
 from aura_study.data.tokenization import TokenizedSplit, corpus_tokenizer, pretrained_tokenizer, tokenize_splits
 from aura_study.runs.jobs import Job, footer, job_metadata, job_path, keep_table, run_jobs
 from aura_study.runs.parameters import Data
+from aura_study.training.frozen_layers import FrozenLayers, train_above
 from aura_study.training.loop import TrainingSettings, train
 from aura_study.training.model import AuraModel, build_encoder
 from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
 from aura_study.training.scores import macro_f1, samples_f1
+from aura_study.training.state import TrainingState
 from aura_study.training.weighting import Weighting, build_weighting
 
 PresenceName = Literal["mixed", "stretch", "alternating"]
@@ -39,12 +43,20 @@ class Presence(BaseModel):
     absent: TaskName = "reporting"
     start: int = Field(0, ge=0)
     stop: int = Field(0, ge=0)
+    every: int | None = Field(None, ge=1, description="steps from the start of an absence to the next; none: only one")
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> "Presence":
+        if self.every is not None and self.every <= self.stop - self.start:
+            raise ValueError(f"an absence of {self.stop - self.start} steps cannot begin again every {self.every}")
+        return self
 
     def build(self, sizes: dict[str, int], batch_size: int, seed: int, accumulation: int) -> schedules.Schedule:
         """The schedule over micro-batches."""
         if self.schedule == "stretch":
             first, last = self.start * accumulation, self.stop * accumulation
-            return schedules.stretch(sizes, batch_size, seed, self.absent, first, last)
+            every = self.every and self.every * accumulation
+            return schedules.stretch(sizes, batch_size, seed, self.absent, first, last, every)
         return {"mixed": schedules.mixed, "alternating": schedules.alternating}[self.schedule](sizes, batch_size, seed)
 
 
@@ -106,6 +118,28 @@ class Probe(ABC):
         """JSON-ready results to keep beside the table."""
         return {}
 
+    def memory(self) -> dict[str, Any]:
+        """JSON-ready: what `remember` needs of the steps so far, beside what the recorder holds; nothing."""
+        return {}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:  # noqa: B027 (a hook that a subclass may leave alone)
+        """Take over the `memory` of a probe that looked at the steps before, see `aura_study.training.fork`."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training of which the first steps are done.
+
+    Attributes:
+        state: to go on from.
+        trajectory: of these steps; empty if nobody recorded them.
+        memory: of the probe that looked at them.
+    """
+
+    state: TrainingState
+    trajectory: pd.DataFrame
+    memory: Mapping[str, Any]
+
 
 class TrainingJob(Job):
     """One training run: its data, model, presence and settings; equal jobs leave equal files.
@@ -120,6 +154,7 @@ class TrainingJob(Job):
     rows: int | None = Field(None, ge=1, description="most training rows per task")
     dev_rows: int | None = Field(None, ge=1, description="most development rows per task, for the final score")
     encoder: str = BUILT
+    frozen_layers: int = Field(0, ge=0, description="lowest layers that do not learn, embeddings with them; 0: none")
     max_length: int = Field(128, ge=4, le=512)
     batch_size: int = Field(16, ge=4)
     presence: Presence = Presence()
@@ -130,6 +165,11 @@ class TrainingJob(Job):
         if self.presence.schedule == "stretch" and self.presence.stop > self.settings.steps:
             raise ValueError(f"the stretch ends at step {self.presence.stop}, after the last of {self.settings.steps}")
         return self
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether a training from the first step leaves the job's file."""
+        return True
 
     @property
     def texts(self) -> Texts:
@@ -184,14 +224,35 @@ def prepare(job: TrainingJob) -> Prepared:
 
 def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     """The job's untrained model, on the GPU where there is one; the seed decides every weight."""
-    seed = job.settings.seed
-    vocabulary, pad = len(prepared.tokenizer), prepared.tokenizer.pad_token_id
-    encoder = build_encoder(job.encoder, vocabulary, job.max_length, seed, pad)
+    seed, known = job.settings.seed, (job.encoder, job.max_length)
+    encoder = _encoder(prepared, *known, seed)
+    if job.frozen_layers:
+        drawn_with = seed if job.encoder == BUILT else 0
+        frozen = _frozen(prepared, *known, drawn_with, job.frozen_layers)
+        encoder = train_above(encoder, frozen, job.frozen_layers)
     attention_dropout = 0.0 if job.encoder == BUILT else None
     model = AuraModel(encoder, tuple(TASKS.values()), attention_dropout=attention_dropout, seed=seed)
     if job.settings.dropout is not None:
         model.set_dropout(job.settings.dropout)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(_device())
+
+
+def _encoder(prepared: Prepared, name: str, max_length: int, seed: int) -> PreTrainedModel:
+    """The encoder of that name for the texts; the seed decides the weights of one that is built here."""
+    return build_encoder(name, len(prepared.tokenizer), max_length, seed, prepared.tokenizer.pad_token_id)
+
+
+@lru_cache(maxsize=2)
+def _frozen(prepared: Prepared, name: str, max_length: int, seed: int, count: int) -> FrozenLayers:
+    """Its lowest layers and what they make of all the texts; kept in memory for the next job with the same."""
+    frozen = FrozenLayers(_encoder(prepared, name, max_length, seed), count)
+    for splits in (prepared.train, prepared.dev):
+        frozen.read(splits, _device())
+    return frozen
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
@@ -201,17 +262,33 @@ def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
     return Batches(prepared.train, schedule).iterate()
 
 
-def run_job(job: TrainingJob, folder: Path) -> Path:
-    """Train one job; leaves its probe's table at `job_path`, or without one the trajectory, with the results in it."""
+def run_job(job: TrainingJob, folder: Path, begun: Begun | None = None) -> Path:
+    """Train one job; leaves its probe's table at `job_path`, or without one the trajectory, with the results in it.
+
+    Raises:
+        ValueError: nothing has ``begun``, and the job cannot do without.
+    """
+    if begun is None and not job.stands_alone:
+        raise ValueError(f"job {job.name!r} goes on from a prefix: train it with train_forked")
     prepared, settings, path = prepare(job), job.settings, job_path(job, folder)
-    model, batches = job.model(prepared), job.batches(prepared)
+    model, start = job.model(prepared), begun.state if begun else None
+    batches = islice(job.batches(prepared), start.step * settings.accumulation if start else 0, None)
     if (probe := job.probe(prepared, model)) is not None:
-        train(model, batches, settings, probe.recorder, weighting=probe.weighting, observer=probe)
+        if begun is not None:
+            probe.remember(begun.memory)
+            _resume(probe.recorder, begun)
+        train(model, batches, settings, probe.recorder, weighting=probe.weighting, observer=probe, start=start)
         return keep_table(job, probe.table(model), folder, **probe.results(model))
     with TrajectoryRecorder(path, TASK_NAMES, settings.policy, settings.seed, model.device) as recorder:
-        train(model, batches, settings, recorder, weighting=job.weighting(model.device))
+        _resume(recorder, begun)
+        train(model, batches, settings, recorder, weighting=job.weighting(model.device), start=start)
         recorder.annotate(footer(job, job.results(prepared, model)))
     return path
+
+
+def _resume(recorder: Recorder | None, begun: Begun | None) -> None:
+    if recorder is not None and begun is not None:
+        recorder.resume(begun.trajectory)
 
 
 def train_jobs(jobs: Sequence[TrainingJob], folder: Path, workers: int = 0, progress: str = "training") -> list[Path]:

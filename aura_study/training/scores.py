@@ -53,15 +53,37 @@ def predictions(
     return _labels(task, found), _labels(task, true)
 
 
-def _labels(task: str, values: np.ndarray) -> np.ndarray:
+def _labels(task: str, values: np.ndarray, thresholds: np.ndarray | float = 0.5) -> np.ndarray:
     """Probabilities, or `truth`, as labels in the form of `TaskSplit`."""
     if TASKS[task].kind == "multiclass":
-        return values.argmax(-1)
-    return (values > 0.5).astype(int)[:, 0 if TASKS[task].kind == "binary" else slice(None)]
+        return (values[:, 1] > np.ravel(thresholds)[-1]).astype(int) if values.shape[1] == 2 else values.argmax(-1)
+    return (values > thresholds).astype(int)[:, 0 if TASKS[task].kind == "binary" else slice(None)]
 
 
-def measures(task: str, probability: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Scores of probabilities ``(rows, labels)`` against `truth`.
+def best_thresholds(probability: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Probability from which on to predict each label, ``(labels,)``: the one that gives these rows the highest F1.
+
+    Midway between two neighbouring probabilities; 1/2 for a label that no row has, or every row. For rows that the
+    model was trained on, not for those that it is judged by.
+
+    Args:
+        probability, true: ``(rows, labels)``, see `probabilities`.
+    """
+    found = np.full(true.shape[1], 0.5)
+    for label in np.flatnonzero((true.min(0) < true.max(0)) & np.isfinite(probability).all()):
+        order = np.argsort(-probability[:, label], kind="stable")
+        sure, hits = probability[order, label], np.cumsum(true[order, label])
+        f1 = 2 * hits / (np.arange(1, len(order) + 1) + hits[-1])
+        f1[:-1][sure[:-1] == sure[1:]] = -1.0  # equal probabilities fall on one side
+        last = int(f1.argmax())
+        found[label] = (sure[last] + (sure[last + 1] if last + 1 < len(sure) else 0.0)) / 2
+    return found
+
+
+def measures(
+    task: str, probability: np.ndarray, true: np.ndarray, thresholds: np.ndarray | float = 0.5
+) -> dict[str, float]:
+    """Scores of probabilities ``(rows, labels)`` against `truth`; ``thresholds`` as of `best_thresholds`.
 
     ``auc``, the area under the ROC curve, mean over the labels that some of the rows have and some have not (NaN if
     there are none); ``log_loss``, minus the mean log of the true label's probability, in nats (of each label's 0 or 1
@@ -72,7 +94,7 @@ def measures(task: str, probability: np.ndarray, true: np.ndarray) -> dict[str, 
     areas = [roc_auc_score(true[:, label], probability[:, label]) for label in np.flatnonzero(mixed)]
     sure = np.where(true == 1, probability, 1 - probability).clip(1e-12)
     exclusive = TASKS[task].kind == "multiclass"
-    guess, labels = _labels(task, probability), _labels(task, true)
+    guess, labels = _labels(task, probability, thresholds), _labels(task, true)
     found = {
         "auc": float(np.mean(areas)) if areas else math.nan,
         "log_loss": float(-np.log(sure[true == 1] if exclusive else sure).mean()),
@@ -83,9 +105,14 @@ def measures(task: str, probability: np.ndarray, true: np.ndarray) -> dict[str, 
     return found
 
 
-def development(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, dict[str, float]]:
-    """`measures` per task."""
-    return {task: measures(task, *probabilities(model, task, split)) for task, split in dev.items()}
+def development(
+    model: AuraModel, dev: Mapping[str, TokenizedSplit], train: Mapping[str, TokenizedSplit] | None = None
+) -> dict[str, dict[str, float]]:
+    """`measures` per task, with the thresholds that suit the rows of ``train`` best; without them 1/2."""
+    cuts = {task: best_thresholds(*probabilities(model, task, split)) for task, split in (train or {}).items()}
+    return {
+        task: measures(task, *probabilities(model, task, split), cuts.get(task, 0.5)) for task, split in dev.items()
+    }
 
 
 def macro_f1(model: AuraModel, dev: Mapping[str, TokenizedSplit]) -> dict[str, float]:

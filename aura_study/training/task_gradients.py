@@ -6,7 +6,7 @@ split by task, and with them every parameter's gradient. For a linear layer :mat
 gives the norms that one ``torch.autograd.grad`` call per task would give at as many times the cost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -113,13 +113,21 @@ class TaskGradientNorms:
 
     def finish(self) -> Tensor:
         """Norms since the last call, ``(tasks,)``; 0 for a task without rows, NaN while the encoder is frozen."""
-        found: dict[tuple[str, ...], list[Tensor]] = {}
-        for tasks, gradients in self._dense.values():
-            found.setdefault(tasks, []).append(vector_norm(gradients.flatten(1), dim=1).float())
-        for module, pieces in self._sparse.items():
-            for owner, rows in _distinct_rows(module, pieces).items():
-                found.setdefault((self._tasks[owner],), []).append(rows.norm().float()[None])
+        norms = self.norms()
         self._dense, self._sparse, self._parts = {}, {}, {}
+        return norms
+
+    def norms(self, scale: Callable[[Tensor], Tensor | float] = lambda parameter: 1.0) -> Tensor:
+        """Norms since the last `finish`, which has still to come, of gradients times ``scale`` of their parameter."""
+        found: dict[tuple[str, ...], list[Tensor]] = {}
+        for parameter, (tasks, gradients) in self._dense.items():
+            scaled = gradients * scale(parameter)
+            found.setdefault(tasks, []).append(vector_norm(scaled.flatten(1), dim=1).float())
+        for module, pieces in self._sparse.items():
+            scales = torch.as_tensor(scale(module.weight)).expand_as(module.weight)
+            for owner, (places, rows) in _distinct_rows(module, pieces).items():
+                norm = (rows * scales[places]).norm()
+                found.setdefault((self._tasks[owner],), []).append(norm.float()[None])
         blank = torch.tensor(0.0 if found else torch.nan, device=self._device)
         norms: dict[str, list[Tensor]] = {task: [] for task in self._tasks}
         for tasks, parts in found.items():
@@ -194,13 +202,35 @@ class _SplitLinear(torch.autograd.Function):
         return gradient @ weight.to(gradient.dtype), total, bias, None, None
 
 
-def _distinct_rows(module: nn.Embedding, pieces: list[tuple[Tensor, Tensor, Tensor]]) -> dict[int, Tensor]:
-    """The rows of an embedding's gradient that are not 0, by owner, from owners, token ids and their pulls."""
+def _distinct_rows(
+    module: nn.Embedding, pieces: list[tuple[Tensor, Tensor, Tensor]]
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """The rows of an embedding's gradient that are not 0, and their places in it, by owner.
+
+    ``pieces`` are owners, token ids and their pulls.
+    """
     owner, ids, pull = (torch.cat(parts) for parts in zip(*pieces, strict=True))
     distinct, row = (owner * module.num_embeddings + ids).unique(return_inverse=True)
     sums = pull.new_zeros(len(distinct), pull.shape[-1]).index_add_(0, row, pull)
     counts = (distinct // module.num_embeddings).bincount().tolist()
-    return {place: rows for place, rows in enumerate(sums.split(counts)) if len(rows)}
+    places = (distinct % module.num_embeddings).split(counts)
+    parts = zip(places, sums.split(counts), strict=True)
+    return {owner: (where, rows) for owner, (where, rows) in enumerate(parts) if len(rows)}
+
+
+def adams_scale(optimizer: torch.optim.Optimizer) -> Callable[[Tensor], Tensor]:
+    r"""What Adam multiplies a parameter's gradient with, element by element, but for the learning rate.
+
+    That is :math:`1/(\sqrt{\hat v} + \epsilon)`, with the second moment as it stands after the last step.
+    """
+    groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
+
+    def scale(parameter: Tensor) -> Tensor:
+        state, group = optimizer.state[parameter], groups[parameter]
+        corrected = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+        return 1 / (corrected.sqrt() + group["eps"])
+
+    return scale
 
 
 GradientWatch: TypeAlias = TaskGradientNorms | GradientNormsByAutograd

@@ -143,6 +143,8 @@ def test_bad_schedules_say_what_is_wrong():
         stretch(SIZES, 8, 0, "irony", 0, 5)
     with pytest.raises(ValueError, match="0 <= start <= stop, got start=9, stop=5"):
         stretch(SIZES, 8, 0, "emotion", 9, 5)
+    with pytest.raises(ValueError, match="an absence of 5 steps cannot begin again every 5"):
+        stretch(SIZES, 8, 0, "emotion", 4, 9, every=5)
     with pytest.raises(ValueError, match="a batch of 3 rows cannot hold one row of each of 4 tasks"):
         stretch(SIZES, 3, 0)
     with pytest.raises(ValueError, match="'emotion' is the only task"):

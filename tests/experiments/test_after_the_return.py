@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
-from small_runs import batches, job, model, prepared
+from small_runs import batches, job, model
 
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.experiments.after_the_return import alone, measures, tables
@@ -30,7 +30,6 @@ class Keeper(ReturnWatch):
         self.before = flat(list(model.encoder.parameters()))
 
     def updated(self, step, model, optimizer):
-        super().updated(step, model, optimizer)
         states = [optimizer.state[p] for p in model.encoder.parameters()]
         if states[0]:
             self.moments.append([torch.cat([s[key].flatten() for s in states]) for key in ("exp_avg", "exp_avg_sq")])
@@ -38,10 +37,10 @@ class Keeper(ReturnWatch):
 
 
 def watched(**changes):
-    """A small run with everything kept, scored at one step."""
+    """A small run with everything kept."""
     work = job(lr_sigma=0.3, weight_decay=0.0, weight_decay_sigma=0.0, **changes)
     network, split = model(), SplitWeighting(work.settings, "reporting")
-    watch = Keeper(split, work.settings, prepared().dev, (9,))
+    watch = Keeper(split, work.settings)
     train(network, batches(work).iterate(), work.settings, weighting=split, observer=watch)
     return work, network, watch
 
@@ -63,7 +62,7 @@ def test_watching_a_run_does_not_change_it(policy):
 def test_the_parts_of_the_memory_add_up_to_the_optimisers_own(clip_norm):
     """m of the task plus m of the others is Adam's m; v is its v; the whole update is what the encoder moved."""
     _, _, watch = watched(policy="unmasked", clip_norm=clip_norm)
-    memory, (m, v) = watch.memory, watch.moments[-1]
+    memory, (m, v) = watch.apart, watch.moments[-1]
     scale = v.max().item()
     torch.testing.assert_close(memory.m_task + memory.m_others, m, rtol=1e-3, atol=1e-4 * scale**0.5)
     torch.testing.assert_close(memory.v, v, rtol=1e-3, atol=1e-7 * scale)
@@ -98,14 +97,6 @@ def test_clipping_is_the_loops_own(monkeypatch):
     _, _, watch = watched(policy="unmasked", clip_norm=1.0)
     rows = pd.DataFrame(watch.weighting.rows)
     np.testing.assert_allclose(rows["kept"].dropna(), seen[8:], rtol=1e-4)
-
-
-def test_scores_are_taken_at_the_checkpoint_only():
-    """One score per task, and the model is left in training mode."""
-    _, network, watch = watched(policy="masked")
-    assert set(watch.scores) == {9}
-    assert set(watch.scores[9]) == set(prepared().dev)
-    assert network.training
 
 
 def test_gradients_are_kept_apart_for_one_batch_a_step():

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from aura_study.claims import CLAIMS, Measurement, Verdict
-from aura_study.claims.aura_later_logs import DECADES, FLOOR, SCALE
+from aura_study.claims.notebooks.aura_later_logs import DECADES, FLOOR, SCALE
 from aura_study.experiments.aura_later_logs import falling, lineage, logs, simulation, solved
 from aura_study.experiments.aura_later_logs.balancers import (
     AuraGradNorm,

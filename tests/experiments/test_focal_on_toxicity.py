@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.focal_on_toxicity import LEARNED_TOXICITY
+from aura_study.claims.notebooks.focal_on_toxicity import LEARNED_TOXICITY
 from aura_study.data import schedules
 from aura_study.data.batches import Batches
 from aura_study.experiments.focal_on_toxicity import adequacy, figures

@@ -1,7 +1,6 @@
 """The pre-training, its checkpoint, and what the fine-tunings find of it."""
 
 import math
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,11 @@ from pydantic import ValidationError
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.model import Held
+from aura_study.claims.notebooks.pretraining import RUINED, UNHARMED
 from aura_study.data.encoders import encoder_files
-from aura_study.data.tasks import TASKS
-from aura_study.experiments.pretraining import forgetting, spike
-from aura_study.experiments.pretraining.fine_tuning import ALONE, ForgettingJob, advance, run_forgetting
-from aura_study.experiments.pretraining.jobs import checkpoint_curve, jobs, warm_up_jobs
+from aura_study.experiments.pretraining import forgetting, harm, spike
+from aura_study.experiments.pretraining.fine_tuning import ALONE, ForgettingJob
+from aura_study.experiments.pretraining.jobs import checkpoint_curve, jobs, probed_jobs, warm_up_jobs
 from aura_study.experiments.pretraining.language_model import (
     PretrainingJob,
     checkpoint_folder,
@@ -24,12 +23,11 @@ from aura_study.experiments.pretraining.language_model import (
     load_checkpoint,
     pretrain,
 )
-from aura_study.experiments.pretraining.parameters import ARMS as ARMS_BY_REGIME
-from aura_study.experiments.pretraining.parameters import PretrainingParameters
+from aura_study.experiments.pretraining.parameters import CYCLES, DOSES, PretrainingParameters
 from aura_study.runs.jobs import job_metadata
-from aura_study.training.loop import Stepper, TrainingSettings, build_schedule
-from aura_study.training.runs import Presence, job_batches, prepare
-from aura_study.training.weighting import build_weighting
+from aura_study.training.fork import prefix_of, train_forked
+from aura_study.training.loop import TrainingSettings, build_schedule
+from aura_study.training.runs import Presence
 
 LENGTH = 32
 JOB = PretrainingJob(rows=64, dev_rows=16, max_length=LENGTH, steps=40, batch_size=16, lr=3e-3)
@@ -112,48 +110,44 @@ def test_a_checkpoint_that_cannot_be_read_is_named_before_any_training(folder, t
         PretrainingParameters(checkpoint=" ")
 
 
-ARMS = ("masked", "alone", "unmasked")
+ARMS = {"masked": {}, "unmasked": {"policy": "unmasked"}, "alone": {"shift": -ALONE}}
 
 
-def job(folder, arms=ARMS, start=START, stop=STOP, **changes):
-    settings = {"steps": STEPS, "accumulation": 1, "schedule": "constant", "seed": 0}
-    rates = {"lr_encoder": 5e-4, "lr_heads": 5e-4, "lr_sigma": 0.5}
+def job(folder, arm):
+    """One arm of a fine-tuning of the checkpoint in ``folder``."""
+    settings = {"steps": STEPS, "accumulation": 1, "schedule": "constant", "seed": 0, "lr_sigma": 0.5}
+    rates = {"lr_encoder": 5e-4, "lr_heads": 5e-4, "policy": ARMS[arm].get("policy", "masked")}
     return ForgettingJob(
-        name="forgetting-clipped-seed0",
+        name=f"forgetting-{arm}",
         regime="clipped",
-        arms=arms,
+        arm=arm,
         encoder=str(folder),
         rows=64,
         dev_rows=16,
         max_length=LENGTH,
         pretraining=JOB,
-        probes=(START, STOP, STOP + 1),
-        presence=Presence(schedule="stretch", start=start, stop=stop),
-        settings=TrainingSettings.model_validate({**settings, **rates, **changes}),
+        looks=(STOP, STOP + 1),
+        presence=Presence(schedule="stretch", start=START, stop=STOP),
+        settings=TrainingSettings.model_validate({**settings, **rates}),
+        shift=ARMS[arm].get("shift", 0.0),
     )
-
-
-def by_arm(path):
-    table = pd.read_parquet(path)
-    return {arm: rows.reset_index(drop=True) for arm, rows in table.groupby("policy")}
 
 
 @pytest.fixture(scope="module")
 def runs(folder, tmp_path_factory):
     """The tables of the arms."""
-    path = run_forgetting(job(folder), tmp_path_factory.mktemp("runs"))
-    scores = job_metadata(path)["macro_f1"]
-    assert set(scores) == set(ARMS)
-    assert set(scores["masked"]) == {"toxicity", "emotion", "sentiment", "reporting"}
-    return by_arm(path)
+    files = train_forked([job(folder, arm) for arm in ARMS], tmp_path_factory.mktemp("runs"), workers=1)
+    for path in files:
+        assert set(job_metadata(path)["macro_f1"]) == {"toxicity", "emotion", "sentiment", "reporting"}
+    return {arm: pd.read_parquet(path) for arm, path in zip(ARMS, files, strict=True)}
 
 
 def test_the_pretraining_is_tested_when_asked_and_at_both_ends(runs):
-    """Where losses and CKAs stand, and nowhere else, in every arm."""
+    """Where losses and CKAs stand, and nowhere else, in every arm; the steps before the fork are there too."""
     for table in runs.values():
         assert table["step"].tolist() == list(range(STEPS + 1))
         for column in ("mlm_loss", "cka", "distance"):
-            assert table.loc[table[column].notna(), "step"].tolist() == [0, START, STOP, STOP + 1, STEPS]
+            assert table.loc[table[column].notna(), "step"].tolist() == [0, STOP, STOP + 1, STEPS]
 
 
 def test_the_arms_part_at_the_return(runs):
@@ -165,30 +159,14 @@ def test_the_arms_part_at_the_return(runs):
     assert losses["unmasked"][STEPS] != losses["alone"][STEPS]
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd", "lr_encoder": 1e-3, "clip_norm": None}])
-@pytest.mark.parametrize("policy", ["masked", "unmasked"])
-def test_an_arm_is_what_its_policy_alone_would_have_trained(folder, tmp_path, monkeypatch, policy, changes):
-    """Trained in one piece under the policy, without dropout, the encoder ends where the arm does, bit for bit."""
-    loaded = ForgettingJob.model
-
-    def sure(self, prepared):
-        model = loaded(self, prepared)
-        model.set_dropout(0.0)
-        return model
-
-    monkeypatch.setattr(ForgettingJob, "model", sure)
-    work = job(folder, (policy,), **changes)
-    prepared = prepare(work)
-    model = work.model(prepared)
-    before = flat(model)
-    weighting = build_weighting(policy, "log_sigma", list(TASKS))
-    advance(Stepper(model, weighting, work.settings), islice(job_batches(work, prepared), STEPS))
-    arm = by_arm(run_forgetting(work, tmp_path))[policy]
-    assert float((flat(model) - before).norm() / before.norm()) == arm["distance"].iloc[-1]
-
-
-def flat(model):
-    return torch.nn.utils.parameters_to_vector(model.encoder.parameters()).detach().clone()
+def test_arms_of_any_length_and_number_of_returns_share_a_prefix():
+    """Of the full run, one of each seed and way to optimise; a second absence begins as long after the return."""
+    arms = [one for one in jobs(FULL) if one.settings.seed == 0 and one.regime in ("clipped", "cycles")]
+    assert len({one.settings.steps for one in arms}) == 3
+    assert len({prefix_of(one).name for one in arms}) == 1
+    several = next(one for one in arms if one.regime == "cycles")
+    assert several.presence.every == FULL.absent_steps + FULL.after
+    assert several.settings.steps == FULL.stop + FULL.after + (CYCLES - 1) * several.presence.every
 
 
 def test_the_weight_spikes_in_the_unmasked_arm_and_more_in_that_of_the_task_alone(runs):
@@ -210,58 +188,167 @@ def test_the_update_is_adams(runs):
     assert 0.1 * rate < first <= 1.01 * rate
 
 
+FULL = PretrainingParameters(**PretrainingParameters.profiles["full"])
 CURVE = pd.DataFrame([{"mlm_loss": 4.0, "unigram": 6.0, "bigram": 5.0}])
 """Two nats learned, one of them beyond the bigram."""
+START_SCORES = pd.DataFrame({"start": ["pre-trained", "random 0", "random 1"], "probe": [0.8, 0.7, 0.5]}).assign(
+    retrieval=[0.3, 0.2, 0.0]
+)
+"""A fifth of area and of rank that the pre-training has brought."""
 
 
-def made(spike, cost=0.5, alone=0.4, regime="clipped"):
-    """Costs of four seeds, 0.1 nats apart, at the moments after the return; ``spike`` in nats, the same in all."""
-    p = PretrainingParameters()
+def made(spike, cost=0.5, alone=0.4, regime="clipped", p=FULL):
+    """Language-model losses of eight seeds, 0.1 nats apart, at the moments; ``spike`` in nats, the same in all."""
     rows = []
-    for seed in range(4):
+    for seed in range(8):
         for step in p.moments.values():
             for policy, more in (("masked", 0.0), ("unmasked", spike), ("alone", alone)):
-                lost = 0.0 if step == 0 else cost + 0.1 * (seed - 1.5) + (more if step > p.stop else 0.0)
-                found = {"mlm_loss": 4 + lost, "cka": 1 - lost / 10}
+                lost = 0.0 if step == 0 else cost + 0.1 * (seed - 3.5) + (more if step > p.stop else 0.0)
+                found = {
+                    "mlm_loss": 4 + lost,
+                    "cka": 1 - lost / 10,
+                    "rates": 0.0 if policy != "unmasked" else p.rates(regime),
+                }
                 rows.append({"regime": regime, "policy": policy, "seed": seed, "step": step, **found})
-    return forgetting.costs(pd.DataFrame(rows), p)
+    return pd.DataFrame(rows)
+
+
+def costs(*arguments, **named):
+    """`forgetting.costs` of `made`."""
+    return forgetting.costs(made(*arguments, **named), FULL)
+
+
+def taken(*arguments, **named):
+    """`harm.harms` of `made`."""
+    return harm.harms(harm.lost(made(*arguments, **named), harm.language_scale(CURVE)))
 
 
 def test_the_spike_is_what_an_arm_loses_beyond_the_mask():
     """Made losses give back cost, drift and spike, at the end and before the return, in both units."""
-    table = forgetting.cost_table(made(0.2), CURVE).set_index(["moment", "policy"])
-    end = table.loc[("at the end", "unmasked")]
+    table = forgetting.cost_table(costs(0.2), CURVE).set_index(["moment", "policy"])
+    end = table.loc[(harm.END, "unmasked")]
     assert end[["cost", "drift", "spike", "of what was learned"]].tolist() == pytest.approx([0.7, 0.07, 0.4, 0.1])
     assert end["low"] < 0.4 < end["high"]
     assert table.at[("before the return", "unmasked"), "spike"] == pytest.approx(0)
-    assert math.isnan(table.at[("at the end", "masked"), "spike"])
+    assert math.isnan(table.at[(harm.END, "masked"), "spike"])
 
 
 @pytest.mark.parametrize(("spike", "verdict"), [(1.1, Verdict.CONFIRMED), (0.9, Verdict.REFUTED)])
 def test_a_ruin_takes_half_of_what_was_learned(spike, verdict):
     """Of the two nats below the unigram, more or less than one."""
-    measurement = forgetting.measure_ruin(made(spike), CURVE, "clipped")
+    measurement = harm.measure_harm(taken(spike), FULL, "mlm_loss", "clipped", harm.language_worth(CURVE))
     assert measurement.measured == pytest.approx(spike / 2)
+    assert measurement.limits["what the masked fine-tuning takes"] == pytest.approx(0.25)
     assert CLAIMS["P8"].rule.judge(measurement) == verdict
 
 
-def test_a_language_model_that_only_counts_is_not_worth_ruining():
-    """Less than half a nat below the bigram makes every claim void, however large the spike."""
+def test_healing_is_judged_where_its_sentence_says():
+    """P8h: 300 steps after the return, or not at all."""
+    worth = harm.language_worth(CURVE)
+    healed = harm.measure_harm(taken(0.06), FULL, "mlm_loss", "clipped", worth, harm.LATER)
+    assert CLAIMS["P8h"].rule.judge(healed) == Verdict.CONFIRMED
+    quick = PretrainingParameters()
+    soon = harm.harms(harm.lost(made(0.06, p=quick), harm.language_scale(CURVE)))
+    unwatched = harm.measure_harm(soon, quick, "mlm_loss", "clipped", worth, harm.LATER)
+    assert CLAIMS["P8h"].rule.judge(unwatched) == Verdict.VOID
+    assert "40 steps" in unwatched.void
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (RUINED, 0.6, "ruined"),
+        (-UNHARMED, UNHARMED, "unharmed"),
+        (0.06, 0.49, "harmed"),
+        (0.0, 0.06, "open"),
+        (0.4, 0.6, "open"),
+        (-0.2, -0.1, "open"),
+    ],
+)
+def test_the_words_are_the_bounds(low, high, word):
+    """Both bounds belong to their word; a gain has none."""
+    assert harm._word(low, high) == word
+
+
+def test_other_doses_and_returns_stand_beside_and_do_not_enter():
+    """Arms with another dose or several returns are rows of the table and change no claim's measurement."""
+    runs = made(0.2)
+    unmasked = runs[runs["policy"] == "unmasked"]
+    dose = unmasked.assign(rates=DOSES[-1], mlm_loss=unmasked["mlm_loss"] + 1)
+    turn = FULL.after + FULL.absent_steps
+    cycles = pd.concat(
+        runs[runs["step"] == FULL.steps].assign(regime="cycles", step=FULL.steps + turn * n) for n in range(CYCLES)
+    )
+    everything = pd.concat([runs, dose, cycles], ignore_index=True)
+    table = harm.harm_table(harm.harms(harm.lost(everything, harm.language_scale(CURVE))), FULL)
+    found = table.set_index(["regime", "policy", "rates", "moment"])["harm"]
+    assert found[("clipped", "unmasked", FULL.rates("clipped"), harm.END)] == pytest.approx(0.1)
+    assert found[("clipped", "unmasked", DOSES[-1], harm.END)] == pytest.approx(0.6)
+    assert [moment for regime, policy, _, moment in found.index if (regime, policy) == ("cycles", "unmasked")] == [
+        "1 return",
+        "2 returns",
+        "3 returns",
+    ]
+    pd.testing.assert_frame_equal(forgetting.costs(everything, FULL), forgetting.costs(runs, FULL))
+
+
+def probed(probe, retrieval, regime="clipped", rates=3.0):
+    """Scores of a probed encoder, five seeds alike: the masked arm loses nothing, the unmasked what is given."""
+    rows = [
+        {"regime": regime, "policy": policy, "rates": rates * spiked, "seed": seed, "step": step}
+        | {"probe": 0.8 - spiked * probe, "retrieval": 0.3 - spiked * retrieval}
+        for policy, spiked in (("masked", 0), ("unmasked", 1))
+        for seed in range(5)
+        for step in (FULL.steps, FULL.stop + FULL.healed)
+    ]
+    return harm.harms(harm.lost(pd.DataFrame(rows), harm.probed_scale(START_SCORES)))
+
+
+@pytest.mark.parametrize(
+    ("key", "measure", "more"),
+    [
+        ("Q1", "probe", {}),
+        ("Q1a", "retrieval", {}),
+        ("Q1b", "probe", {"rates": DOSES[0]}),
+        ("Q1c", "probe", {"regime": "sgd"}),
+        ("Q1d", "probe", {"moment": harm.LATER}),
+    ],
+)
+def test_the_probed_encoders_claims(key, measure, more):
+    """In parts of what the pre-training had brought, a fifth: a loss of .12 is a ruin, one of .004 is no harm."""
+    options = {"regime": "clipped", **more}
+    own = {name: options[name] for name in ("regime", "rates") if name in options}
+    for loss, part in ((0.12, 0.6), (0.004, 0.02)):
+        table = probed(loss, loss, **own)
+        found = harm.measure_harm(table, FULL, measure, worth=harm.probed_worth(START_SCORES), **options)
+        assert found.measured == pytest.approx(part)
+        claim_holds = (part > RUINED) == (key in ("Q1", "Q1a", "Q1c"))
+        assert CLAIMS[key].rule.judge(found) == (Verdict.CONFIRMED if claim_holds else Verdict.REFUTED)
+
+
+def test_a_pretraining_that_brought_nothing_cannot_be_ruined():
+    """A language model that hardly beats counting, a probe that random weights serve as well: every claim is void."""
     poor = CURVE.assign(bigram=4.4)
-    table = pd.concat([made(1.5, regime=regime) for regime in ARMS_BY_REGIME])
-    measured = {
-        "P8": forgetting.measure_ruin(table, poor, "clipped"),
-        "P8a": forgetting.measure_ruin(table, poor, "unclipped"),
-        "P8b": forgetting.measure_ruin(table, poor, "sgd"),
+    runs = pd.concat([made(1.5, regime=regime) for regime in FULL.regimes])
+    table, spiked = forgetting.costs(runs, FULL), harm.harms(harm.lost(runs, harm.language_scale(poor)))
+    worth = harm.language_worth(poor)
+    ways = {"P8": "clipped", "P8a": "unclipped", "P8b": "sgd"}
+    measured = {key: harm.measure_harm(spiked, FULL, "mlm_loss", way, worth) for key, way in ways.items()}
+    measured |= {
         "P8c": forgetting.measure_own_rate(table, poor),
         "P8d": forgetting.measure_warm_up(made_warm_ups(0.1), poor),
         "P8e": forgetting.measure_added(table, poor, "clipped"),
         "P8f": forgetting.measure_added(table, poor, "unclipped"),
         "P8g": forgetting.measure_alone(table, poor),
+        "P8h": harm.measure_harm(spiked, FULL, "mlm_loss", "clipped", worth, harm.LATER),
     }
+    brought = dict.fromkeys(harm.probed_worth(START_SCORES), 0.04)
+    for key, measure in {"Q1": "probe", "Q1a": "retrieval", "Q1b": "probe", "Q1c": "probe", "Q1d": "probe"}.items():
+        measured[key] = harm.measure_harm(probed(0.12, 0.12), FULL, measure, "clipped", brought)
     assert set(measured) == {key for key, claim in CLAIMS.items() if claim.notebook == "13_pretraining"}
     for key, measurement in measured.items():
         assert CLAIMS[key].decide(measurement).verdict == Verdict.VOID
+        assert CLAIMS[key].decide(harm.not_asked()).verdict == Verdict.VOID
 
 
 @pytest.mark.parametrize(
@@ -270,7 +357,7 @@ def test_a_language_model_that_only_counts_is_not_worth_ruining():
 )
 def test_the_first_prediction_is_scored_by_a_rule_of_its_own(spike, verdict, held):
     """P8e: a spike that adds a quarter or more is one that the prediction did not see."""
-    row = CLAIMS["P8e"].decide(forgetting.measure_added(made(spike), CURVE, "clipped"))
+    row = CLAIMS["P8e"].decide(forgetting.measure_added(costs(spike), CURVE, "clipped"))
     assert (row.verdict, row.prediction_held) == (verdict, held)
 
 
@@ -279,24 +366,24 @@ def test_the_first_prediction_is_scored_by_a_rule_of_its_own(spike, verdict, hel
 )
 def test_at_auras_rate_the_two_must_cost_the_same(spike, verdict):
     """P8c is an equivalence: neither more nor less."""
-    measurement = forgetting.measure_own_rate(made(spike, regime="own_rate"), CURVE)
+    measurement = forgetting.measure_own_rate(costs(spike, regime="own_rate"), CURVE)
     assert measurement.measured == pytest.approx(1 + spike / 0.5)
     assert CLAIMS["P8c"].rule.judge(measurement) == verdict
 
 
 def test_the_harm_is_compared_with_that_of_the_task_alone():
     """P8g: the two arms beyond the mask; without a harm of the task alone there is nothing to compare."""
-    measurement = forgetting.measure_alone(made(0.3, alone=0.4), CURVE)
+    measurement = forgetting.measure_alone(costs(0.3, alone=0.4), CURVE)
     assert measurement.measured == pytest.approx(0.75)
     assert measurement.limits["the same ten steps after the return"] == pytest.approx(0.75)
     assert CLAIMS["P8g"].rule.judge(measurement) == Verdict.CONFIRMED
-    assert CLAIMS["P8g"].rule.judge(forgetting.measure_alone(made(0.3, alone=-0.1), CURVE)) == Verdict.VOID
+    assert CLAIMS["P8g"].rule.judge(forgetting.measure_alone(costs(0.3, alone=-0.1), CURVE)) == Verdict.VOID
 
 
 def test_a_fine_tuning_that_forgets_nothing_decides_nothing():
     """There is no share of nothing: seeds that gain as often as they lose leave it open, a gain makes it void."""
     for cost, verdict in ((0.01, Verdict.INCONCLUSIVE), (-0.5, Verdict.VOID)):
-        measurement = forgetting.measure_added(made(0.1, cost=cost), CURVE, "clipped")
+        measurement = forgetting.measure_added(costs(0.1, cost=cost), CURVE, "clipped")
         assert CLAIMS["P8e"].rule.judge(measurement) == verdict
 
 
@@ -304,7 +391,7 @@ def made_warm_ups(saved):
     """`forgetting.warm_ups` of four seeds: 1 nat is lost without a warm-up, and ``saved`` of it with OneCycle's."""
     costs = {0.0: 1.0, 0.1: 1 - saved / 2, 0.3: 1 - saved}
     rows = [
-        {"regime": f"{share:g}", "policy": "masked", "seed": seed, "moment": "at the end", "cost": cost, "drift": 0.1}
+        {"regime": f"{share:g}", "policy": "masked", "seed": seed, "moment": harm.END, "cost": cost, "drift": 0.1}
         for share, cost in costs.items()
         for seed in range(4)
     ]
@@ -321,21 +408,55 @@ def test_a_warm_up_has_to_save_a_quarter(saved, verdict):
 
 
 def test_the_fine_tunings_differ_in_what_their_regime_names():
-    """Clipping, optimiser and the rate of sigma by regime; every one has the mask and the moments of comparison."""
-    p = PretrainingParameters()
-    work = jobs(p)
-    assert len(work) == 4 * p.seed_count
+    """Clipping, optimiser and the rate of sigma by regime; arms of a seed share their prefix, and each has its mask."""
+    work = jobs(FULL)
+    seeds = {"clipped": 8, "cycles": 5, "unclipped": 5, "sgd": 5, "own_rate": 5}
     for one in work:
-        assert (one.presence.start, one.presence.stop) == (p.before, p.stop)
-        assert {"masked", "unmasked"} <= {*one.arms}
+        assert (one.presence.start, one.presence.stop) == (FULL.before, FULL.stop)
         assert (one.settings.clip_norm is None) == (one.regime in ("sgd", "unclipped"))
         assert (one.settings.lr_sigma < 1e-3) == (one.regime == "own_rate")
-        assert {*p.moments.values()} <= {*one.probes}
+        judged = {FULL.stop, FULL.steps} if one.regime == "cycles" else set(FULL.moments.values())
+        assert {step for step in judged if step <= one.settings.steps} <= {*one.looks, one.settings.steps}
+    for regime, count in seeds.items():
+        arms = [one for one in work if one.regime == regime]
+        assert len({one.settings.seed for one in arms}) == count
+        assert len({prefix_of(one).name for one in arms}) == count
+        assert {"masked", "unmasked"} <= {one.arm for one in arms}
+    shared = {prefix_of(one).name for one in work if one.regime in ("clipped", "cycles")}
+    assert len(shared) == 8
+
+
+def test_the_doses_are_the_sums_of_sigmas_rates():
+    """Each arm's own rate through the absence, times its steps; the notebook's own is that of its rate."""
+    for one in [*jobs(FULL), *probed_jobs(FULL)]:
+        rate = one.settings.lr_sigma if one.absence_rate is None else one.absence_rate
+        assert one.rates == pytest.approx(rate * FULL.absent_steps if one.arm == "unmasked" else 0.0)
+    tried = {one.rates for one in jobs(FULL) if one.regime == "clipped"}
+    assert tried == {0.0, *DOSES, FULL.rates("clipped")}
+
+
+def test_a_small_run_leaves_out_what_it_cannot_decide():
+    """Two ways to optimise, no other doses, no several returns, no warm-ups, nothing probed."""
+    p = PretrainingParameters()
+    assert {one.regime for one in jobs(p)} == {"clipped", "sgd"}
+    assert {one.rates for one in jobs(p)} == {0.0, p.rates("clipped")}
+    assert warm_up_jobs(p) == probed_jobs(p) == []
+
+
+def test_parameters_that_cannot_be_are_refused():
+    """Healing before the harm, a corpus that is held out and returns, an encoder without a name."""
+    for changes, message in (
+        ({"after": 50, "healed": 40}, "healed=40 and after=50"),
+        ({"absent": "emotion", "probed": "minilm"}, "'emotion' is held out"),
+        ({"probed": " "}, "empty name"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            PretrainingParameters(**changes)
 
 
 def test_warm_ups_spend_the_same_and_differ_in_its_order():
     """The rates of PyTorch's own schedule: one peak, sums within half a rate and those of the constant rate."""
-    p = PretrainingParameters()
+    p = PretrainingParameters(few_seeds=1)
     found = {}
     for one in warm_up_jobs(p):
         assert one.presence.start == one.presence.stop == p.steps
@@ -356,10 +477,10 @@ def test_warm_ups_spend_the_same_and_differ_in_its_order():
 
 def test_the_bound_is_what_pytorchs_adam_does():
     """A gradient of 0 until the return and of 1 from then on: Adam's steps in rates are the bound, to 1e-9."""
-    p = PretrainingParameters(seed_count=1)
+    p = PretrainingParameters(seed_count=1, few_seeds=1)
     steps = np.arange(p.steps)
     frame = pd.DataFrame({"step": steps, "weight": 1.0, "gradient_norm": 1.0, "update": 1e-3, "seed": 0})
-    arms = [frame.assign(regime=r, policy=c) for r in ARMS_BY_REGIME for c in ("masked", "unmasked")]
+    arms = [frame.assign(regime=r, policy=c, rates=p.rates(r)) for r in p.regimes for c in ("masked", "unmasked")]
     table = spike.first_steps(pd.concat(arms), p)
     chosen = table[(table["regime"] == "unclipped") & (table["policy"] == "masked")].set_index("since")
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))

@@ -16,19 +16,31 @@ from aura_study.experiments.task_quality.parameters import (
     ALL,
     AURA_RATE,
     FEW,
+    FURTHER,
     KENDALL,
     OTHERS,
     REGIMES,
     ROWS,
+    WHOLE,
     TaskQualityParameters,
 )
 from aura_study.experiments.task_quality.trainings import RARE, Scorer, quality_corpus, shares
+from aura_study.runs.jobs import job_metadata
 from aura_study.training.adequacy import DECISIVE
 from aura_study.training.loop import build_schedule, train
 from aura_study.training.recording import TrajectoryRecorder, read_trajectories
+from aura_study.training.runs import run_job
 
 CPU = torch.device("cpu")
-SMALL = {"rows": 64, "reporting_rows": 40, "dev_rows": 16, "reporting_dev": 20, "max_length": 32, "workers": 1}
+SMALL = {
+    "frozen_layers": 1,
+    "rows": 64,
+    "reporting_rows": 40,
+    "dev_rows": 16,
+    "reporting_dev": 20,
+    "max_length": 32,
+    "workers": 1,
+}
 
 
 def texts(split) -> set[str]:
@@ -87,7 +99,7 @@ def test_sigmas_rate_gives_the_stretch_its_phantom_number(steps):
 
 def test_runs_of_a_regime_and_seed_differ_in_the_weighting_alone():
     """Paired comparisons need equal starts, batches and rates."""
-    p = TaskQualityParameters(everything=True, seed_count=2, other_seeds=1)
+    p = TaskQualityParameters(scored=True, seed_count=2, further_seeds=1)
     seen: dict[tuple[str, int], set[str]] = {}
     for regime, policy, seed in p.arms:
         work = p.job(regime, policy, seed).model_dump(exclude={"name"})
@@ -95,16 +107,36 @@ def test_runs_of_a_regime_and_seed_differ_in_the_weighting_alone():
         seen.setdefault((regime, seed), set()).add(str(work))
     assert all(len(kinds) == 1 for kinds in seen.values())
     names = [p.job(*arm).name for arm in p.arms]
-    assert len(set(names)) == len(names) == 3 * 2 * 2 + 3 * 3 + 2 * 2
+    assert len(set(names)) == len(names) == 2 * (3 * 2 + 3) + len(FURTHER) * 2
+
+
+def test_a_run_that_is_stopped_has_whole_seeds_and_one_that_is_not_scored_has_the_balance_alone():
+    """Seed after seed; unscored, every seed of mixing with and without the mask, and one of the other regimes."""
+    arms = TaskQualityParameters(scored=True, seed_count=4).arms
+    assert [seed for _, _, seed in arms] == sorted(seed for _, _, seed in arms)
+    p = TaskQualityParameters(seed_count=3)
+    pairs = [(regime, seed) for regime, _, seed in p.arms[::2]]
+    assert pairs == [*((regime, 0) for regime in REGIMES), ("mixed", 1), ("mixed", 2)]
+    assert {policy for _, policy, _ in p.arms} == set(KENDALL)
+    assert not p.job(*p.arms[0]).scored
+
+
+def test_only_the_regime_with_the_whole_encoder_trains_all_its_layers():
+    """The others freeze as many as the parameters say."""
+    p = TaskQualityParameters(frozen_layers=1)
+    assert {regime: p.job(regime, "masked", 0).frozen_layers for regime in ROWS} == {
+        regime: 0 if regime == WHOLE else 1 for regime in ROWS
+    }
 
 
 def test_a_control_has_rows_of_every_task_in_every_batch_and_nothing_else_of_its_own():
     """On the rows of each regime: its model, steps and rates, and a presence of 1 throughout."""
-    p = TaskQualityParameters(everything=True, seed_count=2, other_seeds=2)
+    p = TaskQualityParameters(scored=True, seed_count=2, further_seeds=2)
     assert {rows for rows, _, _ in p.controls} == set(ROWS.values())
     for regime, rows in ROWS.items():
         control, arm = p.job(rows, "masked", 0), p.job(regime, "masked", 0)
-        same = {"name", "presence", "regime", "probes"} | ({"settings"} if regime == AURA_RATE else set())
+        own = {AURA_RATE: {"settings"}, WHOLE: {"frozen_layers"}}
+        same = {"name", "presence", "regime", "probes"} | own.get(regime, set())
         assert control.model_dump(exclude=same) == arm.model_dump(exclude=same)
         schedule = control.presence.build(arm.texts.corpus().sizes, p.batch_size, 0, 1)
         assert all(set(batch) == set(TASK_NAMES) for batch in schedule.batches(0, 50))
@@ -117,7 +149,8 @@ def test_more_scarce_rows_than_rows_are_refused():
 
 
 def test_scoring_on_the_way_changes_nothing(tmp_path):
-    """A run that is scored before two of its steps leaves the same record, bit for bit, as one that is not."""
+    """A run that is scored before two of its steps, and whose updates are looked at, leaves the same record, bit for
+    bit, as one that is not."""
     found = []
     work = job()
     scorer = Scorer(work.weighting(CPU), CPU, prepared(), work.settings, (3, 7))
@@ -130,6 +163,7 @@ def test_scoring_on_the_way_changes_nothing(tmp_path):
             assert {row["step"] for row in observer.scores} == {3, 7}
             assert {row["measure"] for row in observer.scores} == {"auc", "log_loss", "macro_f1", "samples_f1"}
             assert len(observer.kept) == work.settings.steps
+            assert list(observer.pulls) == [7]
     pd.testing.assert_frame_equal(*found)
 
 
@@ -142,7 +176,9 @@ def test_shares_are_what_a_loop_finds():
             values = {"weight": 1.0 + place, "loss": 0.5 if here else np.nan, "gradient_norm": 2.0 if here else np.nan}
             rows.append({"step": step, "task": task, "present": here, **values})
     kept = np.array([1.0, 1.0, 0.5, 0.25])
-    table = shares(pd.DataFrame(rows), kept).set_index("task")
+    table = shares(pd.DataFrame(rows), kept, {2: [1.0, 0.0], 3: [1.0, 3.0]}).set_index("task")
+    assert table["update_share"].tolist() == pytest.approx([0.75 / 1.5, 0.75 / 1.5])
+    assert shares(pd.DataFrame(rows), kept, {})["update_share"].isna().all()
     late = [(row, kept[row["step"]]) for row in rows if row["step"] >= 1]
     pull = {task: sum(r["weight"] * r["loss"] for r, _ in late if r["task"] == task and r["present"]) for task in "ab"}
     clip = {task: sum(r["gradient_norm"] * k for r, k in late if r["task"] == task and r["present"]) for task in "ab"}
@@ -155,7 +191,7 @@ def test_shares_are_what_a_loop_finds():
 @pytest.fixture(scope="module")
 def small_files(tmp_path_factory):
     """Every regime and weighting, one seed, 20 steps."""
-    p = TaskQualityParameters(seed_count=1, steps=20, **SMALL)
+    p = TaskQualityParameters(seed_count=1, steps=20, scored=True, **SMALL)
     return p, experiment.train_all(p, tmp_path_factory.mktemp("quality"))
 
 
@@ -171,6 +207,16 @@ def test_until_the_return_scores_are_equal_bit_for_bit(small_files):
     assert set(table[table["regime"] == "mixed"]["moment"]) == {tables.END}
 
 
+@pytest.mark.parametrize("policy", KENDALL)
+def test_arms_that_fork_at_the_return_leave_what_trainings_of_their_own_leave(policy, small_files, tmp_path):
+    """Shares and scores, bit for bit, though the half before the return was trained and watched once for both."""
+    p, files = small_files
+    (forked,) = [file for file in files if file.stem == f"quality-stretch-{policy}-seed0"]
+    alone = run_job(p.job("stretch", policy, 0), tmp_path)
+    pd.testing.assert_frame_equal(pd.read_parquet(forked), pd.read_parquet(alone))
+    assert job_metadata(forked)["scores"] == job_metadata(alone)["scores"]
+
+
 def test_predicted_shares_come_from_presence_alone(small_files):
     """A quarter each unmasked, in proportion to presence masked, nothing for equal weights."""
     _, files = small_files
@@ -180,7 +226,7 @@ def test_predicted_shares_come_from_presence_alone(small_files):
         np.testing.assert_allclose(
             rows["predicted_share"], expected.get(policy, rows["presence"] / rows["presence"].sum())
         )
-        for kind in ("loss_share", "gradient_share", "clipped_share"):
+        for kind in ("loss_share", "gradient_share", "clipped_share", "update_share"):
             assert rows[kind].sum() == pytest.approx(1)
 
 
@@ -207,6 +253,32 @@ def test_short_runs_are_void_one_seed_is_inconclusive_and_every_figure_is_drawn(
     ):
         assert plate.encode("png")
     assert set(experiment.resolution(files)["task"]) == set(TASK_NAMES)
+
+
+def test_a_control_is_scored_on_the_way(tmp_path):
+    """After each quarter of its training, and the table says what its loss has lost since the score before."""
+    p = TaskQualityParameters(seed_count=1, steps=24, scored=True, **SMALL)
+    table = experiment.learning(experiment.train_controls(p, tmp_path))
+    for _, rows in table.groupby("rows"):
+        assert rows["step"].tolist() == [6, 12, 18, 24]
+        losses = rows["log_loss"].to_numpy()
+        np.testing.assert_allclose(rows["fell"].to_numpy()[1:], losses[:-1] - losses[1:])
+
+
+def test_power_says_how_many_seeds_a_difference_needs():
+    """Differences of four points are told from one at once, none at a deviation of a tenth of a point soon; one that
+    is a point itself never is; and a single pair says nothing."""
+    table = tables.power(tables.differences(made({("mixed", "unmasked", "*"): 0.04, ("mixed", "frozen", "*"): 0.01})))
+    table = table[(table["measure"] == "auc") & (table["task"] == tables.MEAN)].set_index(["regime", "policy"])
+    pairs = tables.gains(made({}), "unmasked", "masked", "mixed")
+    assert table.loc[("mixed", "unmasked"), "deviation"] == pytest.approx(pairs.std())
+    assert 2 <= table.loc[("mixed", "unmasked"), "seeds_needed"] <= 4
+    assert 2 <= table.loc[("mixed", "unmasked"), "seeds_if_none"] <= 5
+    assert (
+        np.isnan(table.loc[("mixed", "frozen"), "seeds_needed"]) or table.loc[("mixed", "frozen"), "seeds_needed"] > 20
+    )
+    alone = tables.power(tables.differences(made({}, seeds=1)))
+    assert alone[["deviation", "seeds_needed", "seeds_if_none"]].isna().all(axis=None)
 
 
 def measurements(scores: pd.DataFrame, adequacy: pd.DataFrame):

@@ -1,16 +1,17 @@
 """Properties of the training loop and of what it records."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
-from small_runs import batches, job, model, settings
+from small_runs import batches, job, model, prepared, settings
 
 from aura_study.data.batches import Batch
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.training.loop import AURA, NonFiniteError, TrainingSettings, build_optimizer, build_schedule, train
-from aura_study.training.recording import CHUNK, TrajectoryRecorder, read_trajectories
-from aura_study.training.runs import Presence
+from aura_study.training.recording import CHUNK, Recorder, TrajectoryRecorder, read_trajectories
+from aura_study.training.runs import Presence, Probe, build_model
 from aura_study.training.weighting import build_weighting
 
 
@@ -230,6 +231,47 @@ def test_an_interrupted_recording_leaves_no_trajectory(tmp_path):
         broken()
     assert not path.exists()
     assert len(read_trajectories([tmp_path / "run.failed.parquet"])) == 4
+
+
+class Updates(Probe):
+    """Norms of the tasks' gradients as Adam scales them, beside those of all parameters' gradients and its state."""
+
+    def __init__(self, weighting):
+        super().__init__(weighting)
+        self.found, self.expected = [], []
+
+    def updated(self, step, model, optimizer):
+        group, scaled = optimizer.param_groups[0], []
+        for parameter in model.encoder.parameters():
+            state = optimizer.state[parameter]
+            second = (state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))).sqrt() + group["eps"]
+            scaled.append((parameter.grad / second).norm())
+        self.expected.append(torch.stack(scaled).norm())
+
+    def updates(self, step, norms):
+        self.found.append(norms())
+
+    def table(self, model):
+        return pd.DataFrame()
+
+
+@pytest.mark.parametrize("frozen_layers", [0, 1])
+def test_what_a_task_does_to_adams_update_is_its_gradient_over_the_root_of_the_second_moment(frozen_layers):
+    """Twin: one task a batch, without clipping, so that its norm is that of the encoder's whole scaled gradient."""
+    work = job(presence=Presence(schedule="alternating"), clip_norm=None, steps=8)
+    work = work.model_copy(update={"frozen_layers": frozen_layers})
+    seen = Updates(work.weighting(torch.device("cpu")))
+    train(
+        build_model(work, prepared()), batches(work).iterate(), work.settings, weighting=seen.weighting, observer=seen
+    )
+    assert seen.found == []  # nobody records: gradients are not read
+    recorder = Recorder(TASK_NAMES, "masked", 0, torch.device("cpu"))
+    seen = Updates(work.weighting(torch.device("cpu")))
+    net = build_model(work, prepared())
+    train(net, batches(work).iterate(), work.settings, recorder, weighting=seen.weighting, observer=seen)
+    for step, (found, expected) in enumerate(zip(seen.found, seen.expected, strict=True)):
+        assert (found > 0).tolist() == [place == step % 4 for place in range(4)]
+        torch.testing.assert_close(found.sum(), expected, rtol=1e-4, atol=0)
 
 
 def moves(run):

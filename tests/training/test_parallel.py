@@ -23,7 +23,7 @@ from aura_study.data.tasks import TASK_NAMES
 from aura_study.losses import MaskedKendallLoss
 from aura_study.paths import RunFolders
 from aura_study.runs.lock import locked
-from aura_study.training.parallel import checkpoints
+from aura_study.training import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
 from aura_study.training.recording import read_trajectories
 from aura_study.training.runs import Presence

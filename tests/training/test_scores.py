@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 from small_runs import model, prepared
 
 from aura_study.claims import Measurement, Verdict
@@ -13,7 +14,7 @@ from aura_study.data.corpus import Corpus, TaskSplit
 from aura_study.data.embedded import generate
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.training.adequacy import adequacy, bag_of_words, least_above
-from aura_study.training.scores import development, measures, probabilities, truth
+from aura_study.training.scores import best_thresholds, development, measures, probabilities, truth
 
 
 def twin_auc(true: np.ndarray, probability: np.ndarray) -> float:
@@ -38,6 +39,39 @@ def test_measures_are_what_a_loop_finds(task):
     twin = terms[true == 1].mean() if TASKS[task].kind == "multiclass" else terms.mean()
     assert found["log_loss"] == pytest.approx(twin)
     assert development(model(), prepared().dev)[task] == found
+
+
+@pytest.mark.parametrize("task", TASK_NAMES)
+def test_the_best_thresholds_are_those_that_no_other_beats(task):
+    """Twin: scikit-learn's F1 at every midpoint, of a real, untrained model with ties among its probabilities."""
+    probability, true = probabilities(model(), task, prepared().train[task])
+    probability = probability.round(3)
+    for label, cut in enumerate(best_thresholds(probability, true)):
+        values = np.unique(probability[:, label])
+        others = [0.0, *(values[:-1] + values[1:]) / 2]
+        best = max(f1_score(true[:, label], probability[:, label] > other, zero_division=0) for other in others)
+        assert f1_score(true[:, label], probability[:, label] > cut) == pytest.approx(best)
+
+
+def test_a_label_that_no_row_has_or_every_row_keeps_a_half():
+    """Nothing can be chosen there, nor where a probability is no number."""
+    true = np.array([[0, 1, 0], [0, 1, 1], [0, 1, 1]])
+    assert best_thresholds(np.full((3, 3), 0.2), true).tolist()[:2] == [0.5, 0.5]
+    assert best_thresholds(np.full((3, 3), math.nan), true).tolist() == [0.5] * 3
+
+
+def test_thresholds_of_the_training_rows_judge_the_development_rows():
+    """Macro-F1 is that of the two steps by hand; area and log loss know no threshold."""
+    net, train, dev = model(), prepared().train, prepared().dev
+    found, plain = development(net, dev, train), development(net, dev)
+    for task, split in dev.items():
+        probability, true = probabilities(net, task, split)
+        cuts = best_thresholds(*probabilities(net, task, train[task]))
+        guess, labels = (probability > cuts).astype(int), true
+        if TASKS[task].kind == "multiclass":
+            guess, labels = guess[:, 1], true[:, 1]
+        assert found[task]["macro_f1"] == pytest.approx(f1_score(labels, guess, average="macro", zero_division=0))
+        assert (found[task]["auc"], found[task]["log_loss"]) == (plain[task]["auc"], plain[task]["log_loss"])
 
 
 def test_perfect_and_reversed_answers_score_one_and_nothing():
@@ -109,6 +143,16 @@ def test_the_gate_lets_a_model_through_that_has_learned_and_none_that_guesses_in
     assert judged(table, TASK_NAMES) == Verdict.CONFIRMED
     assert judged(short, TASK_NAMES) == Verdict.VOID
     assert judged(short, ["toxicity"]) == Verdict.CONFIRMED
+
+
+def test_a_bag_of_words_may_choose_its_thresholds_on_training_rows_too(corpus):
+    """As a control does that it is held against; for a rare label that is worth more than 1/2."""
+    made = {task: {"auc": 0.0, "log_loss": 0.0, "macro_f1": 0.0, "samples_f1": 0.0} for task in TASK_NAMES}
+    plain, chosen = (
+        adequacy([made], corpus, thresholds).set_index(["task", "measure"])["tf_idf"] for thresholds in (0, 1)
+    )
+    assert chosen["emotion", "macro_f1"] > plain["emotion", "macro_f1"]
+    assert chosen["emotion", "auc"] == plain["emotion", "auc"]
 
 
 def test_a_measure_that_could_not_be_taken_opens_no_gate(corpus):

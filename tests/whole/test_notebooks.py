@@ -195,7 +195,7 @@ def test_typed_sentences_agree_with_the_committed_run(name: str) -> None:
 
 def test_no_typed_text_says_a_verdict() -> None:
     """A claim's verdict is generated: no sentence names a claim and says what became of it."""
-    said = re.compile(r"\b[FKPSBNA]\d+[a-h]?\b[^.|]*\b(?:is|are|was|were)\s+(?:confirmed|refuted|inconclusive|void)\b")
+    said = re.compile(r"\b[FKPQSBNA]\d+[a-h]?\b[^.|]*\b(?:is|are|was|were)\s+(?:confirmed|refuted|inconclusive|void)\b")
     found = {
         (name, cell["id"]): match[0]
         for name in NAMES

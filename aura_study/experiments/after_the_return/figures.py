@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from aura_study.figures import Plate
 from aura_study.figures.lines import band, diagonal, edge_labels, legend_below, policy_lines, shade_absence, subplots
-from aura_study.figures.style import DOTTED, policy_line, style
+from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, policy_line, style
 
 ABSENCE_COLOURS = {"long": "#D55E00", "short": "#0072B2"}
 CLIP_COLOURS = {False: "#D55E00", True: "#009E73"}
@@ -172,3 +172,121 @@ def which_is_sooner(ways: pd.DataFrame, horizon: int) -> Plate:
         "A panel for each rate and noise. Steps back on a log axis over the phantom number, for SGD and Adam, with "
         "dotted theory and the range above the whiplash threshold shaded.",
     )
+
+
+ALONE = "#777777"
+
+
+@style()
+def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: str, interest: float) -> Plate:
+    """The answer: the spike, the other tasks' loss, the returned task's, and the mean area under the curve, by dose.
+
+    Args:
+        costs: `costs.cost_table`.
+        spikes: `costs.spike_table`.
+        absent: the task that returns.
+        way: the way to optimise that is shown.
+        interest: smallest difference of interest, in nats and in area under the ROC curve.
+    """
+    chosen = costs[(costs["way"] == way) & (costs["since"] > 0)]
+    figure, panels = subplots(1, 4, figsize=(13, 3.9))
+    spike = spikes[spikes["way"] == way]
+    own = spike["arm"] == "unmasked"
+    for rows, mark, label in ((spike[~own], "o", None), (spike[own], "D", "V10.1's own")):
+        look: Any = {"fmt": mark, "color": TASK_COLOURS[absent], "label": label}
+        panels[0].errorbar(rows["dose"], rows["ratio"], _bars(rows, "ratio"), **look)
+    law = spike.sort_values("dose")
+    panels[0].plot(law["dose"], law["law"], **DOTTED, label=r"$e^{2\Lambda}$")
+    panels[0].set(yscale="log", title=f"First gradient of {absent}", ylabel="over the masked run's")
+    panels[0].legend()
+    shown = (("the others", "log_loss", "Loss of the other tasks"), (absent, "log_loss", f"Loss of {absent}"))
+    for axes, (task, measure, title) in zip(
+        panels[1:], (*shown, ("all tasks", "auc", "Area under ROC, all tasks")), strict=True
+    ):
+        _by_dose(axes, chosen[(chosen["task"] == task) & (chosen["measure"] == measure)], interest)
+        axes.set(title=title, ylabel="nats more than masked" if measure == "log_loss" else "more than masked")
+    for axes in panels:
+        axes.set_xlabel(r"fall of $\log\sigma$")
+    legend_below(figure, panels[1], ncols=6)
+    return Plate(
+        figure,
+        f"What the return of {absent} costs a model that has learned, by how far sigma fell while it was away: {way}, "
+        "development texts, difference to the masked run of the same seed, mean and 95 % interval over seeds. From "
+        f"the left: the first gradient that {absent} sends into the encoder, with the law (dotted); the other tasks' "
+        "loss; its own; the mean area under the ROC curve. Colours: steps since the return; at the right end, "
+        f"{absent}'s rows alone and no spike. Grey: differences smaller than {interest:g}.",
+        f"Four panels over the phantom number: the gradient ratio on a log axis along a dotted line; the loss of the "
+        f"other tasks and of {absent}, and the mean area under the curve, with a line for each number of steps since "
+        "the return.",
+    )
+
+
+def _bars(rows: pd.DataFrame, mean: str) -> Any:
+    """Lengths of error bars, below and above; none for a single seed."""
+    return (
+        [(rows[mean] - rows["low"]).clip(upper=1e9), (rows["high"] - rows[mean]).clip(upper=1e9)]
+        if rows["seeds"].min() > 1
+        else None
+    )
+
+
+def _by_dose(axes: Axes, rows: pd.DataFrame, interest: float) -> None:
+    """A line per moment over the doses, and a mark beyond them for the task alone; side by side, to be told apart."""
+    axes.axhspan(-interest, interest, color="#999999", alpha=0.25, linewidth=0)
+    axes.axhline(0, color="#555555", linewidth=0.8)
+    numbers = pd.to_numeric(rows["arm"], errors="coerce")
+    rows = rows.assign(dose=numbers.where(rows["arm"] != "alone", 1.25 * numbers.max())).dropna(subset="dose")
+    moments = sorted(rows.loc[rows["arm"] == "alone", "since"].unique())
+    for place, (colour, since) in enumerate(zip(COLOURS, moments, strict=False)):
+        moment = rows[rows["since"] == since].sort_values("dose")
+        doses, alone = moment[moment["arm"] != "alone"], moment[moment["arm"] == "alone"]
+        look: Any = {"markersize": 3, "elinewidth": 1, "color": colour}
+        label = f"{since} step{'s' if since > 1 else ''} since the return"
+        for chosen, form in ((doses, "o-"), (alone, "D")):
+            at = chosen["dose"] + 0.07 * (place - (len(moments) - 1) / 2)
+            axes.errorbar(at, chosen["difference"], _bars(chosen, "difference"), fmt=form, label=label, **look)
+            label = ""
+    ticks = [0, 1, 2, 3, 5]
+    axes.set_xticks([*ticks, rows["dose"].max()], [*map(str, ticks), "alone"])
+
+
+@style()
+def costs_over_time(costs: pd.DataFrame, cycle_ends: list[int]) -> Plate:
+    """The other tasks' loss over the steps since the return, by way to optimise, and through three absences."""
+    chosen = costs[(costs["task"] == "the others") & (costs["measure"] == "log_loss") & (costs["since"] >= 0)]
+    ways = [str(way) for way in chosen["way"].unique()]
+    colours = dict(zip((arm for arm in chosen["arm"].unique() if arm[0].isdigit()), COLOURS, strict=False))
+    cycles = chosen[chosen["arm"].str.startswith("cycles") & chosen["since"].isin(cycle_ends)]
+    columns = len(ways) + (not cycles.empty)
+    figure, panels = subplots(1, columns, squeeze=False, figsize=(3.4 * columns + 1, 3.8))
+    panels = panels[0]
+    for axes, way in zip(panels, ways, strict=False):
+        rows = chosen[(chosen["way"] == way) & ~chosen["arm"].str.startswith("cycles")]
+        doses = [arm for arm in rows["arm"].unique() if arm in colours]
+        for arm in doses:
+            _over_time(axes, rows[rows["arm"] == arm], color=colours[arm], label=rf"$\Lambda$ = {arm}")
+        for arm, line in (("frozen", ":"), ("alone", "-.")):
+            if (rows["arm"] == arm).any():
+                _over_time(axes, rows[rows["arm"] == arm], color=ALONE, linestyle=line, label=f"{arm}, no spike")
+        axes.set(title=way, xscale="symlog", xlabel="steps since the return")
+    if not cycles.empty:
+        _over_time(panels[-1], cycles, color=ALONE, marker="o", label="after each of three")
+        panels[-1].set(title="Three absences", xlabel="steps since the first return")
+    panels[0].set_ylabel("loss of the other tasks\n(nats more than masked)")
+    legend_below(figure, *panels, ncols=5)
+    return Plate(
+        figure,
+        "The other tasks' development loss since the return, over that of the masked run of the same seed, by the way "
+        "to optimise and the phantom number: mean and 95 % interval over seeds (without one where there is a single "
+        "seed). Last, where there are cycles: unmasked less masked after each of three absences.",
+        "A panel for each way to optimise, with a line for every phantom number over the steps since the return, and "
+        "one with the three returns.",
+    )
+
+
+def _over_time(axes: Axes, rows: pd.DataFrame, **look: Any) -> None:
+    rows = rows.rename(columns={"difference": "mean"}).sort_values("since")
+    if rows["seeds"].min() > 1:
+        band(axes, rows, "since", 0.15, **look)
+    else:
+        axes.plot(rows["since"], rows["mean"], **look)

@@ -1,11 +1,14 @@
 """Parameters of notebook 12, and the arms that it compares."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
+from aura_study.data.registry import BUILT
 from aura_study.data.tasks import TaskName
 from aura_study.experiments.after_the_return.watch import ReturnJob
+from aura_study.runs.parameters import Encoder
 from aura_study.training.loop import OptimizerName, TrainingSettings
 from aura_study.training.parameters import DevRows, TrainingParameters
 from aura_study.training.runs import Presence
@@ -28,6 +31,10 @@ ARMS = (
 )
 
 
+MOMENTS = (1, 10, 50, 150)
+"""Steps since the return after which a model that has learned is scored, beside the last."""
+
+
 class AfterTheReturnParameters(TrainingParameters):
     """Parameters of notebook ``12_after_the_return``."""
 
@@ -47,6 +54,11 @@ class AfterTheReturnParameters(TrainingParameters):
             "rows": 200,
             "dev_rows": 16,
             "workers": 1,
+            "dose_seeds": 1,
+            "few_seeds": 1,
+            "dose_before": 6,
+            "dose_absent": 10,
+            "dose_after": 12,
         },
         "full": {
             "seed_count": 6,
@@ -59,30 +71,74 @@ class AfterTheReturnParameters(TrainingParameters):
             "rates": 5,
             "batch_size": 16,
             "dev_rows": 300,
+            "learned_encoder": "minilm",
+            "frozen_layers": 4,
+            "dose_seeds": 8,
+            "few_seeds": 2,
+            "dose_rows": 2000,
+            "dose_before": 600,
+            "dose_absent": 150,
+            "dose_after": 300,
+            "lr_learned": 0.0003,
         },
     }
 
     dev_rows: DevRows = 50
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
-    before: int = Field(10, ge=2, description="steps before the absence")
-    absent_steps: int = Field(38, ge=1, description="steps of the long absence")
-    after: int = Field(66, ge=4, description="steps after the return from the long absence")
-    short_steps: int = Field(12, ge=1, description="steps of the short absence")
-    short_after: int = Field(16, ge=4, description="steps after the return from the short absence")
-    lr_sigma: float = Field(0.06, gt=0, le=1, description="learning rate of sigma")
+    before: int = Field(8, ge=2, description="steps before the absence")
+    absent_steps: int = Field(16, ge=1, description="steps of the long absence")
+    after: int = Field(40, ge=4, description="steps after the return from the long absence")
+    short_steps: int = Field(6, ge=1, description="steps of the short absence")
+    short_after: int = Field(10, ge=4, description="steps after the return from the short absence")
+    lr_sigma: float = Field(0.12, gt=0, le=1, description="learning rate of sigma")
     lr_adamw: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.01, gt=0, le=10, description="SGD's rate for encoder and heads")
     clip_norm: float = Field(1.0, gt=0, description="bound on the model's gradient norm in the clipped arms")
     repeats: int = Field(9, ge=2, le=1000, description="runs of each cell of sigma alone, without the model")
     rates: int = Field(3, ge=2, le=20, description="learning rates of sigma alone, from .01 to .2")
     horizon: int = Field(2000, ge=100, le=100_000, description="steps that sigma alone is watched after its return")
+    learned_encoder: Encoder = BUILT
+    frozen_layers: int = Field(0, ge=0, description="lowest layers of that encoder that do not learn; 0: none")
+    dose_seeds: int = Field(1, ge=1, le=100, description="seeds of the doses, by AdamW with clipping")
+    few_seeds: int = Field(
+        0, ge=0, le=100, description="seeds of the other ways, the cycles and (one at least) the controls"
+    )
+    dose_rows: int | None = Field(None, ge=16, description="most training rows per task for them; none: all")
+    dose_before: int = Field(60, ge=2, description="steps in which the model learns, before the absence")
+    dose_absent: int = Field(30, ge=2, description="steps of the absence")
+    dose_after: int = Field(60, ge=12, description="steps after the return")
+    lr_learned: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads there")
+    lr_learned_sgd: float = Field(0.1, gt=0, le=10, description="SGD's")
 
     @property
-    def checkpoints(self) -> dict[str, int]:
-        """Steps after which a run through the long absence is scored, by name."""
-        back = self.before + self.absent_steps
-        return {"soon after": back + self.after // 10, "end": back + self.after - 1}
+    def encoders(self) -> tuple[str, ...]:
+        """Both: the one that the four arms watch from inside, and the one that learns."""
+        return (self.encoder, self.learned_encoder)
+
+    @property
+    def on_learned(self) -> dict[str, Any]:
+        """For a job on the model that learns."""
+        return {
+            **self.on_model,
+            "rows": self.dose_rows,
+            "encoder": self.learned_encoder,
+            "frozen_layers": self.frozen_layers,
+        }
+
+    @property
+    def dose_stop(self) -> int:
+        """The first step back."""
+        return self.dose_before + self.dose_absent
+
+    @property
+    def moments(self) -> tuple[int, ...]:
+        """Steps since the return after which the model is scored; the last of them ends the run."""
+        return (*(moment for moment in MOMENTS if moment < self.dose_after), self.dose_after)
+
+    def rate(self, dose: float) -> float:
+        """Of sigma, that adds up to the dose over the absence."""
+        return dose / self.dose_absent
 
     def length(self, stretch: str) -> tuple[int, int]:
         """Absent steps and steps after the return, of the ``long`` or the ``short`` absence."""
@@ -110,6 +166,5 @@ class AfterTheReturnParameters(TrainingParameters):
             name=f"return-{stretch}-{arm.name.lower().replace(', ', '-')}-{policy}-seed{seed}",
             presence=Presence(schedule="stretch", absent=self.absent, start=self.before, stop=back),
             settings=settings,
-            checkpoints=tuple(self.checkpoints.values()) if stretch == "long" else (),
             **self.on_model,
         )

@@ -1,4 +1,4 @@
-"""What the runs of `after_the_return` show, table by table: the spike, the ways back, the encoder, the damage."""
+"""What the runs of `after_the_return` show, table by table: the spike, the ways back, the encoder."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aura_study.claims.statistics.intervals import Estimate, mean_interval, median_time, spread
+from aura_study.claims.statistics.intervals import Estimate, median_time, spread
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.experiments.after_the_return.trainings import FORM, IN_THEORY, log_weight_ratio
 from aura_study.theory.driven import driven_path
@@ -313,26 +313,3 @@ def clippings(runs: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
 def kept_under_adamw(table: pd.DataFrame) -> float:
     """Of `clippings`: what is left under AdamW, median over seeds."""
     return float(table.loc[table["arm"] == "AdamW, clipped", "measured"].median())
-
-
-def damages(runs: pd.DataFrame, scores: pd.DataFrame, p: AfterTheReturnParameters) -> pd.DataFrame:
-    """What the return costs: V10.1 less V10.2, paired over seeds, by arm, with 95 % intervals.
-
-    ``others' loss``: sum of the other tasks' training losses, mean over the steps since the return; ``macro-F1``: of
-    each task at each checkpoint.
-    """
-    chosen = runs[(runs["stretch"] == "long") & (runs["since"] > 0)]
-    means = chosen.groupby(["arm", "seed", "policy"], sort=False)["others_loss"].mean().unstack("policy")
-    told = [(str(arm), "others' loss", "since the return", pair) for arm, pair in means.groupby("arm", sort=False)]
-    wide = scores.pivot(index=["arm", "task", "checkpoint", "seed"], columns="policy", values="macro_f1")
-    told += [
-        (str(arm), f"macro-F1 of {task}", str(when), pair)
-        for (arm, task, when), pair in wide.groupby(["arm", "task", "checkpoint"], sort=False)
-    ]
-    rows = []
-    for arm, quantity, when, pair in told:
-        found = mean_interval(pair["unmasked"] - pair["masked"])
-        levels = {"V10.2": pair["masked"].mean(), "V10.1": pair["unmasked"].mean()}
-        rows.append({"arm": arm, "quantity": quantity, "when": when, **levels, **found.row("difference")})
-    order = {name: place for place, name in enumerate(dict.fromkeys(runs["arm"]))}
-    return pd.DataFrame(rows).sort_values("arm", key=lambda arm: arm.map(order), kind="stable", ignore_index=True)

@@ -88,18 +88,6 @@ def load(p: AfterTheReturnParameters, paths: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(told, ignore_index=True)
 
 
-def dev_scores(p: AfterTheReturnParameters, paths: Sequence[Path]) -> pd.DataFrame:
-    """Development macro-F1 of every run through the long absence: arm, policy, seed, checkpoint, task, macro_f1."""
-    rows = []
-    for run, path in zip(plan(p), paths, strict=True):
-        stored = job_metadata(path)["dev"]
-        for name, step in p.checkpoints.items():
-            for task, score in stored.get(str(step), {}).items():
-                common = {"arm": run.arm.name, "policy": run.policy, "seed": run.seed}
-                rows.append({**common, "checkpoint": name, "task": task, "macro_f1": score})
-    return pd.DataFrame(rows)
-
-
 def q_classes(p: AfterTheReturnParameters, paths: Sequence[Path]) -> dict[tuple[str, int], pd.DataFrame]:
     """Distribution of q over the encoder's parameters in V10.2's runs under AdamW, by arm and seed."""
     return {

@@ -7,7 +7,7 @@ the very same gradients, in which the task came back with its *proper* weight: t
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,24 +16,19 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from aura_study.data.tokenization import TokenizedSplit
 from aura_study.experiments.after_the_return.split_weighting import SplitWeighting, flat
 from aura_study.training.loop import TrainingSettings
 from aura_study.training.model import AuraModel
 from aura_study.training.runs import Prepared, Probe, TrainingJob
-from aura_study.training.scores import macro_f1
 
 CLASSES = 80
 """Classes of `Memory.classes`, even in log q."""
 
 
 class ReturnJob(TrainingJob):
-    """A training run through an absence, with development scores after some steps; one micro-batch a step."""
+    """A training run through an absence; one micro-batch a step."""
 
     code = ("import aura_study.experiments.after_the_return.watch",)
-
-    checkpoints: tuple[int, ...] = ()
-    """Steps after which the model is scored."""
 
     @model_validator(mode="after")
     def _one_batch_a_step(self) -> "ReturnJob":
@@ -44,7 +39,7 @@ class ReturnJob(TrainingJob):
     def probe(self, prepared: Prepared, model: AuraModel) -> "ReturnWatch":
         """Keeps the absent task's gradient apart."""
         split = SplitWeighting(self.settings, self.presence.absent, model.device)
-        return ReturnWatch(split, self.settings, prepared.dev, self.checkpoints)
+        return ReturnWatch(split, self.settings)
 
 
 class Memory:
@@ -134,7 +129,7 @@ def _projection(part: Tensor, whole: Tensor) -> float:
 
 
 class ReturnWatch(Probe):
-    """Looks at a run with a `SplitWeighting`: fills its rows, keeps `Memory` under Adam, scores at checkpoints.
+    """Looks at a run with a `SplitWeighting`: fills its rows, keeps `Memory` under Adam.
 
     Columns that it adds, from the return on: ``pull_norm`` and ``others_norm``, encoder gradients of the task and of
     the others, before clipping; ``proper_all`` and ``others_all``, the same with the heads and at the task's proper
@@ -142,18 +137,10 @@ class ReturnWatch(Probe):
     no v, an update is the clipped gradient.
     """
 
-    def __init__(
-        self,
-        weighting: SplitWeighting,
-        settings: TrainingSettings,
-        dev: Mapping[str, TokenizedSplit],
-        checkpoints: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, weighting: SplitWeighting, settings: TrainingSettings) -> None:
         self.weighting: SplitWeighting = weighting
         self.settings = settings
-        self.dev, self.checkpoints = dev, checkpoints
-        self.memory: Memory | None = None
-        self.scores: dict[int, dict[str, float]] = {}
+        self.apart: Memory | None = None
 
     def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Take the step's gradients apart, from the return on."""
@@ -175,9 +162,9 @@ class ReturnWatch(Probe):
             "kept_proper": kept_proper,
         }
         if self.settings.optimizer == "adamw":
-            if self.memory is None:
-                self.memory = _memory(model, optimizer)
-            row |= self.memory.add(others, task, proper, kept, kept_proper)
+            if self.apart is None:
+                self.apart = _memory(model, optimizer)
+            row |= self.apart.add(others, task, proper, kept, kept_proper)
         else:
             norm = row["others_norm"]
             row |= {"others_update": kept * norm, "others_proper": kept_proper * norm}
@@ -191,18 +178,13 @@ class ReturnWatch(Probe):
             1.0 if bound is None else min(1.0, bound / (float(np.hypot.reduce([encoder.norm().item(), *heads])) + 1e-6))
         )
 
-    def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
-        """Score the model on the development texts at a checkpoint."""
-        if step in self.checkpoints:
-            self.scores[step] = macro_f1(model, self.dev)
-
     def table(self, model: AuraModel) -> pd.DataFrame:
         """A row per step."""
         return pd.DataFrame(self.weighting.rows)
 
     def results(self, model: AuraModel) -> dict[str, Any]:
-        """Development scores at the checkpoints, and the classes of q under Adam."""
-        return {"dev": self.scores, "classes": self.memory.classes() if self.memory is not None else None}
+        """The classes of q under Adam."""
+        return {"classes": self.apart.classes() if self.apart is not None else None}
 
 
 def _memory(model: AuraModel, optimizer: torch.optim.Optimizer) -> Memory:

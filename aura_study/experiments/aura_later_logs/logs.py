@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.aura_later_logs import CAPPED, FLOOR, FOUND_ROWS, NOTED_ROWS
+from aura_study.claims.notebooks.aura_later_logs import CAPPED, FLOOR, FOUND_ROWS, NOTED_ROWS
 from aura_study.data.sources import LaterVersion, later_log
 
 BATCH, SCALE_CLAMP = 16, 5.0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aura_study.claims import Measurement
-from aura_study.claims.aura_later_logs import DECADES, SCALE
+from aura_study.claims.notebooks.aura_later_logs import DECADES, SCALE
 from aura_study.claims.statistics.intervals import mean_interval, ratio_interval, seeds, share_interval
 from aura_study.experiments.aura_later_logs.balancers import (
     AuraGradNorm,

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from aura_study.claims import Measurement
-from aura_study.claims.aura_later_logs import SCALE_OF_BATCH
+from aura_study.claims.notebooks.aura_later_logs import SCALE_OF_BATCH
 from aura_study.experiments.aura_later_logs.balancers import FLOOR, Scales, gradient_norms, log_losses
 from aura_study.experiments.aura_later_logs.parameters import AuraLaterLogsParameters
 from aura_study.experiments.aura_later_logs.small_model import SmallModel, batches

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.aura_log import TOLERANCE
+from aura_study.claims.notebooks.aura_log import TOLERANCE
 from aura_study.claims.statistics.intervals import median_of_draws
 from aura_study.data.sources import training_log
 from aura_study.experiments.aura_log.parameters import AuraLogParameters

@@ -10,7 +10,7 @@ import pandas as pd
 
 from aura_study.balancing import BALANCERS, Effect
 from aura_study.claims import Measurement
-from aura_study.claims.balancers import MORE_THAN_A_FACTOR
+from aura_study.claims.notebooks.balancers import MORE_THAN_A_FACTOR
 from aura_study.claims.statistics.intervals import share_interval
 from aura_study.experiments.balancers.tables import shown
 

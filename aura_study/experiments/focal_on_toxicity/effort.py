@@ -10,7 +10,7 @@ import torch
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.claims.focal_on_toxicity import LEARNED_TOXICITY
+from aura_study.claims.notebooks.focal_on_toxicity import LEARNED_TOXICITY
 from aura_study.claims.statistics.intervals import Estimate, intervals, mean_interval, paired_interval
 from aura_study.experiments.focal_on_toxicity.adequacy import margin_of
 from aura_study.experiments.focal_on_toxicity.parameters import AS_THEY_ARE, FocalOnToxicityParameters

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import logit
 
 from aura_study.claims import Measurement
-from aura_study.claims.focal_on_toxicity import LEARNED_TOXICITY
+from aura_study.claims.notebooks.focal_on_toxicity import LEARNED_TOXICITY
 from aura_study.claims.statistics.intervals import Estimate, intervals, paired_interval, ratio_interval
 from aura_study.experiments.focal_on_toxicity.adequacy import auc, margin_of
 from aura_study.experiments.focal_on_toxicity.effort import bands, efforts

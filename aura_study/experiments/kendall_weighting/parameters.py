@@ -34,8 +34,12 @@ class KendallWeightingParameters(CorpusParameters):
             "noise_steps": 2500,
             "signal_seeds": 10,
             "signal_steps": 4000,
+            "encoder": "minilm",
+            "frozen_layers": 5,
+            "rows": 750,
             "model_seeds": 5,
             "model_steps": 500,
+            "lr_model": 0.0003,
             "dev_rows": 1000,
         },
     }
@@ -55,7 +59,13 @@ class KendallWeightingParameters(CorpusParameters):
     signal_seeds: int = Field(5, ge=2, le=1000, description="seeds of the regressions without log sigma")
     signal_steps: int = Field(600, ge=50, description="steps of the regressions without log sigma")
     encoder: Encoder = "tiny"
+    frozen_layers: int = Field(0, ge=0, description="lowest layers of the encoder that do not learn; 0: none")
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model without log sigma")
     model_steps: int = Field(80, ge=1, description="steps of the AURA model without log sigma")
     lr_sigma: float = Field(0.02, gt=0, le=1, description="AdamW's rate for sigma in the AURA model")
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads of the AURA model")
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Encoders that the notebook reads, by name."""
+        return (self.encoder,)

@@ -80,7 +80,7 @@ class Signal(Probe):
 
 
 def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
-    """Both arms of each seed on the same batches from the same start, at rates that a tiny encoder learns with."""
+    """Both arms of each seed on the same batches from the same start, at constant rates."""
     jobs = []
     for seed in seeds(p.model_seeds):
         settings = TrainingSettings(
@@ -95,9 +95,8 @@ def model_jobs(p: KendallWeightingParameters) -> list[WithoutLogJob]:
         for arm in ARMS:
             name = f"{arm.replace(' ', '-')}-sigma-seed{seed}"
             every = Presence(schedule="stretch")  # rows of every task in every batch, since nothing is away
-            work = WithoutLogJob(
-                name=name, arm=arm, settings=settings, encoder=p.encoder, presence=every, **p.on_corpus
-            )
+            on = {"encoder": p.encoder, "frozen_layers": p.frozen_layers, **p.on_corpus}
+            work = WithoutLogJob(name=name, arm=arm, settings=settings, presence=every, **on)
             jobs.append(work.model_copy(update={"max_length": 64, "batch_size": 32}))
     return jobs
 

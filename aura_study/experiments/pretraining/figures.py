@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from aura_study.figures import Plate
 from aura_study.figures.lines import band, coloured, legend_below, shade_absence, subplots
@@ -17,12 +19,18 @@ FIRST_STEPS_LINES: dict[str, Any] = {
     "unmasked": {"linestyle": "-"},
     "masked": {"linestyle": ":", "linewidth": 0.9, "alpha": 0.6},
 }
+MEASURE_TITLES: dict[Any, str] = {
+    "mlm_loss": "hidden words (small RoBERTa)",
+    "probe": "probe (MiniLM)",
+    "retrieval": "retrieval (MiniLM)",
+}
 REGIME_TITLES: dict[Any, str] = {
     "clipped": "AdamW, clipped (AURA)",
     "unclipped": "AdamW, no clipping",
     "sgd": "SGD, no clipping",
     "own_rate": r"AURA's rate for $\sigma$",
 }
+REGIME_COLOURS: dict[Any, str] = dict(zip(REGIME_TITLES, COLOURS, strict=False))
 
 
 @style()
@@ -73,6 +81,101 @@ def forgetting(bands: pd.DataFrame, stretch: Sequence[int]) -> Plate:
         "Two rows of panels, one column per way of optimising, with one curve for all arms up to the end of the shaded "
         "stretch, and a curve for each after it.",
     )
+
+
+@style()
+def harm(table: pd.DataFrame, moment: str, ruined: float, unharmed: float) -> Plate:
+    """What the spike takes of the pre-training, by the sum of sigma's rates over the absence, one panel a measure.
+
+    Args:
+        table: `aura_study.experiments.pretraining.harm.harm_table`.
+        moment: of it that is shown.
+        ruined, unharmed: from where on it is a ruin, and within which there is no harm.
+    """
+    table = table[(table["moment"] == moment) & (table["policy"] == "unmasked")]
+    measures = [measure for measure in MEASURE_TITLES if measure in set(table["measure"])]
+    figure, panels = subplots(1, len(measures), squeeze=False, figsize=(2.4 + 3.2 * len(measures), 4))
+    for axes, measure in zip(panels[0], measures, strict=True):
+        _bounds(axes, ruined, unharmed)
+        for regime, rows in table[table["measure"] == measure].groupby("regime", sort=False):
+            look = {"color": REGIME_COLOURS[regime], "label": REGIME_TITLES[regime]}
+            _points(axes, rows.sort_values("rates"), "rates", **look)
+        axes.set(xscale="log", title=MEASURE_TITLES[measure], xlabel=r"$\Lambda$, sum of $\sigma$'s rates")
+    panels[0, 0].set_ylabel("taken by the spike, of what was learned")
+    legend_below(figure, *panels[0], ncols=min(len(measures) + 1, 4))
+    return Plate(
+        figure,
+        "What an arm has lost beyond the masked one, in parts of what the pre-training had brought, by how long and "
+        "how fast sigma moved while its task was absent; mean and 95 % interval over seeds. Shaded: no harm; dotted: a "
+        "ruin begins, and above it the axis is logarithmic. Left, hidden words; where there are more panels, the probe "
+        "of a task and the retrieval of texts that the encoder is not trained on.",
+        "A panel for each measure, with points and error bars over the dose on a logarithmic axis, a shaded strip "
+        "around 0 and a dotted line at a half.",
+    )
+
+
+@style()
+def healing(table: pd.DataFrame, returns: pd.DataFrame, ruined: float, unharmed: float) -> Plate:
+    """What the spike has taken by the steps since the return, and by the number of returns.
+
+    Args:
+        table: measure, regime, since, mean, low, high over seeds.
+        returns: rows of `aura_study.experiments.pretraining.harm.harm_table` with several returns; may be empty.
+        ruined, unharmed: as for `harm`.
+    """
+    figure, panels = subplots(1, 2, figsize=(9.5, 4), width_ratios=(2, 1), sharey=True)
+    for axes in panels:
+        _bounds(axes, ruined, unharmed)
+    for colour, (measure, regime), rows in coloured(table, ["measure", "regime"], sort=False):
+        label = f"{MEASURE_TITLES[measure]}: {REGIME_TITLES[regime]}"
+        band(panels[0], rows, "since", 0.12, color=colour, marker="o", markersize=3, label=label)
+    if not returns.empty:
+        several = returns.assign(number=returns["moment"].str.split().str[0].astype(int))
+        _points(panels[1], several, "number", color=COLOURS[0], label=None)
+        panels[1].set_xticks(several["number"])
+    panels[0].set(xlabel="steps since the return", ylabel="taken by the spike, of what was learned")
+    panels[1].set(xlabel="returns, each after an absence", xlim=(0.5, None))
+    legend_below(figure, panels[0], ncols=2)
+    return Plate(
+        figure,
+        "What an arm has lost beyond the masked one, in parts of what the pre-training had brought; shaded and dotted "
+        "as in the figure by dose. Left, from the return on, mean over seeds in a band from the lowest to the highest. "
+        "Right, of hidden words under clipped AdamW, after as many absences and returns: mean and 95 % interval.",
+        "Two panels over one axis: curves over the steps since the return, and points over the number of returns.",
+    )
+
+
+@style()
+def layers(table: pd.DataFrame) -> Plate:
+    """CKA to the pre-trained states by layer of the probed encoder, a curve for each arm.
+
+    Args:
+        table: arm (in words), layer, mean, low, high over seeds.
+    """
+    figure, axes = subplots(figsize=(6.5, 4))
+    for colour, arm, rows in coloured(table, "arm", sort=False):
+        band(axes, rows, "layer", 0.12, color=colour, marker="o", markersize=3, label=arm)
+    axes.set(xlabel="layer", ylabel="CKA to the pre-trained states", ylim=(None, 1.01))
+    axes.set_xticks(sorted(set(table["layer"])))
+    legend_below(figure, axes, ncols=2)
+    return Plate(
+        figure,
+        "How alike the states of texts that the encoder is not trained on still are to the pre-trained ones, layer by "
+        "layer, after the return; mean over seeds in a band from the lowest to the highest. 1: unchanged.",
+        "A curve for every arm over the six layers.",
+    )
+
+
+def _bounds(axes: Axes, ruined: float, unharmed: float) -> None:
+    axes.axhspan(-unharmed, unharmed, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
+    axes.axhline(ruined, color=THEORY_COLOUR, linestyle=":", linewidth=1.2)
+    axes.set_yscale("symlog", linthresh=ruined)  # a ruin may be many times what was learned
+
+
+def _points(axes: Axes, rows: pd.DataFrame, x: str, **look: Any) -> None:
+    """Means of the harm joined by a line, with bars from low to high."""
+    bars = [(rows["harm"] - rows["low"]).where(np.isfinite), (rows["high"] - rows["harm"]).where(np.isfinite)]
+    axes.errorbar(rows[x], rows["harm"], bars, marker="o", markersize=4, capsize=3, **look)
 
 
 @style()

@@ -1,9 +1,8 @@
-"""What the return of an absent task does to the encoder's pre-training (claims P8 to P8g).
+"""What the spike costs the language model, beside what fine-tuning costs it anyway (claims P8c to P8g).
 
 Every fine-tuning starts from one checkpoint, and its arms part at the return of a task (`fine_tuning`): until then they
-are one model. So what the unmasked arm has lost beyond the masked one is the spike's doing and nothing else's. It is
-judged at the end of training, in two units: parts of what the pre-training had learned, and parts of what the masked
-fine-tuning costs it anyway.
+are one model. So what the unmasked arm has lost beyond the masked one is the spike's doing and nothing else's. Here it
+is told in nats, and in parts of what the masked fine-tuning costs; `harm` tells it in parts of what had been learned.
 """
 
 from collections.abc import Mapping
@@ -12,33 +11,25 @@ import numpy as np
 import pandas as pd
 
 from aura_study.claims import Measurement
-from aura_study.claims.statistics.intervals import Estimate, mean_interval, ratio_of_means, spread
+from aura_study.claims.statistics.intervals import Estimate, ratio_of_means, spread
+from aura_study.experiments.pretraining.harm import END, LEARNED, SOON, language_worth
 from aura_study.experiments.pretraining.parameters import WARM_UPS, PretrainingParameters, RegimeName
 
-END = "at the end"
-SOON = "after the return"
-LEARNED = "nats that the pre-training had learned"
 
-
-def adequacy(curve: pd.DataFrame) -> dict[str, float]:
-    """What the pre-training is worth, in nats on hidden tokens, by the last row of a learning curve.
-
-    Keys: `LEARNED`, below the unigram, which knows no context; and how far below the bigram, which knows one neighbour.
-    """
-    last = curve.iloc[-1]
-    return {
-        LEARNED: float(last["unigram"] - last["mlm_loss"]),
-        "nats of the pre-training below the bigram": float(last["bigram"] - last["mlm_loss"]),
-    }
+def main_arms(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
+    """The arms with one return, and among the unmasked those whose absence had the notebook's own rates."""
+    own = np.isclose(runs["rates"], [p.rates(regime) for regime in runs["regime"]]) | (runs["policy"] != "unmasked")
+    return runs[own & (runs["regime"] != "cycles")]
 
 
 def costs(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
-    """What every arm has lost of the pre-training by every moment: regime, policy, seed, moment, cost, drift.
+    """What `main_arms` have lost of the pre-training by every moment: regime, policy, seed, moment, cost, drift.
 
     ``cost`` is its masked-language loss minus the checkpoint's, in nats on the same hidden tokens; ``drift`` is 1 - CKA
     of its hidden states with the checkpoint's.
     """
     names = {step: name for name, step in p.moments.items()}
+    runs = main_arms(runs, p)
     chosen = runs[runs["step"].isin(names)].assign(moment=runs["step"].map(names))
     start = chosen.loc[chosen["step"] == 0, "mlm_loss"].iloc[0]  # one checkpoint, one loss
     later = chosen[chosen["step"] > 0]
@@ -51,7 +42,7 @@ def cost_table(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
     what they cost beyond the masked one, with its 95 % interval (Fieller's): in parts of the masked one's cost as
     ``spike``, low, high, and in parts of what had been learned as ``of what was learned``.
     """
-    part = 1 / adequacy(curve)[LEARNED]
+    part = 1 / language_worth(curve)[LEARNED]
     rows = []
     for regime, moment, policy in table[["regime", "moment", "policy"]].drop_duplicates().itertuples(index=False):
         arm, masked = (by_seed(table, regime, name, moment) for name in (policy, "masked"))
@@ -77,40 +68,28 @@ def spikes_cost(table: pd.DataFrame, regime: RegimeName, policy: str = "unmasked
     return by_seed(table, regime, policy, moment) - by_seed(table, regime, "masked", moment)
 
 
-def bands(runs: pd.DataFrame) -> pd.DataFrame:
-    """Loss and CKA where the encoder was tested, over seeds: measure, regime, policy, step, mean, low, high."""
-    tested = runs.dropna(subset="mlm_loss").melt(["regime", "policy", "step"], ["mlm_loss", "cka"], "measure", "value")
-    return spread(tested, ["measure", "regime", "policy", "step"], "value")
-
-
-def measure_ruin(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) -> Measurement:
-    """P8, P8a, P8b: what the spike takes, in parts of what the pre-training had learned."""
-    part = 1 / adequacy(curve)[LEARNED]
-    drifts = {policy: by_seed(table, regime, policy, what="drift").mean() for policy in ("masked", "unmasked")}
-    return Measurement.of(
-        part * mean_interval(spikes_cost(table, regime)),
-        "masked-language loss that the spike adds / that the pre-training had taken away",
-        limits={
-            **adequacy(curve),
-            "the same ten steps after the return": float(part * spikes_cost(table, regime, moment=SOON).mean()),
-            "what the masked fine-tuning takes": float(part * by_seed(table, regime, "masked").mean()),
-            **{f"1 - CKA, {policy}": float(drift) for policy, drift in drifts.items()},
-        },
+def bands(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
+    """Loss and CKA of tested `main_arms` over seeds: measure, regime, policy, step, mean, low, high."""
+    tested = (
+        main_arms(runs, p)
+        .dropna(subset="mlm_loss")
+        .melt(["regime", "policy", "step"], ["mlm_loss", "cka"], "measure", "value")
     )
+    return spread(tested, ["measure", "regime", "policy", "step"], "value")
 
 
 def measure_added(table: pd.DataFrame, curve: pd.DataFrame, regime: RegimeName) -> Measurement:
     """P8e, P8f: what the spike takes, in parts of what the masked fine-tuning takes."""
     masked = by_seed(table, regime, "masked")
     unit = "masked-language loss that the spike adds / that the masked fine-tuning adds"
-    return _in_parts(ratio_of_means(spikes_cost(table, regime), masked), masked, unit, adequacy(curve))
+    return _in_parts(ratio_of_means(spikes_cost(table, regime), masked), masked, unit, language_worth(curve))
 
 
 def measure_own_rate(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     """P8c: what the unmasked fine-tuning takes at AURA's own rate, in parts of what the masked one takes."""
     unmasked, masked = (by_seed(table, "own_rate", policy) for policy in ("unmasked", "masked"))
     unit = "masked-language loss that the unmasked fine-tuning adds / that the masked one adds"
-    return _in_parts(ratio_of_means(unmasked, masked), masked, unit, adequacy(curve), predicted=1.0)
+    return _in_parts(ratio_of_means(unmasked, masked), masked, unit, language_worth(curve), predicted=1.0)
 
 
 def measure_alone(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
@@ -118,7 +97,7 @@ def measure_alone(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     alone = spikes_cost(table, "clipped", "alone")
     soon = [spikes_cost(table, "clipped", policy, SOON).mean() for policy in ("unmasked", "alone")]
     unit = "masked-language loss that the spike adds / that the returning task alone adds, both beyond the mask"
-    limits = {**adequacy(curve), "the same ten steps after the return": float(soon[0] / soon[1])}
+    limits = {**language_worth(curve), "the same ten steps after the return": float(soon[0] / soon[1])}
     return _in_parts(ratio_of_means(spikes_cost(table, "clipped"), alone), alone, unit, limits, predicted=1.0)
 
 
@@ -143,8 +122,8 @@ def warm_up_table(table: pd.DataFrame) -> pd.DataFrame:
 def measure_warm_up(table: pd.DataFrame, curve: pd.DataFrame) -> Measurement:
     """P8d: what OneCycleLR's warm-up saves of what fine-tuning without one costs."""
     *_, aura, one_cycle = WARM_UPS
-    worth = {**adequacy(curve), f"saved by AURA's own {100 * aura:g} %": _saved(table, aura).mean}
     unit = "masked-language loss that the warm-up saves / that fine-tuning adds without one"
+    worth = {**language_worth(curve), f"saved by AURA's own {100 * aura:g} %": _saved(table, aura).mean}
     return _in_parts(_saved(table, one_cycle), by_seed(table, "0", "masked"), unit, worth)
 
 

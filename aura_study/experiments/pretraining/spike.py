@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from aura_study.experiments.pretraining.forgetting import main_arms
 from aura_study.experiments.pretraining.jobs import settings
-from aura_study.experiments.pretraining.parameters import ADAM_MEMORY, ARMS, PretrainingParameters
+from aura_study.experiments.pretraining.parameters import ADAM_MEMORY, PretrainingParameters
 from aura_study.theory.optimizers import Adam
 
 
@@ -19,7 +20,8 @@ def first_steps(runs: pd.DataFrame, p: PretrainingParameters) -> pd.DataFrame:
     the first step back and 6.5 for the tenth. NaN before the return and under SGD.
     """
     frames = []
-    for regime in ARMS:
+    runs = main_arms(runs, p)
+    for regime in p.regimes:
         near = runs["step"].between(p.stop - ADAM_MEMORY, p.steps - 1)
         run = runs[(runs["regime"] == regime) & runs["policy"].isin(["masked", "unmasked"]) & near]
         mean = run.groupby(["policy", "step"])[["weight", "gradient_norm", "update"]].mean().reset_index()

@@ -82,7 +82,12 @@ def shares(table: pd.DataFrame) -> Plate:
     """Each task's share of the weighted loss and of the encoder's gradient, with what theory predicts of the first."""
     chosen = table[table["policy"].isin(["unmasked", "masked"])]
     regimes = list(chosen["regime"].unique())
-    kinds = {"loss_share": "weighted loss", "gradient_share": "encoder gradient", "clipped_share": "after clipping"}
+    kinds = {
+        "loss_share": "weighted loss",
+        "gradient_share": "encoder gradient",
+        "clipped_share": "after clipping",
+        "update_share": "Adam's update",
+    }
     figure, grid = subplots(
         2, len(regimes), sharey=True, sharex=True, squeeze=False, figsize=(1.6 + 2.1 * len(regimes), 5.0)
     )
@@ -108,8 +113,8 @@ def shares(table: pd.DataFrame) -> Plate:
         figure,
         "How the tasks share the second half of training, mean over seeds. Dotted: where the borders of the first "
         "column should lie, from presence alone. The second column is the encoder's gradient norms, the third the same "
-        "after clipping.",
-        f"Two rows of {len(regimes)} panels, unmasked above masked, each with three stacked columns of four colours.",
+        "after clipping, the fourth once Adam has divided each element by the root of its second moment.",
+        f"Two rows of {len(regimes)} panels, unmasked above masked, each with four stacked columns of four colours.",
     )
 
 

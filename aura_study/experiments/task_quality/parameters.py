@@ -8,19 +8,22 @@ from aura_study.claims.statistics.intervals import seeds
 from aura_study.experiments.task_quality.trainings import RARE, QualityJob
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
 from aura_study.training.loop import AURA, TrainingSettings
-from aura_study.training.parameters import BatchSize, TrainingParameters
+from aura_study.training.parameters import BatchSize, Rows, TrainingParameters
 from aura_study.training.runs import Presence, PresenceName
 
 REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
 """The regimes that P9 is decided over."""
-ALL_ROWS, AURA_RATE = "mixed, all rows", "mixed, AURA's rate"
+ALL_ROWS, AURA_RATE, WHOLE = "mixed, all rows", "mixed, AURA's rate", "mixed, whole encoder"
+FURTHER = (ALL_ROWS, AURA_RATE, WHOLE)
 FEW, ALL = "few rows of reporting", "all rows"
-ROWS = {"mixed": FEW, AURA_RATE: FEW, "stretch": ALL, "alternating": ALL, ALL_ROWS: ALL}
+ROWS = {"mixed": FEW, AURA_RATE: FEW, WHOLE: FEW, "stretch": ALL, "alternating": ALL, ALL_ROWS: ALL}
 """The rows that a regime trains on, and so the name of its control, which has rows of every task in every batch."""
 KENDALL = ("unmasked", "masked")
 OTHERS = ("frozen", "equal", "analytic")
-FURTHER_SEEDS = 3
-"""Most seeds of runs that no difference rests on."""
+CONTROL_SEEDS = 2
+"""Most seeds of the controls."""
+PARTS = 4
+"""Of the training of a control, after each of which it is scored."""
 
 
 class TaskQualityParameters(TrainingParameters):
@@ -28,23 +31,29 @@ class TaskQualityParameters(TrainingParameters):
 
     notebook = "14_task_quality"
     profiles = {
-        "smoke": {"seed_count": 1, "steps": 20, "rows": 200, "dev_rows": 40, "reporting_dev": 60},
+        "smoke": {"seed_count": 1, "steps": 20, "rows": 200, "dev_rows": 40, "reporting_dev": 60, "scored": True},
         "full": {
-            "seed_count": 5,
-            "other_seeds": 5,
-            "everything": True,
-            "steps": 300,
+            "scored": True,
+            "seed_count": 8,
+            "further_seeds": 2,
+            "encoder": "minilm",
+            "frozen_layers": 5,
+            "max_length": 48,
+            "steps": 882,
             "dev_rows": 1000,
             "reporting_dev": 1000,
+            "lr_model": 0.0003,
         },
     }
 
+    rows: Rows = 750
     dev_rows: int | None = Field(200, ge=16, description="most development rows of each other task")
-    batch_size: BatchSize = 32
-    seed_count: int = Field(3, ge=1, le=100, description="seeds of unmasked and masked in the three regimes")
-    other_seeds: int = Field(1, ge=1, le=100, description="seeds of the other weightings and the further regimes")
-    everything: bool = Field(False, description="other weightings in all regimes, not only in mixed; further regimes")
-    steps: int = Field(60, ge=20, description="optimiser steps of a run")
+    batch_size: BatchSize = 8
+    frozen_layers: int = Field(0, ge=0, description="lowest layers of the encoder that do not learn; 0: none")
+    scored: bool = Field(False, description="whether models are scored, and by other weightings too: if they can learn")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of each weighting; unscored regimes but mixed have one")
+    further_seeds: int = Field(0, ge=0, le=100, description="seeds of further regimes, on which no claim rests")
+    steps: int = Field(160, ge=20, description="optimiser steps of a run")
     reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
     reporting_dev: int = Field(300, ge=2, description="development rows of reporting")
     phantom: float = Field(3.0, gt=0, le=20, description="phantom number of the stretch; sets sigma's rate everywhere")
@@ -84,20 +93,20 @@ class TaskQualityParameters(TrainingParameters):
 
     @property
     def arms(self) -> list[tuple[str, str, int]]:
-        """Regime, weighting and seed of every run."""
-        every, some = seeds(self.seed_count), seeds(min(self.other_seeds, self.seed_count))
-        arms = [(regime, policy, seed) for regime in REGIMES for seed in every for policy in KENDALL]
-        compared = REGIMES if self.everything else REGIMES[:1]
-        arms += [(regime, policy, seed) for regime in compared for seed in some for policy in OTHERS]
-        further = (ALL_ROWS, AURA_RATE) if self.everything else ()
-        few = some[:FURTHER_SEEDS]
-        return arms + [(regime, policy, seed) for regime in further for seed in few for policy in KENDALL]
+        """Regime, weighting and seed of every run, seed after seed, so that one that is stopped has whole pairs."""
+        arms = []
+        for seed in seeds(self.seed_count):
+            regimes = REGIMES if self.scored or seed == 0 else REGIMES[:1]
+            arms += [(regime, policy, seed) for regime in regimes for policy in KENDALL]
+            arms += [(REGIMES[0], policy, seed) for policy in OTHERS if self.scored]
+        return arms + [
+            (regime, pol, seed) for seed in range(self.further_seeds) for regime in FURTHER for pol in KENDALL
+        ]
 
     @property
     def controls(self) -> list[tuple[str, str, int]]:
         """Regime, weighting and seed of the runs that say whether the model can learn its tasks."""
-        few = seeds(min(self.other_seeds, self.seed_count, FURTHER_SEEDS))
-        return [(rows, "masked", seed) for rows in (FEW, ALL) for seed in few]
+        return [(rows, "masked", seed) for rows in (FEW, ALL) for seed in seeds(min(self.seed_count, CONTROL_SEEDS))]
 
     def job(self, regime: str, policy: str, seed: int) -> QualityJob:
         """The run of one weighting in one regime."""
@@ -116,9 +125,17 @@ class TaskQualityParameters(TrainingParameters):
             name=f"quality-{regime.replace(', ', '-').replace(' ', '-').replace(chr(39), '')}-{policy}-seed{seed}",
             settings=settings,
             presence=presence.get(regime, Presence()),
-            reporting_rows=self.reporting_rows if regime in ("mixed", AURA_RATE, FEW) else None,
-            probes=(self.stretch.stop, self.after_return) if regime == "stretch" else (),
+            reporting_rows=self.reporting_rows if ROWS.get(regime, regime) == FEW else None,
+            probes=self._probes(regime),
+            scored=self.scored,
+            frozen_layers=0 if regime == WHOLE else self.frozen_layers,
             regime=regime,
             reporting_dev=self.reporting_dev,
             **self.on_model,
         )
+
+    def _probes(self, regime: str) -> tuple[int, ...]:
+        """Steps before the end at which a run of that regime is scored."""
+        if regime in (FEW, ALL):
+            return tuple(self.steps * part // PARTS for part in range(1, PARTS))
+        return (self.stretch.stop, self.after_return) if regime == "stretch" else ()

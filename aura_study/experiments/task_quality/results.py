@@ -15,13 +15,14 @@ import pandas as pd
 from aura_study.experiments.task_quality.parameters import TaskQualityParameters
 from aura_study.runs.jobs import job_metadata
 from aura_study.training.adequacy import adequacy
+from aura_study.training.fork import train_forked
 from aura_study.training.runs import train_jobs
 
 
 def train_all(p: TaskQualityParameters, folder: Path) -> list[Path]:
     """Every weighting of every regime with every seed; finished runs are kept. Their files, in that order."""
     jobs = [p.job(regime, policy, seed) for regime, policy, seed in p.arms]
-    return train_jobs(jobs, folder, p.workers, "task quality")
+    return train_forked(jobs, folder, p.workers, "task quality")
 
 
 def train_controls(p: TaskQualityParameters, folder: Path) -> list[Path]:
@@ -36,9 +37,20 @@ def adequacy_of(p: TaskQualityParameters, files: Sequence[Path]) -> pd.DataFrame
     for rows, group in ends.groupby("regime", sort=False):
         scores = [_by_task(run) for _, run in group.groupby("seed")]
         corpus = p.job(str(rows), "masked", 0).texts.corpus()
-        found.append(adequacy(scores, corpus).assign(rows=rows))
+        found.append(adequacy(scores, corpus, thresholds=True).assign(rows=rows))
     table = pd.concat(found, ignore_index=True)
     return table[["rows", *table.columns.drop("rows")]]
+
+
+def learning(files: Sequence[Path]) -> pd.DataFrame:
+    """Whether the controls' development loss has stopped falling: its mean over tasks and seeds, on the way.
+
+    Columns: rows, step (scored before it), log_loss (nats), fell (since the score before), auc.
+    """
+    scores = all_scores(files).query("measure in ['log_loss', 'auc']")
+    means = scores.pivot_table(index=["regime", "step"], columns="measure", values="score").reset_index()
+    means["fell"] = -means.groupby("regime")["log_loss"].diff()
+    return means.rename(columns={"regime": "rows"})[["rows", "step", "log_loss", "fell", "auc"]]
 
 
 def _by_task(run: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -65,15 +77,16 @@ def all_scores(files: Sequence[Path]) -> pd.DataFrame:
 def resolution(files: Sequence[Path]) -> pd.DataFrame:
     """Rows to learn from and to be judged by, per regime and task, and what one development row is worth.
 
-    ``one row`` is the change of macro-F1 if one more row is right: for two balanced classes, and for emotion's seven
-    labels an average; its rare labels have far fewer rows than ``dev_rows``.
+    ``presence`` is the share of the steps, in the second half, that hold rows of the task. ``one row`` is the change of
+    macro-F1 if one more row is right: for two balanced classes, and for emotion's seven labels an average; its rare
+    labels have far fewer rows than ``dev_rows``.
     """
     rows = []
     for regime, path in {job_metadata(path)["job"]["regime"]: path for path in files}.items():
-        stored = job_metadata(path)
+        stored, presence = job_metadata(path), pd.read_parquet(path).set_index("task")["presence"]
         for task, count in stored["dev_rows"].items():
-            sizes = {"train_rows": stored["train_rows"][task], "dev_rows": count, "one row": 1 / count}
-            rows.append({"regime": regime, "task": task, **sizes})
+            sizes = {"train_rows": stored["train_rows"][task], "presence": presence[task], "dev_rows": count}
+            rows.append({"regime": regime, "task": task, **sizes, "one row": 1 / count})
     return pd.DataFrame(rows)
 
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from aura_study.claims import Measurement
 from aura_study.claims.rules import ADEQUACY, INTEREST
-from aura_study.claims.statistics.intervals import mean_interval, paired_interval, ratio_interval
+from aura_study.claims.statistics.decisions import Margins, seeds_to_decide
+from aura_study.claims.statistics.intervals import Estimate, mean_interval, paired_interval, ratio_interval
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.experiments.task_quality.parameters import REGIMES, ROWS
 from aura_study.experiments.task_quality.trainings import RARE
@@ -60,6 +62,27 @@ def differences(scores: pd.DataFrame, control: str = "masked") -> pd.DataFrame:
             if len(pairs):
                 rows.append({**common, **paired_interval(pairs[policy], pairs[control]).row("difference")})
     return pd.DataFrame(rows)
+
+
+def power(differences: pd.DataFrame) -> pd.DataFrame:
+    """Of every difference at the end: how it varies from seed to seed, and how many seeds would tell it from a point.
+
+    Columns: those of `differences`, and deviation (standard deviation of the pairs), seeds_needed (so that, with 90 %
+    power, a difference as large as the one that was measured is told from one of `INTEREST` either way; NaN if that
+    takes more seeds than can be thought of, or with fewer than two pairs), seeds_if_none (the same if in truth there
+    were no difference).
+    """
+    rows = []
+    for _, row in differences[differences["moment"] == END].iterrows():
+        found = Estimate(row["difference"], row["low"], row["high"], int(row["seeds"]))
+        none = Estimate(0.0, row["low"] - found.mean, row["high"] - found.mean, found.count)
+        half = (found.high - found.low) / 2
+        known = found.count > 1 and half > 0
+        deviation = half * math.sqrt(found.count) / stats.t.ppf(0.975, found.count - 1) if known else math.nan
+        needed = [seeds_to_decide(each, Margins(-INTEREST, INTEREST)) if known else None for each in (found, none)]
+        more = {"deviation": deviation, "seeds_needed": needed[0], "seeds_if_none": needed[1]}
+        rows.append({**row, **more})
+    return pd.DataFrame(rows).astype({"seeds_needed": float, "seeds_if_none": float}).drop(columns="moment")
 
 
 def gains(scores: pd.DataFrame, better: str, worse: str, regime: str, task: str = MEAN, moment: str = END) -> pd.Series:
@@ -142,7 +165,16 @@ def measure_balance(shares: pd.DataFrame) -> Measurement:
 def share_table(shares: pd.DataFrame) -> pd.DataFrame:
     """Shares of the second half of training, mean over seeds, per regime, weighting and task."""
     keys = ["regime", "policy", "task"]
-    columns = ["presence", "loss", "weight", "predicted_share", "loss_share", "gradient_share", "clipped_share"]
+    columns = [
+        "presence",
+        "loss",
+        "weight",
+        "predicted_share",
+        "loss_share",
+        "gradient_share",
+        "clipped_share",
+        "update_share",
+    ]
     return shares.groupby(keys, sort=False)[columns].mean().reset_index()
 
 

@@ -1,11 +1,14 @@
 """Training runs judged by their development scores: few reporting rows, many to judge by, scores on the way."""
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from aura_study.data.aura import load_aura
@@ -22,6 +25,8 @@ from aura_study.training.scores import development
 from aura_study.training.weighting import Weighting
 
 RARE = "reporting"
+EVERY = 7
+"""Steps from one look at the update to the next, in the second half of training; no multiple of the tasks' number."""
 
 
 class QualityTexts(Texts):
@@ -44,7 +49,8 @@ class QualityJob(TrainingJob):
         None, ge=2, description="training rows of reporting; none keeps the corpus's own"
     )
     reporting_dev: int = Field(1000, ge=2, description="development rows of reporting")
-    probes: tuple[int, ...] = Field((), description="steps before which the model is scored; the end always is")
+    probes: tuple[int, ...] = Field((), description="steps before which the model is scored")
+    scored: bool = Field(True, description="whether the model is scored at all; then its end always is")
     regime: str = ""
 
     @property
@@ -55,7 +61,8 @@ class QualityJob(TrainingJob):
 
     def probe(self, prepared: Prepared, model: AuraModel) -> "Scorer":
         """Scores, and what clipping leaves."""
-        return Scorer(self.weighting(model.device), model.device, prepared, self.settings, self.probes)
+        probes = (*self.probes, self.settings.steps) if self.scored else ()
+        return Scorer(self.weighting(model.device), model.device, prepared, self.settings, probes)
 
 
 def quality_corpus(
@@ -111,14 +118,14 @@ def _sample(split: TaskSplit, limit: int | None, key: int) -> TaskSplit:
 
 
 class Scorer(Probe):
-    """Scores the model at chosen steps, and notes what clipping leaves of each step's gradient.
+    """Scores the model at chosen steps, and notes what clipping and Adam make of each task's pull on the encoder.
 
     Args:
         weighting: see `Probe`.
         device: of the training.
         prepared: has the development rows.
         settings: of the training.
-        probes: steps before which to score; the end always is scored.
+        probes: steps before which to score; their number scores the end, with thresholds that suit the training rows.
     """
 
     def __init__(
@@ -133,19 +140,32 @@ class Scorer(Probe):
         self.recorder: Recorder = Recorder(TASK_NAMES, settings.policy, settings.seed, device)
         self.kept: list[float] = []
         self.scores: list[dict[str, Any]] = []
+        self.pulls: dict[int, list[float]] = {}
         self._prepared, self._settings, self._probes = prepared, settings, set(probes)
 
     def gradients(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Note the factor by which clipping will scale this step's gradient."""
-        if step in self._probes:
-            self._score(model, step)
+        self._score(model, step)
         norm = float(get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
         bound = self._settings.clip_norm
         self.kept.append(1.0 if bound is None else min(1.0, bound / max(norm, 1e-12)))
 
+    def updates(self, step: int, norms: Callable[[], Tensor]) -> None:
+        """Now and then in the second half, note how strongly each task moves the encoder."""
+        if step >= self._settings.steps // 2 and step % EVERY == 0:
+            self.pulls[step] = norms().tolist()
+
+    def memory(self) -> dict[str, Any]:
+        """What clipping left, step by step, and the scores; nobody looks at updates in the first half."""
+        return {"kept": self.kept, "scores": self.scores}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Take both over."""
+        self.kept, self.scores = list(memory["kept"]), list(memory["scores"])
+
     def table(self, model: AuraModel) -> pd.DataFrame:
         """`shares` of the run."""
-        return shares(self.recorder.frame(), np.array(self.kept))
+        return shares(self.recorder.frame(), np.array(self.kept), self.pulls)
 
     def results(self, model: AuraModel) -> dict[str, Any]:
         """All scores, and the number of rows."""
@@ -157,21 +177,26 @@ class Scorer(Probe):
         }
 
     def _score(self, model: AuraModel, step: int) -> None:
-        """`development` scores of the model as it stands before ``step``."""
-        for task, found in development(model, self._prepared.dev).items():
+        """`development` scores of the model as it stands before ``step``, if they are asked for."""
+        if step not in self._probes:
+            return
+        learned_from = self._prepared.train if step == self._settings.steps else None
+        for task, found in development(model, self._prepared.dev, learned_from).items():
             self.scores += [{"step": step, "task": task, "measure": name, "score": found[name]} for name in found]
 
 
-def shares(trajectory: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
+def shares(trajectory: pd.DataFrame, kept: np.ndarray, pulls: Mapping[int, Sequence[float]]) -> pd.DataFrame:
     """How much each task counted in the second half of training, per task.
 
     Args:
         trajectory: one run's, as recorded.
         kept: ``(steps,)``, the factor that clipping left of each step's gradient.
+        pulls: by step, each task's gradient norm as Adam scales it, in the order of the trajectory's tasks.
 
     Columns: task; presence (share of steps); loss (mean where present); weight (mean over all steps of weight x
     present); loss_share (the task's part of the sum of present weight x loss); gradient_share (its part of the sum of
-    encoder gradient norms) and clipped_share (the same, each step's norms scaled as clipping scaled them).
+    encoder gradient norms), clipped_share (the same, each step's norms scaled as clipping scaled them) and update_share
+    (the same of ``pulls``: each element of the gradient divided by the root of Adam's second moment; NaN without any).
     """
     late = trajectory[trajectory["step"] >= trajectory["step"].max() // 2].copy()
     late["present"] = late["present"].astype(float)
@@ -184,6 +209,7 @@ def shares(trajectory: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
         .groupby("task", sort=False)[["present", "counted", "loss", "pull", "gradient", "clipped"]]
         .mean()
     )
+    moved = sum((kept[step] * np.array(pull) for step, pull in pulls.items()), start=np.zeros(len(means)))
     return pd.DataFrame(
         {
             "task": means.index,
@@ -193,5 +219,6 @@ def shares(trajectory: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
             "loss_share": means["pull"] / means["pull"].sum(),
             "gradient_share": means["gradient"] / means["gradient"].sum(),
             "clipped_share": means["clipped"] / means["clipped"].sum(),
+            "update_share": moved / moved.sum() if pulls else math.nan,
         }
     ).reset_index(drop=True)

@@ -24,8 +24,8 @@ from aura_study.runs.fingerprint import code_digest
 from aura_study.runs.jobs import footer, keep_tables
 from aura_study.runs.lock import locked
 from aura_study.runs.sealed import is_sealed
+from aura_study.training import checkpoints
 from aura_study.training.loop import NonFiniteError, Stepper, StepValues
-from aura_study.training.parallel import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
 from aura_study.training.recording import TrajectoryRecorder
 from aura_study.training.runs import Prepared, TrainingJob, build_model, prepare
@@ -164,7 +164,7 @@ class _ParallelTraining:
         return {"job": self.job.model_dump(mode="json"), "ranks": self.ranks, "code": code_digest(list(self.job.code))}
 
     def _save(self, step: int) -> None:
-        generators = self.accelerator.gather(_generator_state(self.accelerator.device)[None])
+        generators = self.accelerator.gather(checkpoints.generator_state(self.accelerator.device)[None])
         if self.rank == 0:
             tensors = {**checkpoints.module_tensors(self.loss, self.stepper.optimizer), "generators": generators}
             state = {**self._described(), "schedule": _json_ready(self.stepper.schedule.state_dict())}
@@ -195,7 +195,7 @@ class _ParallelTraining:
         self.stepper.schedule.load_state_dict(stored["schedule"])
         for group, rate in zip(self.stepper.optimizer.param_groups, self.stepper.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
-        _set_generator_state(device, generators[self.rank])
+        checkpoints.set_generator_state(device, generators[self.rank])
         return found.step
 
     def _is_whole(self) -> bool:
@@ -228,20 +228,6 @@ def _steps(segments: Sequence[Path]) -> list[int]:
     """Steps that the files hold, in their order, each once for all tasks."""
     columns = [pq.read_table(path, columns=["step"])["step"].to_numpy() for path in segments]
     return [int(step) for column in columns for step in column[:: len(TASK_NAMES)]]
-
-
-def _generator_state(device: torch.device) -> Tensor:
-    """State of the generator that dropout draws from, on ``device``."""
-    state = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-    return state.to(device)
-
-
-def _set_generator_state(device: torch.device, state: Tensor) -> None:
-    own = state.cpu().clone()  # torch reads a view of another tensor from that tensor's beginning, and may crash
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(own, device)
-    else:
-        torch.set_rng_state(own)
 
 
 def _json_ready(state: dict[str, Any]) -> dict[str, Any]:

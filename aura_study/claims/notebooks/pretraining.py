@@ -1,17 +1,37 @@
 """Claims on what the return of an absent task does to the encoder's pre-training (question 2 of the guide).
 
+P8 and its parts are about a small language model, tested on hidden words; Q1 and its parts about an encoder that was
+really pre-trained, tested by what it knows of a corpus that is held out.
+
 All compare fine-tunings that differ in one thing and share the rest, the start, the batches and the dropout included.
 """
 
+from dataclasses import replace
+
 from aura_study.claims.model import Claim, Foretells, Gate, Kind, decided_by
-from aura_study.claims.rules import AtLeast, AtMost, RatioWithin
+from aura_study.claims.rules import AtLeast, AtMost, RatioWithin, Within
+
+RUINED, UNHARMED = 0.5, 0.05
+"""Parts of what the pre-training had learned that the spike takes beyond the mask: from where on it is a ruin, and
+within which there is no harm. Fixed before anything was measured on models that have learned."""
 
 _WORTH_RUINING = Gate(
     quantity="nats of the pre-training below the bigram",
     at_least=0.5,
     text="the language model is hardly better than counting pairs of neighbours: there is little to ruin",
 )
-_RUIN = AtLeast(bound=0.5, min_seeds=3, gate=_WORTH_RUINING)
+_RUIN = AtLeast(bound=RUINED, min_seeds=3, gate=_WORTH_RUINING)
+_WORTH_PROBING = Gate(
+    quantity="area under the curve of the probe that the pre-training brings",
+    at_least=0.05,
+    text="the probe finds hardly more in the pre-trained encoder than in one with random weights",
+)
+_WORTH_RETRIEVING = Gate(
+    quantity="reciprocal rank of a text's other half that the pre-training brings",
+    at_least=0.05,
+    text="the pre-trained encoder finds the other half of a text hardly better than one with random weights",
+)
+_PROBED_RUIN = AtLeast(bound=RUINED, min_seeds=5)
 _QUARTER = AtLeast(bound=0.25, min_seeds=3, gate=_WORTH_RUINING)
 
 CLAIMS = decided_by(
@@ -115,5 +135,74 @@ CLAIMS = decided_by(
         rule=RatioWithin(tolerance=0.5, min_seeds=3, gate=_WORTH_RUINING),
         kind=Kind.TRAINED,
         figure="forgetting",
+    ),
+    Claim(
+        "P8h",
+        "Q2",
+        statement="What the spike takes comes back as the fine-tuning goes on: under AdamW with clipping, 300 steps "
+        r"after the return from an absence of $\Lambda = 3$, at most 5 % of what the pre-training had learned is "
+        "missing beyond the mask.",
+        prediction="no: fine-tuning asks for no hidden words, so nothing pulls the encoder back to them. Once "
+        r"$\sigma$ has come back both arms forget at one pace and keep their distance",
+        rule=AtMost(bound=UNHARMED, min_seeds=3, gate=_WORTH_RUINING),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
+        figure="forgetting",
+    ),
+    Claim(
+        "Q1",
+        "Q2",
+        statement="The spike ruins an encoder that was really pre-trained: fine-tuned as a whole under AdamW with "
+        r"clipping, after an absence of $\Lambda = 3$, all-MiniLM-L6-v2 loses by the spike alone half or more of what "
+        "a linear probe of a task that is not trained gains by the pre-training.",
+        prediction="no, as P8 predicts of the small language model: each step is clipped to the length of any "
+        "other, and a hundred of them on one task move six layers by a few percent",
+        rule=replace(_PROBED_RUIN, gate=_WORTH_PROBING),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
+        figure="harm",
+    ),
+    Claim(
+        "Q1a",
+        "Q2",
+        statement="By the same spike that encoder loses half or more of what lets one half of a text find the other, "
+        "on texts that it is not trained on.",
+        prediction="no, though more than the probe: a cosine weighs every direction by its variance, and training on "
+        "one task alone swells the directions that tell its labels apart; a probe can leave these out",
+        rule=replace(_PROBED_RUIN, gate=_WORTH_RETRIEVING),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
+        figure="harm",
+    ),
+    Claim(
+        "Q1b",
+        "Q2",
+        statement=r"At AURA's own $\Lambda = 0.04$ the return leaves that encoder unharmed: the probe of the task that "
+        "is not trained lies within 5 % of what the pre-training had brought it, against the mask.",
+        prediction="yes: the weight comes back by some 8 % too large, and clipping takes the length of that",
+        rule=Within(reach=UNHARMED, min_seeds=5, gate=_WORTH_PROBING),
+        kind=Kind.TRAINED,
+        figure="harm",
+    ),
+    Claim(
+        "Q1c",
+        "Q2",
+        statement=r"Under plain SGD without clipping, after an absence of $\Lambda = 3$, the spike ruins that encoder: "
+        "it alone takes half or more of what the probe had gained by the pre-training.",
+        prediction=r"yes, as P8b predicts: the first step back is longer by about $e^{2\Lambda}$",
+        rule=replace(_PROBED_RUIN, gate=_WORTH_PROBING),
+        kind=Kind.TRAINED,
+        figure="harm",
+    ),
+    Claim(
+        "Q1d",
+        "Q2",
+        statement="That encoder heals: under AdamW with clipping, 300 steps after the return from an absence of "
+        r"$\Lambda = 3$, the probe lacks at most 5 % of what the pre-training had brought it, against the mask.",
+        prediction="no: as P8h, nothing that is trained asks for what the probe reads",
+        rule=AtMost(bound=UNHARMED, min_seeds=5, gate=_WORTH_PROBING),
+        kind=Kind.TRAINED,
+        foretells=Foretells.FAILS,
+        figure="harm",
     ),
 )

@@ -106,3 +106,18 @@ def restore(module: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[s
 
 def _fused(optimizer: torch.optim.Optimizer) -> bool:
     return any(group.get("fused") for group in optimizer.param_groups)
+
+
+def generator_state(device: torch.device) -> Tensor:
+    """State of the generator that dropout draws from, on ``device``."""
+    state = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    return state.to(device)
+
+
+def set_generator_state(device: torch.device, state: Tensor) -> None:
+    """Put a `generator_state` back in place."""
+    own = state.cpu().clone()  # torch reads a view of another tensor from that tensor's beginning, and may crash
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(own, device)
+    else:
+        torch.set_rng_state(own)
