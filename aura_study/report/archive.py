@@ -118,7 +118,7 @@ def _colab(title: str, name: str) -> dict[str, Any]:
     first, *rest = (part.format(title=title, name=name) for part in COLAB)
     ids = iter(("what", "install", "run"))
     cells = [v4.new_markdown_cell(first, id=next(ids)), *(v4.new_code_cell(part, id=next(ids)) for part in rest)]
-    return v4.new_notebook(cells=cells)  # type: ignore[no-any-return]
+    return v4.new_notebook(cells=cells)
 
 
 def _zip(target: Path, top: dict[str, str], files: dict[str, Path], moment: tuple[int, ...]) -> None:
