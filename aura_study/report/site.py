@@ -112,7 +112,7 @@ def _write_site(content: RunContent, site: Path) -> None:
     )
     pictures.below = {
         picture.file: render.macro("sources", name, "../")
-        for name in content.figures
+        for name in reversed(content.figures)  # of equal pictures the first gave the file its name
         if (picture := pictures.figure(name))
     }
     bodies = {entry.name: _body(entry, pictures, content.problems) for entry in content.notebooks}

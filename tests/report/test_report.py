@@ -70,6 +70,7 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
         "guide.html",
         "negative.html",
         "methods.html",
+        "reproducibility.html",
         "run.html",
         "explorer.html",
         "comparison.html",
@@ -445,7 +446,7 @@ def test_a_figure_leads_to_its_numbers_its_cell_and_its_command(copy: RunFolders
     """On the claim's page and in the notebook: the table as CSV, the picture as PNG, the cell, the command."""
     path = copy.notebooks / "01_focal_loss.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells[-3].source = 'curves = run.table("curves", make(p))\nrun.figure("focal_modulation", draw(curves))'
+    notebook.cells[-2].source = 'curves = run.table("curves", make(p))\nrun.figure("focal_modulation", draw(curves))'
     cell = next(one for one in notebook.cells if "run.figure" in one.source)
     cell.cell_type, cell.outputs, cell.execution_count, cell.id = "code", [], None, "factor-figure"
     nbformat.write(notebook, path)
