@@ -17,11 +17,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.study: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[balancers]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[study,balancers]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,balancers]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $(VENV)/.study $@
 
 $(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python

@@ -22,8 +22,8 @@ def project_root() -> Path:
 
 
 def notebooks_folder() -> Path:
-    """Folder of the source notebooks."""
-    return project_root() / "notebooks"
+    """Folder of the source notebooks: a wheel's own, else the checkout's."""
+    return carried("notebooks")
 
 
 def user_cache() -> Path:
@@ -137,9 +137,9 @@ def own_run(notebook: str) -> str:
 
 
 def carried(name: str) -> Path:
-    """A file at the checkout's root that a wheel carries beside the code: ``claims.lock``, ``references.bib``."""
+    """What a wheel carries beside the code of a checkout's root: ``claims.lock``, ``references.bib``, ``notebooks``."""
     packaged = Path(__file__).parent / "carried" / name
-    return packaged if packaged.is_file() else project_root() / name
+    return packaged if packaged.exists() else project_root() / name
 
 
 def reference_run() -> RunFolders:

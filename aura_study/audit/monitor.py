@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ from torch import nn
 
 from aura_study.audit.calls.call import adapter, candidates
 from aura_study.audit.calls.held import held_leaves
-from aura_study.audit.calls.presence import at_zero, presence, scalar_of
+from aura_study.audit.calls.presence import at_zero, losses_held, presence, scalar_of
 from aura_study.audit.calls.subject import Convention
 from aura_study.audit.calls.totals import Unusable, find_total, take_total
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
@@ -76,6 +76,7 @@ class PhantomMonitor:
         self.phantom_numbers = dict.fromkeys(self.tasks, 0.0)
         self.growth = dict.fromkeys(self.tasks, 1.0)
         self._stretch = dict.fromkeys(self.tasks, 0.0)
+        self._logged = _Interval()
         self._solved: set[str] = set()
         self._totals: deque[tuple[float, float]] = deque(maxlen=STEADY + 1)
         self._total: float | None = None
@@ -113,6 +114,20 @@ class PhantomMonitor:
         numbers = {f"phantom_number/{task}": value for task, value in self.phantom_numbers.items()}
         return numbers | {f"weight_growth/{task}": value for task, value in self.growth.items()}
 
+    def log_entry(self) -> dict[str, float]:
+        """`summary`, and for a logger what happened since the last entry; a new interval begins.
+
+        ``weight/<task>`` and its ``sigma/<task>``, 1 / sqrt(2 weight), as they are now; ``present/<task>``, the share
+        of the optimiser steps that held the task; ``loss/<task>``, the mean over the calls that did, left out where
+        there was none or the arguments do not show it.
+        """
+        now = self._weights_now()
+        numbers = self.summary() | {f"weight/{task}": weight for task, weight in now.items()}
+        numbers |= {f"sigma/{task}": (2 * weight) ** -0.5 for task, weight in now.items() if weight > 0}
+        numbers |= self._logged.numbers(self.tasks)
+        self._logged = _Interval()
+        return numbers
+
     def close(self) -> None:
         """Take the hooks off."""
         for handle in self._handles:
@@ -135,9 +150,10 @@ class PhantomMonitor:
         if self._reading:
             return
         self._solved |= at_zero(arguments, keywords, self.tasks)
+        here = self._told if self._told is not None else presence(module, arguments, keywords, self.tasks)
+        self._logged.call(losses_held(arguments, keywords, self.tasks, here or set()))
         if self._told is not None:
             return
-        here = presence(module, arguments, keywords, self.tasks)
         if here is not None:
             self._seen = (self._seen or set()) | here
         else:
@@ -159,6 +175,7 @@ class PhantomMonitor:
             if here is None or here >= set(self.tasks):  # who is away is told of by name
                 self._watch_total(lr)
             if here is not None:  # something is known of the step
+                self._logged.step(here)
                 self._count(here, solved & here, lr)
         except Warning:  # the user's filter turns warnings into errors
             raise
@@ -178,11 +195,7 @@ class PhantomMonitor:
             )
 
     def _count(self, here: set[str], solved: set[str], lr: float) -> None:
-        try:
-            now = self.weights()
-        except Exception as error:
-            self._say_once(f"the weights could not be read ({type(error).__name__}: {error}); pass weights=...")
-            now = dict(self._anchor)
+        now = self._weights_now()
         for task in self.tasks:
             if task in solved:
                 if now[task] > self.threshold * self._anchor[task]:
@@ -202,6 +215,13 @@ class PhantomMonitor:
             if not self.growth[task] <= self.threshold and task not in self._warned:
                 self._warned.add(task)
                 warnings.warn(self._message(task), PhantomGradientWarning, stacklevel=4)
+
+    def _weights_now(self) -> dict[str, float]:
+        try:
+            return self.weights()
+        except Exception as error:  # the monitor ends no training
+            self._say_once(f"the weights could not be read ({type(error).__name__}: {error}); pass weights=...")
+            return dict(self._anchor)
 
     def _say_once(self, text: str) -> None:
         if text not in self._warned:
@@ -252,6 +272,27 @@ class PhantomMonitor:
         return {task: float(slope) for task, slope in zip(self.tasks, slopes, strict=True) if slope is not None}
 
 
+class _Interval:
+    """What is counted between two entries of a log."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.held: Counter[str] = Counter()
+        self.losses: defaultdict[str, list[float]] = defaultdict(list)
+
+    def call(self, losses: Mapping[str, float]) -> None:
+        for task, loss in losses.items():
+            self.losses[task].append(loss)
+
+    def step(self, here: Iterable[str]) -> None:
+        self.steps += 1
+        self.held.update(here)
+
+    def numbers(self, tasks: Sequence[str]) -> dict[str, float]:
+        shares = {f"present/{task}": self.held[task] / self.steps for task in tasks if self.steps}
+        return shares | {f"loss/{task}": sum(found) / len(found) for task, found in self.losses.items()}
+
+
 class _Nobody:
     """In the monitor's place in a copy of the weighting: hears nothing."""
 
@@ -260,6 +301,13 @@ class _Nobody:
     def _before_forward(self, *unused: Any) -> None: ...
 
     def _after_forward(self, *unused: Any) -> None: ...
+
+
+def weighting_in(model: Any, weighting: nn.Module | str | Callable[[Any], Any]) -> Any:
+    """The weighting that a user of a trainer names: itself, its dotted name in the model, or a function of it."""
+    if isinstance(weighting, nn.Module):
+        return weighting
+    return model.get_submodule(weighting) if isinstance(weighting, str) else weighting(model)
 
 
 def _group_of(weighting: Any, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], int]:

@@ -1,12 +1,12 @@
 """The live monitor as a callback of ``transformers.Trainer``."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from aura_study.audit.monitor import PhantomMonitor
+from aura_study.audit.monitor import PhantomMonitor, weighting_in
 
 
 class PhantomMonitorCallback(TrainerCallback):
@@ -17,7 +17,11 @@ class PhantomMonitorCallback(TrainerCallback):
             must be the model's own, so that the trainer's optimiser learns them.
         tasks: as `PhantomMonitor`; so are further options.
 
-    Every log entry gets the numbers of `PhantomMonitor.summary`; ``monitor`` is the monitor, once training began.
+    Every log entry gets the numbers of `PhantomMonitor.log_entry`: each task's loss, weight, sigma, presence and
+    phantom number. A trainer calls its reporters (TensorBoard and their like) before the callbacks that it is given, so
+    hand it over by `join`, which puts it before them: ``PhantomMonitorCallback("weigh").join(trainer)``. Given as
+    ``callbacks=[...]`` its numbers stand in ``trainer.state.log_history`` alone. ``monitor`` is the monitor, once
+    training began.
     """
 
     def __init__(
@@ -26,16 +30,16 @@ class PhantomMonitorCallback(TrainerCallback):
         self.weighting, self.tasks, self.options = weighting, tasks, options
         self.monitor: PhantomMonitor | None = None
 
+    def join(self, trainer: Trainer) -> Self:
+        """Watch ``trainer``, before those that it reports to."""
+        trainer.callback_handler.callbacks.insert(0, self)
+        return self
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Hook into the optimiser and the weighting."""
-        model, optimizer = kwargs["model"], kwargs["optimizer"]
-        weighting = self.weighting
-        if isinstance(weighting, str):
-            weighting = model.get_submodule(weighting)
-        elif not isinstance(weighting, nn.Module):
-            weighting = weighting(model)
+        weighting, optimizer = weighting_in(kwargs["model"], self.weighting), kwargs["optimizer"]
         inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps the one that steps
         self.monitor = PhantomMonitor(weighting, inner, self.tasks, **self.options)
 
@@ -47,14 +51,14 @@ class PhantomMonitorCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Add the phantom numbers to the log."""
+        """Add the numbers to the log."""
         if self.monitor is None:
             return
-        summary = self.monitor.summary()
+        entry = self.monitor.log_entry()
         if logs is not None:
-            logs.update(summary)
+            logs.update(entry)
         if state.log_history:
-            state.log_history[-1].update(summary)
+            state.log_history[-1].update(entry)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -1,10 +1,12 @@
 """What belongs to single tasks in each of TorchJD's balancers, its private attributes included.
 
-For most it is named tensors. DWA, FAMO, Nash-MTL and ExcessMTL need a class of their own.
+For most it is named tensors. DWA, FAMO, Nash-MTL, ExcessMTL and what a user puts together from weightings need a class
+of their own; PCD is refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -260,15 +262,121 @@ class ExcessTaskState(TaskState):
             weighting._initial_w = put(weighting._initial_w, (squares / spread).sum(1), (0,), self.newcomers)
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What a TorchJD weighting holds of single tasks: as the arguments of `TaskState`, by its own attributes."""
+
+    axes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    shares: Mapping[str, bool] = field(default_factory=dict)
+    key: str | None = None
+
+
+_WEIGHTINGS: Mapping[str, _Held] = {
+    **dict.fromkeys(("Sum", "Mean", "Random", "MGDA", "PCGrad", "IMTLG", "CAGrad", "FairGrad", "Krum"), _Held()),
+    **dict.fromkeys(("UPGrad", "DualProj", "AlignedMTL"), _Held({"pref_vector": (0,)})),
+    "Constant": _Held({"weights": (0,)}),
+    "GradVac": _Held({"_phi_t": (0, 1)}, key="_state_key"),
+    "MoDo": _Held({"_lambda": (0,)}, {"_lambda": False}, "_state_key"),
+    "SDMGrad": _Held({"_w": (0,), "pref_vector": (0,)}, {"_w": False}, "_state_key"),
+}
+
+
+class WeightedTaskState(TaskState):
+    """An aggregator put together from a weighting, which CR-MOGM may smooth: ``GramianWeightedAggregator(...)``.
+
+    CR-MOGM's running weights are each task's own: one that is there for the first time starts at ``initial_weights``
+    or, without them, at what the weighting inside says of it in that call.
+
+    Args:
+        balancer: whose state it is.
+        start: attribute that holds the weighting, or nothing where the balancer is one.
+    """
+
+    def __init__(self, balancer: Any, start: str) -> None:
+        self.outermost = weighting = read(balancer, start) if start else balancer
+        prefix = f"{start}." if start else ""
+        axes: dict[str, Sequence[int]] = {}
+        blank: dict[str, float] = {}
+        self.smoothed: list[Any] = []
+        while (name := type(weighting).__name__.removesuffix("Weighting")) == "CRMOGM":
+            axes |= {f"{prefix}_lambda": (0,), f"{prefix}_initial_weights": (0,)}
+            blank[f"{prefix}_lambda"] = torch.nan
+            self.smoothed.append(weighting)
+            prefix, weighting = f"{prefix}weighting.", weighting.weighting
+        if name not in _WEIGHTINGS:
+            raise TypeError(f"PresentOnly does not know what {type(weighting).__name__} keeps of a task")
+        held = _WEIGHTINGS[name]
+        super().__init__(
+            balancer,
+            {**axes, **{prefix + path: dims for path, dims in held.axes.items()}},
+            {prefix + path: whole for path, whole in held.shares.items()},
+            blank,
+            held.key and prefix + held.key,
+        )
+
+    @contextmanager
+    def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
+        """As for the others, with a start for the tasks that CR-MOGM has not seen yet."""
+        hooks = [one.weighting.register_forward_hook(partial(self._begin, one)) for one in self.smoothed]
+        try:
+            with super().narrowed(places, count):
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @staticmethod
+    def _begin(smoothed: Any, module: nn.Module, arguments: tuple[Any, ...], weights: Tensor) -> None:
+        if smoothed._lambda is not None:
+            given = smoothed._initial_weights
+            start = weights if given is None else given.to(weights)
+            smoothed._lambda = torch.where(smoothed._lambda.isnan(), start, smoothed._lambda)
+
+    def reset(self) -> None:
+        """The weighting's own ``reset``."""
+        self.outermost.reset()
+
+
+class BareWeightingTaskState(WeightedTaskState):
+    """A weighting by itself: it takes a matrix ``(tasks, tasks)`` and says ``(tasks,)`` weights, 0 for the absent.
+
+    This is how MoDo and SDMGrad are meant to be used, on a product of the Jacobians of two batches.
+    """
+
+    def __init__(self, balancer: Any) -> None:
+        super().__init__(balancer, "")
+
+    @contextmanager
+    def narrowed(self, places: Tensor, count: int) -> Iterator[None]:
+        """As for the others, and the columns are the present tasks' too."""
+        self.places, self.count = places, count
+        with super().narrowed(places, count):
+            yield
+
+    def call(self, values: Sequence[Tensor]) -> Tensor:
+        """The present tasks' weights, in their places."""
+        (rows,) = values
+        weights: Tensor = self.balancer(pick(rows, (1,), self.places))
+        return put(weights.new_zeros(self.count), weights, (0,), self.places)
+
+
+def _primary_first(balancer: Any) -> TaskState:
+    raise TypeError(
+        "PresentOnly does not take PCD: its first task is the primary one, without which it has no update to give, and "
+        "its running norms are corrected by one clock for all tasks"
+    )
+
+
 _NONE = partial(TaskState, axes={})
 _PREFERENCE = partial(TaskState, axes={"pref_vector": (0,)})
+_WEIGHTS = partial(TaskState, axes={"weights": (0,)})
 _REFERENCE = partial(TaskState, axes={"weights": (0,), "reference": (0,)})
 
 TASK_STATES: Mapping[str, Mapping[str, Callable[[Any], TaskState]]] = {
     "torchjd.scalarization": {
         **dict.fromkeys(("Sum", "Mean", "Random", "GeometricMean"), _NONE),
-        **dict.fromkeys(("STCH", "PBI", "COSMOS"), _REFERENCE),
-        "Constant": partial(TaskState, axes={"weights": (0,)}),
+        **dict.fromkeys(("STCH", "PBI"), _REFERENCE),
+        **dict.fromkeys(("Constant", "COSMOS"), _WEIGHTS),
         "UW": partial(TaskState, axes={"log_var": (0,)}),
         "IMTLL": partial(TaskState, axes={"log_scale": (0,)}),
         "DWA": DWATaskState,
@@ -283,6 +391,11 @@ TASK_STATES: Mapping[str, Mapping[str, Callable[[Any], TaskState]]] = {
         "GradVac": partial(TaskState, axes={"gramian_weighting._phi_t": (0, 1)}, key="gramian_weighting._state_key"),
         "NashMTL": NashTaskState,
         "ExcessMTL": ExcessTaskState,
+        "PCD": _primary_first,
+        # Last in the order in which a class's bases are asked for: what a user puts together.
+        "GramianWeightedAggregator": partial(WeightedTaskState, start="gramian_weighting"),
+        "WeightedAggregator": partial(WeightedTaskState, start="weighting"),
+        "Weighting": BareWeightingTaskState,
     },
 }
 

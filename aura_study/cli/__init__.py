@@ -13,7 +13,10 @@ from aura_study import __version__
 from aura_study.cli import data, grids, results, runs
 from aura_study.cli.options import examples
 from aura_study.cli.scan import scan
-from aura_study.errors import StudyError
+from aura_study.errors import StudyError, require
+
+EXTRAS = {"audit": "audit", "scan": "audit", "train": "parallel"}
+"""What a command needs installed, where it is not the extra `study`."""
 
 
 def _typer(*commands: Callable[..., None], add_completion: bool = False, **settings: Any) -> typer.Typer:
@@ -48,11 +51,13 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def program(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Reproduce and study the phantom gradient of Kendall's uncertainty weighting."""
+    require(EXTRAS.get(context.invoked_subcommand or "", "study"))
 
 
 app.add_typer(_typer(data.fetch, data.status, help="Data files and encoders.", no_args_is_help=True), name="data")

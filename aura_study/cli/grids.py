@@ -78,12 +78,10 @@ def _train(job: Any, folders: "RunFolders", precision: Any, checkpoint_every: in
     """Train on every rank that was started; rank 0 says where.
 
     Raises:
-        StudyError: an unknown precision, accelerate is not installed, or the training cannot go on from what is there.
+        StudyError: an unknown precision, or the training cannot go on from what is there.
     """
-    try:
-        from aura_study.training.parallel.training import Precision, train_parallel
-    except ModuleNotFoundError as error:
-        raise StudyError("training on many devices needs accelerate: pip install 'aura-study[parallel]'") from error
+    from aura_study.training.parallel.training import Precision, train_parallel
+
     if precision not in get_args(Precision):
         raise StudyError(f"unknown precision {precision!r}; choose one of {list(get_args(Precision))}")
     job = job.model_copy(update={"name": "training"})

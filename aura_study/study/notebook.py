@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders, project_root, without_folders
+from aura_study.paths import RunFolders, home, without_folders
 from aura_study.runs.checkout import commit
 from aura_study.runs.records import unfinished, write_atomically
 from aura_study.runs.stamps import (
@@ -263,7 +263,7 @@ def _redactions(order: Order) -> dict[str, str]:
     """Absolute paths that could appear in a notebook, longest first, and what is shown in their place."""
     given = {value: without_folders(value) for value in order.parameters.values() if isinstance(value, str)}
     paths = {value: shown for value, shown in given.items() if shown != value}
-    paths |= {str(order.folders.results): order.folders.name, str(project_root()): ".", str(Path.home()): "~"}
+    paths |= {str(order.folders.results): order.folders.name, str(home()): ".", str(Path.home()): "~"}
     return {path: paths[path] for path in sorted(paths, key=len, reverse=True) if len(path) > 1}
 
 

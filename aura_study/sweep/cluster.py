@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from aura_study.errors import StudyError
+from aura_study.errors import StudyError, require
 from aura_study.runs.engine import Ended, Engine, LocalEngine, on_one_core
 
 ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")
@@ -28,10 +28,7 @@ class ClusterEngine(Engine):
         self._wanted = LOCAL.fullmatch(cluster)
         if not self._wanted and not ADDRESS.fullmatch(cluster):
             raise StudyError(f"--cluster takes tcp://HOST:PORT of a dask scheduler, or local:N, got {cluster!r}")
-        try:
-            import distributed  # noqa: F401
-        except ImportError as error:
-            raise StudyError("--cluster needs dask.distributed: pip install 'aura-study[cluster]'") from error
+        require("cluster")
         self._address = cluster
         self._cluster: Any = None
         self._client: Any = None

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from aura_study.audit.calls.presence import presence
+from aura_study.audit.lightning import PhantomMonitorLightning
 from aura_study.audit.monitor import PhantomGradientWarning, PhantomMonitor
 from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
 
@@ -228,7 +229,7 @@ def test_parameters_that_the_optimizer_does_not_hold_are_told():
         PhantomMonitor(weigh, torch.optim.SGD([weigh.w["a"]], lr=LR), TASKS)
 
 
-def trained_by_trainer(folder, weighting, **options):
+def trained_by_trainer(folder, weighting, reporter=None, **options):
     """A tiny RoBERTa with two heads, trained by a real Trainer on batches in which only task a has labels."""
     pytest.importorskip("accelerate")
     from transformers import RobertaConfig, RobertaModel, Trainer, TrainingArguments
@@ -268,7 +269,10 @@ def trained_by_trainer(folder, weighting, **options):
         disable_tqdm=True,
     )
     callback = PhantomMonitorCallback("weigh", **options)
-    trainer = Trainer(model=TwoHeads(), args=arguments, train_dataset=rows, callbacks=[callback])
+    given = [callback] if reporter is None else [reporter]
+    trainer = Trainer(model=TwoHeads(), args=arguments, train_dataset=rows, callbacks=given)
+    if reporter is not None:
+        callback.join(trainer)
     trainer.train()
     return callback.monitor, trainer
 
@@ -283,6 +287,94 @@ def test_trainer_callback_sees_the_phantom_gradient(tmp_path):
     assert monitor.growth["b"] == pytest.approx(math.e, rel=1e-3)
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert [entry["phantom_number/b"] for entry in logged] == pytest.approx([0.25, 0.5])
+
+
+def test_a_reporter_gets_every_number_of_every_task(tmp_path):
+    """Joined, the callback comes before what the trainer reports to; micro-batches are averaged."""
+    pytest.importorskip("accelerate")
+    from transformers import TrainerCallback
+
+    class Reporter(TrainerCallback):
+        told = []
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            self.told.append(dict(logs))
+
+    _, trainer = trained_by_trainer(tmp_path, MaskedKendallLoss(TASKS), Reporter())
+    first, second = [entry for entry in Reporter.told if "loss" in entry]
+    assert [first[f"{number}/b"] for number in ("present", "weight", "phantom_number")] == pytest.approx([0, 0.5, 0.25])
+    assert first["present/a"] == 1.0
+    assert 0 < second["loss/a"] < 5
+    assert "loss/b" not in first
+    assert second["sigma/a"] == pytest.approx((2 * second["weight/a"]) ** -0.5)
+    assert second["sigma/a"] != first["sigma/a"]
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert second.items() <= logged[1].items()
+
+
+class LightningLoop:
+    """Calls the hooks in Lightning's order, as its Trainer does; Lightning itself is not needed here."""
+
+    def __init__(self, module, callback, accumulate, log_every_n_steps):
+        self.module, self.callback, self.accumulate = module, callback, accumulate
+        self.log_every_n_steps, self.global_step = log_every_n_steps, 0
+        other = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        self.optimizers = [other, torch.optim.SGD(module.parameters(), lr=LR)]
+
+    def fit(self, batches):
+        self.callback.on_train_start(self, self.module)
+        try:
+            for index, batch in enumerate(batches):
+                (self.module.training_step(batch) / self.accumulate).backward()
+                if (index + 1) % self.accumulate == 0:
+                    self.optimizers[1].step()
+                    self.optimizers[1].zero_grad()
+                    self.global_step += 1
+                self.callback.on_train_batch_end(self, self.module, None, batch, index)
+        except RuntimeError as error:
+            self.callback.on_exception(self, self.module, error)
+            return
+        self.callback.on_train_end(self, self.module)
+
+
+class Weighed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weigh = UnmaskedKendallLoss(TASKS)
+        self.logged = []
+
+    def training_step(self, batch):
+        if batch is None:
+            raise RuntimeError("a broken batch")
+        return self.weigh({task: torch.tensor(loss) for task, loss in batch.items()})
+
+    def log_dict(self, numbers):
+        self.logged.append(numbers)
+
+
+def test_the_lightning_callback_logs_by_optimiser_steps():
+    """Two micro-batches a step, an entry every 5 steps: means over the calls, shares of the steps, phantom numbers."""
+    module, callback = Weighed(), PhantomMonitorLightning("weigh", threshold=math.inf)
+    LightningLoop(module, callback, accumulate=2, log_every_n_steps=5).fit(
+        [{"a": 0.2}, {"a": 0.6}] * 4 + [{"b": 1.0}] * 12
+    )
+    first, second = module.logged
+    assert first["loss/a"] == pytest.approx(0.4)
+    assert (first["present/a"], first["present/b"], second["present/a"]) == (0.8, 0.2, 0.0)
+    assert (first["phantom_number/a"], first["phantom_number/b"]) == pytest.approx((LR, 4 * LR))
+    assert second["phantom_number/a"] == pytest.approx(6 * LR)
+    assert "loss/a" not in second
+    assert not module.weigh._forward_hooks
+
+
+def test_the_lightning_callback_lets_go_of_a_training_that_failed_and_refuses_one_that_learns_nothing():
+    """No hook outlives the training; an optimiser without the weighting is named before the first batch."""
+    module, callback = Weighed(), PhantomMonitorLightning(lambda model: model.weigh)
+    LightningLoop(module, callback, 1, 1).fit([{"a": 1.0}, None])
+    assert not module.weigh._forward_hooks
+    assert len(module.logged) == 1
+    with pytest.raises(ValueError, match="none of the trainer's optimizers holds"):
+        LightningLoop(module, PhantomMonitorLightning(UnmaskedKendallLoss(TASKS)), 1, 1).fit([])
 
 
 def test_trainer_callback_is_silent_under_the_mask(tmp_path):
@@ -308,8 +400,9 @@ def test_a_task_that_is_solved_is_told_of_and_not_counted():
     weigh = specimens.MaskTimesTerm(2)
     optimizer = torch.optim.SGD(weigh.parameters(), lr=0.1)
     monitor = PhantomMonitor(weigh, optimizer, TASKS, weights=lambda: torch.exp(-weigh.w))
-    with pytest.warns(PhantomGradientWarning, match="'b' is present and its loss is 0"):
+    with pytest.warns(PhantomGradientWarning) as caught:  # of the total that falls, too
         steps_of(optimizer, lambda: weigh(torch.tensor([1.0, 0.0]), torch.tensor([True, True])))
+    assert any("'b' is present and its loss is 0" in str(one.message) for one in caught)
     assert monitor.phantom_numbers == {"a": 0.0, "b": 0.0}
 
 

@@ -236,6 +236,86 @@ def test_names_say_who_is_there():
     torch.testing.assert_close(rows, torch.ones(4))
 
 
+def torchjd(place, name, *arguments, **options):
+    return getattr(importlib.import_module(f"torchjd.{place}"), name)(*arguments, **options)
+
+
+def smoothed(inner, alpha=0.7, **options):
+    weighting = torchjd("aggregation", "CRMOGMWeighting", torchjd("aggregation", inner), alpha, **options)
+    return torchjd("aggregation", "GramianWeightedAggregator", weighting)
+
+
+def composed(inner, **options):
+    return torchjd("aggregation", "GramianWeightedAggregator", torchjd("aggregation", inner, **options))
+
+
+PREFERENCE = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25, 0.4])
+BEYOND = {
+    "COSMOS": lambda at: torchjd("scalarization", "COSMOS", 2.0, PREFERENCE[at]),
+    "PBI": lambda at: torchjd("scalarization", "PBI", 5.0, PREFERENCE[at], 0.1 * PREFERENCE[at]),
+    "UW-SO": lambda at: lambda losses: (torch.softmax(1 / losses.detach() / 2, 0) * losses).sum(),
+    "Krum": lambda at: torchjd("aggregation", "Krum", 0, 2),
+    "TrimmedMean": lambda at: torchjd("aggregation", "TrimmedMean", 1),
+    "MoDo": lambda at: composed("MoDoWeighting"),
+    "SDMGrad": lambda at: composed("SDMGradWeighting", pref_vector=PREFERENCE[at]),
+    "CR-MOGM": lambda at: smoothed("UPGradWeighting"),
+    "CR-MOGM from a start": lambda at: smoothed("UPGradWeighting", initial_weights=PREFERENCE[at]),
+    "CR-MOGM of MoDo": lambda at: smoothed("MoDoWeighting"),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_more_of_torchjd_serves_two_groups_in_turn_as_two_balancers_would(name):
+    """Two groups of three take turns, NaN in the absent rows: each gets what a balancer of its own would give."""
+    torch.manual_seed(0)
+    groups = [torch.tensor([0, 2, 5]), torch.tensor([1, 3, 4])]
+    made, alone = PresentOnly(BEYOND[name](torch.arange(6))), [BEYOND[name](group) for group in groups]
+    scalar = name in ("COSMOS", "PBI", "UW-SO")
+    for step in range(12):
+        turn = step // 2 % 2
+        values = torch.rand(6) + 0.5 if scalar else torch.randn(6, 9)
+        mask = torch.zeros(6, dtype=torch.bool).index_fill(0, groups[turn], True)
+        filled = values.masked_fill(~(mask if scalar else mask.unsqueeze(1)), torch.nan)
+        torch.testing.assert_close(made(filled, mask), alone[turn](values[groups[turn]]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["MoDoWeighting", "SDMGradWeighting"])
+def test_a_weighting_by_itself_takes_the_matrix_of_the_present(name):
+    """MoDo and SDMGrad on a product of two batches' Jacobians: weights in their places, 0 for the absent."""
+    torch.manual_seed(0)
+    made, alone = PresentOnly(torchjd("aggregation", name)), torchjd("aggregation", name)
+    some = torch.tensor([True, False, True, True])
+    for _ in range(3):
+        first, second = torch.randn(4, 9), torch.randn(4, 9)
+        first[1] = torch.nan
+        weights = made(first @ second.T, some)
+        torch.testing.assert_close(weights[some], alone(first[some] @ second[some].T))
+        assert weights[1] == 0
+
+
+def test_cr_mogm_gives_a_newcomer_its_own_first_weight_and_keeps_the_absent_ones():
+    """The average of a task begins with its first presence, and stands still while it is away."""
+    made = PresentOnly(smoothed("MeanWeighting", alpha=0.5))
+    rows, path = torch.eye(3), "gramian_weighting._lambda"
+    made(rows, torch.tensor([True, True, False]))
+    made(rows, torch.tensor([False, True, True]))
+    assert made.state()[path].tolist() == [0.5, 0.5, 0.5]
+    made(rows)
+    torch.testing.assert_close(made.state()[path], torch.full((3,), 0.5 * 0.5 + 0.5 / 3))
+    made.reset()
+    assert path not in made.state()
+
+
+def test_what_cannot_be_cut_down_is_refused_with_the_reason():
+    """PCD has a primary task; a weighting that is not known is named."""
+    with pytest.raises(TypeError, match="does not take PCD: its first task is the primary one"):
+        PresentOnly(torchjd("aggregation", "PCD"))
+    with pytest.raises(TypeError, match="does not know what PCDWeighting keeps"):
+        PresentOnly(smoothed("PCDWeighting"))
+    with pytest.raises(ValueError, match="at least 3 rows"):
+        PresentOnly(torchjd("aggregation", "Krum", 0))(torch.eye(3), torch.tensor([True, True, False]))
+
+
 class History(nn.Module):
     """A balancer of somebody else's, with a memory."""
 

@@ -41,7 +41,7 @@ def test_the_conda_environment_installs_this_project_with_these_pins() -> None:
     python = Requirement(conda[0])
     wanted = metadata.metadata("aura-study")["Requires-Python"]
     assert python.specifier == SpecifierSet(wanted)
-    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[balancers]"]}
+    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[study,balancers]"]}
     assert (ROOT / "constraints.txt").is_file()
     assert (ROOT / "pyproject.toml").is_file()
 

@@ -36,6 +36,17 @@ def at_zero(arguments: Sequence[Any], keywords: Mapping[str, Any], tasks: Sequen
         return set()
 
 
+def losses_held(
+    arguments: Sequence[Any], keywords: Mapping[str, Any], tasks: Sequence[str], here: set[str]
+) -> dict[str, float]:
+    """Losses of the tasks in ``here``, for a log; none where the arguments are no losses."""
+    try:
+        found = {task: loss for task, loss in _losses(arguments, keywords, tasks).items() if task in here}
+        return {task: float(loss.detach() if isinstance(loss, Tensor) else loss) for task, loss in found.items()}
+    except Exception:  # the monitor ends no training, whatever it is shown
+        return {}
+
+
 def scalar_of(output: Any) -> float | None:
     """A total that can be seen at once: the first tensor of one entry that is learned from; None if there is none."""
     try:
