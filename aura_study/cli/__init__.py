@@ -27,7 +27,16 @@ def _typer(*commands: Callable[..., None], add_completion: bool = False, **setti
 
 
 app = _typer(
-    *(runs.run, runs.params, runs.verify, results.claims, results.report, results.compare, results.thin),
+    *(
+        runs.run,
+        runs.params,
+        runs.verify,
+        results.claims,
+        results.report,
+        results.compare,
+        results.thin,
+        results.archive,
+    ),
     *(grids.sweep, grids.train, scan),
     add_completion=True,
     no_args_is_help=True,

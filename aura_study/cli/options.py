@@ -23,6 +23,7 @@ EXAMPLES = {
     "claims": ("aura-study claims --run my-run",),
     "report": ("aura-study report --run my-run",),
     "compare": ("aura-study compare quick my-run", "aura-study compare quick my-run reference --html compared"),
+    "archive": ("aura-study archive my-run", "aura-study archive my-run --to my-run-again.zip"),
     "thin": ("aura-study thin my-run --every 20",),
     "sweep": (
         "aura-study sweep dynamics -p presence=0.05,0.2,1 -p seed=0:5",

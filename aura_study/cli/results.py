@@ -1,4 +1,4 @@
-"""Reading what a run left: ``claims``, ``report``, ``compare``, ``thin``."""
+"""Reading what a run left, and passing it on: ``claims``, ``report``, ``compare``, ``thin``, ``archive``."""
 
 import json
 from pathlib import Path
@@ -85,3 +85,20 @@ def thin(
     count = thinning.thin(folders, every)
     rebuild_report(folders)
     typer.echo(f"{count} trajectories thinned to one step in {every}.")
+
+
+def archive(
+    run: RunName,
+    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Zip to write; default: beside the run.")] = None,
+    replace: Annotated[bool, typer.Option(help="Overwrite the file.")] = False,
+) -> None:
+    """Write one zip of a finished run to pass on: results, report, code, and what archives read of them."""
+    from aura_study.report.archive import write_archive
+    from aura_study.runs import ledger
+    from aura_study.runs.consistency import doubts
+
+    folders = folders_of(run)
+    for doubt in doubts(folders, ledger.read_claims(folders)):
+        typer.echo(f"note: {doubt}", err=True)
+    target = (to or folders.results.with_name(f"{folders.name}.zip")).resolve()
+    typer.echo(f"Archive: {write_archive(folders, target, replace=replace)}")

@@ -89,6 +89,8 @@ def clean(html: str, pictures: Pictures) -> BeautifulSoup:
     for cell in soup("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"  # an empty header names nothing
+        elif not cell.get("scope"):
+            cell["scope"] = "col" if cell.find_parent("thead") else "row"
     return soup
 
 
@@ -108,6 +110,9 @@ def _fit_image(image: Tag, pictures: Pictures) -> None:
     image.attrs = {"src": f"../figures/{picture.file}", "alt": str(image.get("alt") or "Output of the cell above")}
     if picture.width and picture.height:
         image["width"], image["height"] = str(picture.width), str(picture.height)
+    figure = image.find_parent("figure")
+    if figure and picture.file in pictures.below:
+        figure.append(BeautifulSoup(pictures.below[picture.file], "html.parser"))
     if picture.wide:
         image.wrap(Tag(name="div", attrs={**SCROLL_BOX, "class": "pan", "aria-label": "Figure"}))
 
@@ -136,9 +141,9 @@ def _code(cell: Any) -> Markup:
     lines = cell.source.strip().count("\n") + 1
     source = highlight(cell.source.strip("\n"), Python3Lexer(), HtmlFormatter(nowrap=True))
     return Markup(
-        '<details class="code"><summary>{} <span class="quiet">{} {}</span></summary>'
+        '<details class="code" id="cell-{}"><summary>{} <span class="quiet">{} {}</span></summary>'
         '<pre tabindex="0"><code>{}</code></pre></details>'
-    ).format(name, lines, "line" if lines == 1 else "lines", Markup(source))
+    ).format(cell.id, name, lines, "line" if lines == 1 else "lines", Markup(source))
 
 
 def _outputs(outputs: Iterable[Any], pictures: Pictures) -> Iterator[Markup]:

@@ -1,6 +1,7 @@
 """What a run left behind, gathered for the site; what is missing, stale or damaged becomes a sentence, not a crash."""
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from aura_study.claims import lock as claims_lock
 from aura_study.claims.model import Kind
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
+from aura_study.report.sources import Source, sources
 from aura_study.runs import consistency, ledger
 from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
@@ -45,6 +47,7 @@ class NotebookContent:
     claims: list[str] = field(default_factory=list)
     figures: list[FigureEntry] = field(default_factory=list)
     tables: list[TableEntry] = field(default_factory=list)
+    sources: dict[str, Source] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +65,21 @@ class RunContent:
     def figures(self) -> dict[str, tuple[str, FigureEntry]]:
         """Figure name to its notebook and words."""
         return {figure.name: (entry.name, figure) for entry in self.notebooks for figure in entry.figures}
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Figure name to where it comes from, where its notebook says so."""
+        return {name: source for entry in self.notebooks for name, source in entry.sources.items()}
+
+    def again(self, notebook: str) -> str:
+        """The command that runs a notebook again as in this run."""
+        command = ["aura-study", "run", notebook]
+        if self.manifest:
+            request = self.manifest.request
+            command += ["--profile", request.profile, "--data", request.data]
+            for name, value in request.overrides.items():
+                command += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        return shlex.join([*command, "--out", "again"])
 
     @property
     def undecided(self) -> list[Claim]:
@@ -184,6 +202,7 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
     try:
         content.notebook = nbformat.read(path, as_version=4)
         content.title = _title(content.notebook) or content.title
+        content.sources = sources(content.notebook)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
         problems.append(f"The executed notebook {name} cannot be read: {_public(str(error), folders)[:200]}")
         content.notebook = None
@@ -209,7 +228,7 @@ def _public(text: str, folders: RunFolders) -> str:
 def inputs_digest(folders: RunFolders, code: str) -> str:
     """Digest of everything the site is made from or speaks of, to tell whether it has to be built again."""
     paths: list[Path] = [folders.claims, folders.manifest]
-    kinds = ((folders.evidence, "*.json"), (folders.notebooks, "*.ipynb"), (folders.figures, "*.svg"))
+    kinds = ((folders.evidence, "*.json"), (folders.notebooks, "*.ipynb"), (folders.figures, "*.[sp][vn]g"))
     for folder, pattern in (*kinds, (folders.tables, "*.csv"), (folders.trajectories, "*.parquet")):
         paths.extend(path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
     digests = {f"{path.parent.name}/{path.name}": digest_file(path) for path in paths if path.is_file()}

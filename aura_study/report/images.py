@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -41,12 +42,18 @@ class Pictures:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._by_digest: dict[str, Picture] = {}
         self._by_name: dict[str, Picture] = {}
+        self.with_png: set[str] = set()
+        self.below: dict[str, str] = {}
+        """By file of a figure: HTML to follow it in its notebook's page."""
 
     def add_figure(self, figure: FigureEntry, source: Path) -> bool:
-        """Copy the SVG of a figure; ``False`` if it is not there."""
+        """Copy the SVG of a figure, and its PNG beside it; ``False`` if there is no SVG."""
         if not source.is_file():
             return False
         self._by_name[figure.name] = self._store(source.read_bytes(), f"{figure.name}.svg")
+        if source.with_suffix(".png").is_file():
+            shutil.copyfile(source.with_suffix(".png"), self._folder / f"{figure.name}.png")
+            self.with_png.add(figure.name)
         return True
 
     def figure(self, name: str | None) -> Picture | None:

@@ -46,6 +46,28 @@ DEVIATIONS = (
 )
 """What AURA did, what is done here, and why."""
 
+QUESTIONS = (
+    (
+        "Did V10.2 also spare an absent task the optimiser's step, or only its gradient?",
+        "The published log tells masked from unmasked, but not masked from frozen.",
+        "P10",
+    ),
+    ("On which model, and when in its training, was the share of the effort measured?", "No run is named.", "F2"),
+    (
+        "Are there logs by step, with losses and presence of each task?",
+        "Epochs hide what happens inside an absence.",
+        "P11",
+    ),
+    ("Are there runs with other seeds?", "Differences between single runs cannot be told from chance.", "P9"),
+    (
+        "Which of the two files has reporting's labels the right way round?",
+        "They are inverted between them; one file's meaning is used here throughout.",
+        "",
+    ),
+    ("Which rows of SST-2 with phrases were drawn?", "The phrases are not among the public files.", ""),
+)
+"""What is still to ask the authors: the question, why it matters, and a claim that waits for it."""
+
 THREATS = (
     (
         "Small models",

@@ -38,6 +38,10 @@ class Renderer:
         )
         self._environment.globals.update(verdict_class=VERDICT_CLASSES, **shared)
 
+    def macro(self, name: str, *values: Any) -> str:
+        """What a macro of the site makes."""
+        return str(getattr(self._environment.get_template("macros.html").module, name)(*values))
+
     def page(self, template: str, target: str, **values: Any) -> None:
         """Render ``template`` to ``target``, a path relative to the site."""
         path = self._site / target

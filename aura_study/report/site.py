@@ -8,6 +8,7 @@ from typing import Any
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
+from aura_study.claims.model import DECIDED
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
 from aura_study.paths import RunFolders, carried, reference_run
@@ -16,13 +17,14 @@ from aura_study.report.cells import Body, render_cells
 from aura_study.report.comparison import FOLDER, write_page
 from aura_study.report.content import NotebookContent, RunContent, gather, inputs_digest
 from aura_study.report.images import Pictures
-from aura_study.report.methods import DEVIATIONS, KINDS, THREATS
+from aura_study.report.methods import DEVIATIONS, KINDS, QUESTIONS, THREATS
 from aura_study.report.references import works
 from aura_study.report.render import Renderer
 from aura_study.report.scale import scale
 from aura_study.runs import ledger
 from aura_study.runs.comparison import Comparison
 from aura_study.runs.fingerprint import code_digest, digest, digest_file
+from aura_study.runs.manifest import seconds_taken
 from aura_study.runs.records import unfinished
 from aura_study.theory.forms import FORMS
 
@@ -32,6 +34,8 @@ RECORD = "build.json"
 CARRIED = ("claims.lock", "references.bib")
 """What pages say beside the run."""
 
+SHORT = 60
+"""Seconds that a notebook takes which one runs again without thinking."""
 GROWN_PHANTOMS = (0.01, 0.1, 0.3, 1.0, 3.0)
 GROWN_STEPS = 400
 """Absences of the table of growth on the first page."""
@@ -85,7 +89,7 @@ def _write_site(content: RunContent, site: Path) -> None:
     for name, (notebook, figure) in content.figures.items():
         if not pictures.add_figure(figure, content.folders.figures / f"{name}.svg"):
             content.problems.append(f"Figure {name} of notebook {notebook} is missing.")
-    bodies = {entry.name: _body(entry, pictures, content.problems) for entry in content.notebooks}
+    data = _lay_tables(content, site / "data")
     has_math, plotting = _lay_static(site)
     if not has_math:
         content.problems.append("MathJax is not installed (package sphinx-mathjax-offline): formulas show as LaTeX.")
@@ -99,19 +103,28 @@ def _write_site(content: RunContent, site: Path) -> None:
         has_math=has_math,
         has_explorer=plotting,
         has_comparison=beside is not None,
+        is_reference=content.folders.results == reference_run().results,
+        data=data,
         seeds=ledger.seeds,
         open_because=content.open_because,
         kind_words=KINDS,
         titles={entry.name: entry.title for entry in content.notebooks},
     )
+    pictures.below = {
+        picture.file: render.macro("sources", name, "../")
+        for name in reversed(content.figures)  # of equal pictures the first gave the file its name
+        if (picture := pictures.figure(name))
+    }
+    bodies = {entry.name: _body(entry, pictures, content.problems) for entry in content.notebooks}
     if beside:
         write_page(beside, render, site)
-    render.page("index.html", "index.html", headline=_headline(content, pictures), **_growth())
+    render.page("index.html", "index.html", headline=_headline(content, pictures), beside=beside, **_growth())
     render.page("run.html", "run.html")
     render.page(
         "guide.html", "guide.html", guide=by_section(), sections=SECTIONS, solved=SOLVED, rows=content.ledger.rows
     )
     render.page("negative.html", "negative.html", rows=content.ledger.rows)
+    render.page("reproducibility.html", "reproducibility.html", questions=QUESTIONS, **_effort(content))
     render.page(
         "methods.html",
         "methods.html",
@@ -137,6 +150,18 @@ def _write_site(content: RunContent, site: Path) -> None:
             around=_neighbours(keys, position),
             works=[works()[key] for key in CLAIMS[row.claim].cites] if row.claim in CLAIMS else [],
         )
+
+
+def _lay_tables(content: RunContent, folder: Path) -> set[str]:
+    """Copy the tables of the run's notebooks into ``folder``; returns the names of those that are there."""
+    folder.mkdir()
+    sources = {
+        table.name: content.folders.tables / f"{table.name}.csv" for e in content.notebooks for table in e.tables
+    }
+    found = {name: path for name, path in sources.items() if path.is_file()}
+    for name, path in found.items():
+        shutil.copyfile(path, folder / f"{name}.csv")
+    return set(found)
 
 
 def _lay_static(site: Path) -> tuple[bool, bool]:
@@ -193,6 +218,18 @@ def _growth() -> dict[str, Any]:
     return {
         "growth": maps.growth(GROWN_PHANTOMS, [GROWN_STEPS]).to_dict("records"),
         "variations": maps.VARIATIONS,
+    }
+
+
+def _effort(content: RunContent) -> dict[str, Any]:
+    """What the page on reproducibility counts: seconds by notebook, longest first, and claims that are open."""
+    seconds = seconds_taken(content.folders) if content.manifest else {}
+    return {
+        "seconds": dict(sorted(seconds.items(), key=lambda pair: -pair[1])),
+        "short": sum(value < SHORT for value in seconds.values()),
+        "statements": len(GUIDE),
+        "exact": [row for row in content.ledger.claims if not row.seeds and row.verdict in DECIDED],
+        "unsettled": [row for row in content.ledger.claims if row.verdict not in DECIDED],
     }
 
 

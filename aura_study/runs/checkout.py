@@ -26,6 +26,19 @@ def commit() -> Commit:
     return Commit(hash=hash_, dirty=bool(status))
 
 
+def tracked(root: Path) -> list[str]:
+    """Names of the files that git tracks and that are there.
+
+    Raises:
+        FileNotFoundError: no git, or no checkout of it.
+    """
+    try:
+        names = _git(root, "ls-files", "-z").split("\0")
+    except subprocess.SubprocessError as error:
+        raise FileNotFoundError(f"git cannot list {root}") from error
+    return [name for name in names if name and (root / name).is_file()]
+
+
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30)
     return done.stdout.strip()

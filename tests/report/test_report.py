@@ -22,9 +22,10 @@ from aura_study.claims import CLAIMS, Measurement
 from aura_study.claims import lock as claims_lock
 from aura_study.cli import app
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders, carried
+from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import build_report
 from aura_study.report.references import works
+from aura_study.report.render import interval
 from aura_study.report.render import number as spoken
 from aura_study.report.scale import scale
 from aura_study.runs.ledger import Row, read_claims
@@ -69,6 +70,7 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
         "guide.html",
         "negative.html",
         "methods.html",
+        "reproducibility.html",
         "run.html",
         "explorer.html",
         "comparison.html",
@@ -413,3 +415,73 @@ def test_a_claims_page_lists_the_works_that_it_leans_on(made: RunFolders) -> Non
             assert item.text.startswith(work.authors)
             assert work.title in item.text
             assert [link["href"] for link in item.find_all("a")] == ([work.url] if work.url else [])
+
+
+def test_each_page_says_which_run_it_is_and_the_first_what_differs(made: RunFolders) -> None:
+    """Profile and data stand at the top of every page; verdicts that the reference has otherwise are named."""
+    for path, soup in pages(made):
+        which = soup.select_one("header .which")
+        assert which, path.name
+        assert which.get_text(" ", strip=True) == "Run made : profile full, aura data"
+    here, there = read_claims(made).rows, read_claims(reference_run()).rows
+    differing = {key for key in here.keys() & there.keys() if here[key].verdict != there[key].verdict}
+    index = BeautifulSoup((made.report / "index.html").read_text(), "html.parser")
+    assert {link.get_text() for link in index.select(".changes a")} == differing != set()
+
+
+def test_the_ledger_has_intervals_and_seeds(made: RunFolders) -> None:
+    """Beside each measured number its interval and how many seeds it rests on."""
+    index = BeautifulSoup((made.report / "index.html").read_text(), "html.parser")
+    cells = {
+        row.th.get_text(strip=True): row.select_one("[data-label=measured]") for row in index.select(".ledger tbody tr")
+    }
+    for row in read_claims(made).claims:
+        text = cells[row.claim].get_text(" ", strip=True)
+        assert "5 seeds" in text
+        if None not in row.interval:
+            assert BeautifulSoup(str(interval(row)), "html.parser").get_text(" ", strip=True) in text
+
+
+def test_a_figure_leads_to_its_numbers_its_cell_and_its_command(copy: RunFolders) -> None:
+    """On the claim's page and in the notebook: the table as CSV, the picture as PNG, the cell, the command."""
+    path = copy.notebooks / "01_focal_loss.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-2].source = 'curves = run.table("curves", make(p))\nrun.figure("focal_modulation", draw(curves))'
+    cell = next(one for one in notebook.cells if "run.figure" in one.source)
+    cell.cell_type, cell.outputs, cell.execution_count, cell.id = "code", [], None, "factor-figure"
+    nbformat.write(notebook, path)
+    evidence = copy.evidence / "01_focal_loss.json"
+    evidence.write_text(json.dumps(json.loads(evidence.read_text()) | {"tables": [{"name": "curves", "rows": 1}]}))
+    copy.tables.mkdir(exist_ok=True)
+    (copy.tables / "curves.csv").write_text("x\n1\n")
+    build_report(copy)
+    for page in ("claims/F1.html", "notebooks/01_focal_loss.html"):
+        found = BeautifulSoup((copy.report / page).read_text(), "html.parser").select_one("figure .sources")
+        assert found, page
+        links = {link["href"] for link in found.find_all("a")}
+        wanted = {
+            "../data/curves.csv",
+            "../figures/focal_modulation.png",
+            "../notebooks/01_focal_loss.html#cell-factor-figure",
+        }
+        assert wanted <= links
+        assert "aura-study run 01_focal_loss" in found.get_text()
+    assert (copy.report / "data" / "curves.csv").read_text() == "x\n1\n"
+    assert 'id="cell-factor-figure"' in (copy.report / "notebooks" / "01_focal_loss.html").read_text()
+
+
+def test_every_header_of_a_table_has_a_scope_and_no_list_a_foreign_role(made: RunFolders) -> None:
+    for path, soup in pages(made):
+        assert [cell for cell in soup.find_all("th") if cell.get("scope") not in ("col", "row")] == [], path.name
+        assert soup.select("ul[role]") == [], path.name
+
+
+def test_the_page_on_reproducibility_counts_what_the_run_holds(made: RunFolders) -> None:
+    """Claims that are open, and those without seeds, are the ledger's."""
+    text = " ".join(
+        BeautifulSoup((made.report / "reproducibility.html").read_text(), "html.parser").main.get_text().split()
+    )
+    rows = read_claims(made).claims
+    open_ = [row.claim for row in rows if row.verdict in ("inconclusive", "void")]
+    assert f"{len(open_)} claims stay open: {', '.join(open_)}." in text
+    assert f"of which this run has judged {len(rows)}" in text

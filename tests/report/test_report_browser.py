@@ -70,6 +70,7 @@ def one_of_each(site: RunFolders) -> list[str]:
         "guide.html",
         "negative.html",
         "methods.html",
+        "reproducibility.html",
         "run.html",
         "explorer.html",
         "claims/P2.html",

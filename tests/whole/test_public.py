@@ -23,6 +23,7 @@ COMMANDS = (
     "report",
     "compare",
     "thin",
+    "archive",
     "sweep",
     "train",
     "scan",
