@@ -294,12 +294,16 @@ def test_a_server_that_misbehaves_leaves_one_error_and_no_file(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
-def test_a_record_whose_numbers_are_damaged_is_named(tmp_path: Path) -> None:
-    """The footer is whole and the values are not there: the sweep's summary names the file."""
+def test_a_record_whose_numbers_were_altered_is_named_and_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is whole and another number stands in it: the sweep does not believe it."""
     out = tmp_path / "out"
     toy_sweep.run(out, "number=1")
     path = next((out / "records").iterdir())
     content = path.read_bytes()
-    path.write_bytes(content.replace(b'"square": 1.0', b'"squire": 1.0'))
-    with pytest.raises(StudyError, match=rf"record {path} is damaged: 'square'"):
-        toy_sweep.run(out, "number=1")
+    path.write_bytes(content.replace(b'"square": 1.0', b'"square": 3.0'))
+    assert path.read_bytes() != content
+    assert toy_sweep.run(out, "number=1").summary["square"].tolist() == [1]
+    assert f"{path.name} was altered" in capsys.readouterr().err
+    assert path.read_bytes() == content
