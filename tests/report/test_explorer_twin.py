@@ -55,6 +55,7 @@ def test_settings_drawn_at_random_equal_the_grid_unless_they_are_chaotic(explore
         setting = {
             "form": str(random.choice(list(FORMS))),
             "optimizer": str(random.choice(list(explorer.OFFERED_OPTIMIZERS))),
+            "gap": "absent",
         }
         for name, control in CONTROLS.items():
             high = 1500 if name == "absent" else control.high

@@ -30,13 +30,13 @@ def state(visit: Visit) -> dict[str, Any]:
 
 
 def go(visit: Visit, setting: dict[str, Any]) -> dict[str, Any]:
-    """Show ``setting`` through the address, as a reader who was sent a link."""
+    """Show ``setting`` through the address, as a reader who was sent a link; returns when the page has followed."""
     address = "&".join(f"{name}={value}" for name, value in setting.items())
-    changed = (
-        "hash => new Promise(done => { addEventListener('hashchange', done, {once: true}); location.hash = hash })"
-    )
-    if visit.page.evaluate("location.hash") != f"#{address}":
-        visit.page.evaluate(changed, address)
+    followed = "hash => { if (location.hash !== hash) location.hash = hash; else dispatchEvent(told()) }"
+    told = "const told = () => new HashChangeEvent('hashchange', {newURL: location.href});"
+    visit.page.evaluate(f"hash => {{ {told} ({followed})(hash) }}", f"#{address}")
+    shown = "wanted => Object.entries(wanted).every(([name, value]) => explorer.state().setting[name] == value)"
+    visit.page.wait_for_function(shown, arg=setting, polling=50)
     found = state(visit)
     assert found["setting"] == setting
     return found

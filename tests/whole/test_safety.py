@@ -20,7 +20,8 @@ NOTEBOOK = "04_aura_training"
 SMALL = {"before": 6, "absent_steps": 12, "after": 6, "rows": 64, "dev_rows": 16, "workers": 1}
 SECRET = "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"
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "cloudpickle", "tarfile", "zipfile"}
-ONE_ARCHIVE = ("aura_study/data/wheels.py", "imports zipfile")
+ARCHIVES = {("aura_study/data/wheels.py", "imports zipfile"), ("aura_study/report/archive.py", "imports zipfile")}
+"""One reads files by pinned names, the other writes."""
 """A wheel's files are read by the names that the registry pins, and kept if their digests are; nothing is unpacked."""
 FORBIDDEN_CALLS = {
     "extract",
@@ -92,7 +93,7 @@ def faults(code: str) -> Iterator[str]:
 
 def test_nothing_reads_pickle_or_runs_what_a_file_holds() -> None:
     """No module and no notebook can be made to execute code by a data file, a checkpoint or an archive."""
-    found = {name: [fault for fault in faults(code) if (name, fault) != ONE_ARCHIVE] for name, code in sources()}
+    found = {name: [fault for fault in faults(code) if (name, fault) not in ARCHIVES] for name, code in sources()}
     assert len(found) > 50
     assert {name: told for name, told in found.items() if told} == {}
 

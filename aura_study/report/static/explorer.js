@@ -30,8 +30,8 @@
     return { complaint: `${name} = “${text}” is not a ${whole ? "whole " : ""}number from ${plain(low)} to ${plain(high)}` };
   }
 
-  function readAddress() {
-    const hash = location.hash.slice(1);
+  function readAddress(url) {
+    const hash = new URL(url).hash.slice(1);
     if (hash && !hash.includes("=")) return; // an anchor of the page, not a setting
     setting = { ...standard };
     complaints = new Map();
@@ -105,8 +105,8 @@
     }
     element("redraw").addEventListener("click", () => change("seed", (setting.seed + 1) % (controls.seed.high + 1)));
     element("share").addEventListener("click", share);
-    window.addEventListener("hashchange", () => {
-      readAddress();
+    window.addEventListener("hashchange", (event) => {
+      readAddress(event.newURL); // the address itself may have been written over since
       update();
     });
     window.addEventListener("resize", schedule);
@@ -230,7 +230,7 @@
   };
 
   element("explorer").hidden = false;
-  readAddress();
+  readAddress(location.href);
   listen();
   showInputs();
   flush();
