@@ -4,6 +4,7 @@ Up to the return of the absent task all arms are one training (`aura_study.train
 there each goes on with the sigma that its own absence has left, with the same batches and the same dropout.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -61,9 +62,9 @@ class WatchingProbe(Probe):
         self._looks = {*job.looks, job.settings.steps}
         self._rows: list[dict[str, Any]] = [{"step": 0}]
 
+    @abstractmethod
     def look(self, model: AuraModel) -> dict[str, float]:
         """What is seen of the encoder; JSON-ready."""
-        raise NotImplementedError
 
     def updated(self, step: int, model: AuraModel, optimizer: torch.optim.Optimizer) -> None:
         """Look, if the next step is to be looked at before."""
