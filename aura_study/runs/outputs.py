@@ -68,8 +68,9 @@ class NotebookRun:
         print(f"Results and figures: {self.folders.results}\nRead them with: aura-study claims --run {run}")
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """Save ``frame`` as ``tables/<name>.csv`` and hand it back for display."""
-        write_atomically(self.folders.tables / f"{name}.csv", lambda path: frame.to_csv(path, index=False))
+        """Save ``frame`` as ``tables/<name>.csv``, of a user's paths their last parts, and hand it back for display."""
+        told = frame.map(without_folders)
+        write_atomically(self.folders.tables / f"{name}.csv", lambda path: told.to_csv(path, index=False))
         self._add("tables", {"name": name, "rows": len(frame)})
         return frame
 

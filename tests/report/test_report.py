@@ -338,21 +338,21 @@ def test_a_damaged_row_is_one_error_that_names_file_and_place(made: RunFolders, 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 4000), noise=st.binary(max_size=3), name=st.sampled_from(["claims", "evidence", "notebook"]))
 def test_a_truncated_or_noisy_file_never_crashes_the_report(
-    made: RunFolders, cut: int, noise: bytes, name: str
+    copy: RunFolders, cut: int, noise: bytes, name: str
 ) -> None:
     """Ledger, evidence or notebook cut short and continued with noise: the site is built and says what is wrong."""
     path = {
-        "claims": made.claims,
-        "evidence": made.evidence / "01_focal_loss.json",
-        "notebook": made.notebooks / "01_focal_loss.ipynb",
+        "claims": copy.claims,
+        "evidence": copy.evidence / "01_focal_loss.json",
+        "notebook": copy.notebooks / "01_focal_loss.ipynb",
     }[name]
     whole = path.read_bytes()
     broken = whole[: cut % len(whole)] + noise
     try:
         path.write_bytes(broken)
-        build_report(made)
+        build_report(copy)
         if not noise.isspace() or cut % len(whole) < len(whole) - 1:
-            page = (made.report / "index.html").read_text()
+            page = (copy.report / "index.html").read_text()
             assert "This report is not complete" in page
     finally:
         path.write_bytes(whole)

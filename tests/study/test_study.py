@@ -83,10 +83,10 @@ def test_no_absolute_path_and_no_progress_bar_is_kept(finished: runner.Outcome) 
 
 
 def test_a_path_that_the_user_gave_is_told_by_its_name_alone(notebooks: Path, tmp_path: Path) -> None:
-    """Of a parameter that is an absolute path, manifest, notebooks and report show no more than the last part."""
+    """Of a parameter that is an absolute path, manifest, notebooks, tables and report show the last part."""
     private = "/private/of-a-user/my-model"
     held = toy_study.run(tmp_path / "run", f"label={private}", "steps=2", notebooks=notebooks).folders
-    shown = [path for path in held.results.rglob("*") if path.is_file() and path.parent != held.tables]
+    shown = [path for path in held.results.rglob("*") if path.is_file()]
     told = [path for path in shown if b"/private/of-a-user" in path.read_bytes()]
     assert told == []
     assert ".../my-model" in held.manifest.read_text()
