@@ -73,7 +73,7 @@ class AfterTheReturnParameters(TrainingParameters):
             "dev_rows": 300,
             "learned_encoder": "minilm",
             "frozen_layers": 4,
-            "dose_seeds": 8,
+            "dose_seeds": 6,
             "few_seeds": 2,
             "dose_rows": 2000,
             "dose_before": 600,
