@@ -34,7 +34,7 @@ class TaskQualityParameters(TrainingParameters):
         "smoke": {"seed_count": 1, "steps": 20, "rows": 200, "dev_rows": 40, "reporting_dev": 60, "scored": True},
         "full": {
             "scored": True,
-            "seed_count": 6,
+            "seed_count": 8,
             "further_seeds": 2,
             "encoder": "minilm",
             "frozen_layers": 5,
