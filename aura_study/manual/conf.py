@@ -1,0 +1,53 @@
+"""How Sphinx builds the manual (``make docs``): pages are the Markdown files beside this one, the API is docstrings."""
+
+from importlib import metadata
+from typing import Any
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+from numpy import float64
+from numpy.typing import ArrayLike, NDArray
+from sphinx.util.typing import stringify_annotation
+
+project, author, release = "aura_study", "The aura_study developers", metadata.version("aura-study")
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
+default_role = "py:obj"  # `name` in a docstring links to what it names
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+add_module_names = False
+
+html_theme = "furo"
+html_title = "aura_study"
+html_copy_source = html_show_sourcelink = False
+html_math_renderer = "mathml"
+
+
+SHORT = {"ArrayLike": ArrayLike, "Array": NDArray[float64]}
+"""Types that a reader knows by a name, and Python writes out."""
+
+
+def setup(app: Any) -> None:
+    """Make formulas MathML here and now, so that the pages need neither a script nor a network for them."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
+    app.connect("autodoc-process-signature", _shorten)
+
+
+def _shorten(app: Any, what: str, name: str, value: Any, options: Any, *parts: str | None) -> tuple[str | None, ...]:
+    for word, annotation in SHORT.items():
+        written = stringify_annotation(annotation, "smart")
+        parts = tuple(part and part.replace(written, word) for part in parts)
+    return parts
+
+
+def _inline(writer: Any, node: Any) -> None:
+    writer.body.append(tex2mathml(node.astext()))
+    raise SkipNode
+
+
+def _displayed(writer: Any, node: Any) -> None:
+    writer.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise SkipNode
