@@ -78,7 +78,7 @@ def test_the_readme_names_every_notebook_and_stays_short() -> None:
     assert len(text.split()) <= 1900
 
 
-@pytest.mark.parametrize("page", [*readme.PAGES, *ROOMS, *MANUAL])
+@pytest.mark.parametrize("page", [*readme.PAGES, *ROOMS])
 def test_links_lead_somewhere(page: str) -> None:
     """Every relative link of a page is a file or a folder of the project."""
     folder = (ROOT / page).parent
