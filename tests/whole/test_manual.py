@@ -57,6 +57,7 @@ def test_the_manual_needs_no_network_and_its_formulas_no_script(site: Path) -> N
     assert (site / "theory.html").read_text(encoding="utf-8").count("<math") > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_code_runs_as_it_stands_and_prints_what_the_page_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
