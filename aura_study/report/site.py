@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
+from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section, said
 from aura_study.claims.model import DECIDED
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
@@ -102,6 +102,7 @@ def _write_site(content: RunContent, site: Path) -> None:
         is_reference=content.folders.results == reference_run().results,
         data=data,
         seeds=ledger.seeds,
+        said=said,
         open_because=content.open_because,
         kind_words=KINDS,
         titles={entry.name: entry.title for entry in content.notebooks},
