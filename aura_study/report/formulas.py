@@ -22,8 +22,8 @@ TAGS = {
 }  # fmt: skip
 ATTRIBUTES = {
     "*": [
-        "accent", "columnalign", "depth", "display", "displaystyle", "fence", "form", "height", "linethickness", "lspace",
-        "mathvariant", "maxsize", "minsize", "movablelimits", "rspace", "scriptlevel", "separator", "stretchy", "width",
+        "accent", "columnalign", "depth", "display", "displaystyle", "fence", "form", "height", "linethickness",
+        "lspace", "mathvariant", "maxsize", "minsize", "movablelimits", "rspace", "scriptlevel", "separator", "stretchy", "width",
     ]
 }  # fmt: skip
 """What of MathML may stand in a page: no address, no style, nothing that runs."""
