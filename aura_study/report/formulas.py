@@ -23,7 +23,8 @@ TAGS = {
 ATTRIBUTES = {
     "*": [
         "accent", "columnalign", "depth", "display", "displaystyle", "fence", "form", "height", "linethickness",
-        "lspace", "mathvariant", "maxsize", "minsize", "movablelimits", "rspace", "scriptlevel", "separator", "stretchy", "width",
+        "lspace", "mathvariant", "maxsize", "minsize", "movablelimits", "rspace", "scriptlevel", "separator", "stretchy",
+        "width",
     ]
 }  # fmt: skip
 """What of MathML may stand in a page: no address, no style, nothing that runs."""

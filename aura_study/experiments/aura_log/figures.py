@@ -170,8 +170,8 @@ def whatever_the_losses(summary: pd.DataFrame) -> Plate:
         axes.set_xticks(range(len(losses)), [_in_lines(name) for name in losses])
         axes.set(xlabel="loss of reporting throughout the run", title=title)
         _growth_axis(axes)
-    panels[0].set_ylabel("largest weight in the run, unmasked / masked")
-    legend_below(figure, panels[0], ncols=5)
+    panels[0].set_ylabel("largest weight, unmasked / masked")
+    legend_below(figure, panels[0], ncols=3)
     return Plate(
         figure,
         "V10.1's losses are not known: the largest weight of reporting over its masked twin's, for a loss that is "

@@ -63,7 +63,7 @@ def recovery(curves: pd.DataFrame) -> Plate:
     axes.plot([], [], color="#555555", linestyle=":", linewidth=1, label="length of the absence")
     axes.set(yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
     axes.set_ylabel("steps until the weight is back within a factor 2")
-    axes.legend()
+    legend_below(figure, axes, ncols=3)
     return Plate(
         figure,
         "The way back of log sigma. Marks: simulated; lines: predicted; dotted: length of the absence. Under SGD with "

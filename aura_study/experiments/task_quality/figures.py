@@ -1,6 +1,5 @@
 """Figures of development scores under five weightings."""
 
-import numpy as np
 import pandas as pd
 
 from aura_study.figures import Plate
@@ -35,8 +34,8 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
         colours = [TASK_COLOURS.get(task.split(",")[0], THEORY_COLOUR) for task in tasks]
         forest(axes, rows, tasks, colours, interest)
         axes.set_title(MARKS[name]["label"] if name in MARKS else name, fontsize=10)
-    reach = max(4 * interest, 4 * table["difference"].abs().max())  # one wide interval would hide all others
-    if np.isfinite(reach):
+    reach = max(4 * interest, 2 * table["difference"].abs().max())
+    if reach < table[["low", "high"]].abs().max().max():  # one wide interval would hide all others
         axes.set_xlim(-reach, reach)
     whose = "each weighting" if panels == "policy" else "unmasked (V10.1)"
     figure.supxlabel(f"area under the ROC curve: {whose} minus masked", fontsize=10)
@@ -48,8 +47,8 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
         "and 95 % interval over seeds, a panel for each "
         f"{told[panels]}. To the right: better than masked. Grey: less than a point. An interval that leaves its panel "
         "goes on.",
-        f"{len(names)} panels side by side: {titles}. In each, one dot with an interval per task and for the mean of the tasks, beside a grey band around zero: "
-        f"{whose} minus masked.",
+        f"{len(names)} panels side by side: {titles}. In each, one dot with an interval per task and for the mean of the "
+        f"tasks, beside a grey band around zero: {whose} minus masked.",
     )
 
 
