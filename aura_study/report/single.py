@@ -14,9 +14,12 @@ from bs4 import BeautifulSoup, Tag
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
+from aura_study.report.images import WIDE
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+TALL = 1.25
+"""Width over height below which a printed figure has the page's width to itself, as those above `WIDE` have."""
 PRINTING = 300
 """Seconds that a browser may take to print."""
 TOLD = ("index.html", "guide.html", "negative.html", "methods.html", "reproducibility.html")
@@ -147,6 +150,8 @@ def _gallery(site: Path, page: str) -> Tag:
     part.append(BeautifulSoup(f"<h2>{notebook.h1.decode_contents() if notebook.h1 else page}</h2>", "html.parser"))
     for figure in notebook.select("main figure"):
         _carry(figure, site, page, set())
+        size = [int(str((figure.img or {}).get(name, 0))) for name in ("width", "height")]
+        figure["class"] = "wide" if size[0] > WIDE * size[1] else "tall" if size[0] < TALL * size[1] else ""
         part.append(figure)
     return part
 
