@@ -42,7 +42,9 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
 def report(
     run: RunToRead = DEFAULT_RUN,
     pdf: Annotated[bool, typer.Option(help="Print story, ledger, methods and figures, by Chromium.")] = False,
-    one_file: Annotated[bool, typer.Option(help="Write story and claims as one page that needs no other file.")] = False,
+    one_file: Annotated[
+        bool, typer.Option(help="Write story and claims as one page that needs no other file.")
+    ] = False,
 ) -> None:
     """Rebuild the report of a run from its results alone."""
     from aura_study.report import single

@@ -5,12 +5,16 @@ r"""Formulas between ``$`` as MathML, when a page is written: they are read with
 
 import re
 from functools import cache
+from html import escape
 
 import bleach
 from bs4 import BeautifulSoup, NavigableString
 from latex2mathml.converter import convert
 
-FORMULA = re.compile(r"(?<![\\$])(?:\$\$(?P<display>[^$]+)\$\$|\$(?!\s)(?P<inline>[^$]+)(?<![\s\\])\$(?!\d))")
+FORMULA = re.compile(
+    r"(?<![\\$])(?:\$\$(?P<display>[^$]+)\$\$|"
+    r"(?P<before>[(\[“‘]*)(?<!\\)\$(?!\s)(?P<inline>[^$]+)(?<![\s\\])\$(?!\d)(?P<after>[.,;:!?)\]’”]*))"
+)
 LEFT_ALONE = {"code", "pre", "script", "style", "textarea", "title", "option"}
 DATA_TABLE, SET_THERE = "dataframe", "formula"
 LONG = 30
@@ -23,8 +27,8 @@ TAGS = {
 ATTRIBUTES = {
     "*": [
         "accent", "columnalign", "depth", "display", "displaystyle", "fence", "form", "height", "linethickness",
-        "lspace", "mathvariant", "maxsize", "minsize", "movablelimits", "rspace", "scriptlevel", "separator", "stretchy",
-        "width",
+        "lspace", "mathvariant", "maxsize", "minsize", "movablelimits", "rspace", "scriptlevel", "separator",
+        "stretchy", "width",
     ]
 }  # fmt: skip
 """What of MathML may stand in a page: no address, no style, nothing that runs."""
@@ -60,7 +64,13 @@ def _is_left_alone(text: NavigableString) -> bool:
 def _part(text: str) -> BeautifulSoup | NavigableString:
     found = FORMULA.fullmatch(text)
     mathml = mathml_of(found["display"] or found["inline"], bool(found["display"])) if found else None
-    return BeautifulSoup(mathml, "html.parser") if mathml else NavigableString(text)
+    if not found or not mathml:
+        return NavigableString(text)
+    before, after = (escape(found[name] or "") for name in ("before", "after"))
+    mathml = f"{before}{mathml}{after}"
+    if (before or after) and "<span" not in mathml:  # a browser would part a formula and its punctuation
+        mathml = f'<span class="together">{mathml}</span>'
+    return BeautifulSoup(mathml, "html.parser")
 
 
 @cache

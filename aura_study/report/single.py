@@ -121,7 +121,9 @@ def _lead_inside(link: Tag, page: str, pages: Sequence[str]) -> None:
     address = urlsplit(str(link.get("href", "")))
     if address.scheme:
         return
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(address.path))) if address.path else page
+    target = (
+        posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(address.path))) if address.path else page
+    )
     if target in pages:
         link["href"] = "#" + _anchor(target, address.fragment)
     else:

@@ -107,7 +107,7 @@ def _landings(axes: Axes, thrown: pd.DataFrame) -> None:
     for set_scale, set_ticks in ((axes.set_xscale, axes.set_xticks), (axes.set_yscale, axes.set_yticks)):
         set_scale("symlog", linthresh=1)
         set_ticks([-1, 0, 1, 10], ["\N{MINUS SIGN}1", "0", "1", "10"])
-    axes.set(xlabel=r"fall of $\log\sigma$'s landing, predicted", ylabel="measured", title="SGD's first step")
+    axes.set(xlabel=r"$\log\sigma$ after it, predicted", ylabel="measured", title="SGD's first step")
     axes.legend()
 
 

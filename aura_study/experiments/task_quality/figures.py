@@ -28,9 +28,9 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
     names = list(table[panels].unique())
     size = (1.6 + 2.1 * len(names), 3.0)
     figure, row = subplots(1, len(names), sharey=True, sharex=True, squeeze=False, figsize=size)
+    tasks = list(table["task"].unique())  # one order for all panels, whose rows share their names
     for axes, name in zip(row.flat, names, strict=True):
-        rows = table[table[panels] == name]
-        tasks = list(rows["task"])
+        rows = table[table[panels] == name].set_index("task").reindex(tasks)
         colours = [TASK_COLOURS.get(task.split(",")[0], THEORY_COLOUR) for task in tasks]
         forest(axes, rows, tasks, colours, interest)
         axes.set_title(MARKS[name]["label"] if name in MARKS else name, fontsize=10)
@@ -63,10 +63,10 @@ def scores(table: pd.DataFrame) -> Plate:
     figure, row = subplots(down, across, sharey=True, sharex=True, squeeze=False, figsize=size)
     for unused in row.flat[len(regimes) :]:
         unused.set_visible(False)
+    tasks = list(table["task"].unique())  # one order for all panels, whose rows share their names
     for axes, regime in zip(row.flat, regimes, strict=False):
         rows = table[table["regime"] == regime]
-        tasks = list(rows["task"].unique())
-        beside = rows.drop_duplicates("task")
+        beside = rows.drop_duplicates("task").set_index("task").reindex(tasks)
         axes.plot(beside["tf_idf"], range(len(tasks)), "|", color="#777777", markersize=16, label="TF-IDF")
         axes.plot(beside["control"], range(len(tasks)), "x", color="#222222", markersize=6, label="control")
         for place, policy in enumerate(policies):
