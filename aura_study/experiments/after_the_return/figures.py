@@ -44,7 +44,7 @@ def four_arms(runs: pd.DataFrame, absent: str, absent_steps: int) -> Plate:
     panels[0, 0].set(ylabel=f"weight of {absent}", yscale="log", ylim=(1e-6, 3 * shown["weight"].max()))
     panels[1, 0].set(ylabel=f"encoder gradient norm\nof {absent}, unclipped", yscale="log")
     panels[1, 0].set_ylim(1e-4, 3 * shown["pull_norm"].max())
-    legend_below(figure, panels[0, 0], ncols=3)
+    legend_below(figure, panels[0, 0], ncols=4)
     return Plate(
         figure,
         f"The return of {absent}, every seed, in four arms. Above: its weight; shaded, it is absent. Below: the norm "

@@ -171,7 +171,7 @@ def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
             axes.text(away.mean(), 0.25, "NaN", ha="center", color=COLOURS[0])
         axes.set(yscale="log", title=name, ylim=(0.8 * FLOOR, 12))
     edge_labels(grid, "step", "zero-filled / cured")
-    legend_below(figure, *grid.ravel(), ncols=4)
+    legend_below(figure, *grid.ravel(), ncols=5)
     return Plate(
         figure,
         "One stretch on a shared layer that is really trained (yellow: one task of four is away). Blue: length of the "

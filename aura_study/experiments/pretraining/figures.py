@@ -71,7 +71,7 @@ def forgetting(bands: pd.DataFrame, stretch: Sequence[int]) -> Plate:
         column[1].set_xlabel("optimiser step")
     panels[0, 0].set_ylabel("loss on hidden tokens (nats)")
     panels[1, 0].set_ylabel("CKA to the pre-trained states")
-    legend_below(figure, panels[0, 0], ncols=4)
+    legend_below(figure, panels[0, 0], ncols=5)
     return Plate(
         figure,
         "What is left of the pre-training while it is fine-tuned: mean over seeds, bands from the lowest to the "
