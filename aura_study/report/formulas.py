@@ -53,10 +53,9 @@ def with_formulas(page: str) -> str:
 
 def _is_left_alone(text: NavigableString) -> bool:
     for around in text.parents:
-        classes = around.get("class") or []
-        if around.name in LEFT_ALONE or DATA_TABLE in classes:
+        if around.name in LEFT_ALONE or DATA_TABLE in around.get_attribute_list("class"):
             return True
-        if SET_THERE in classes:
+        if SET_THERE in around.get_attribute_list("class"):
             return False
     return False
 

@@ -44,7 +44,8 @@ def write_pdf(folders: RunFolders) -> Path:
     program = browser()
     page = _joined(folders.report, PRINTED)
     for path in sorted(folders.report.glob("notebooks/*.html")):
-        page.main.append(_gallery(folders.report, path.relative_to(folders.report).as_posix()))
+        gallery = _gallery(folders.report, path.relative_to(folders.report).as_posix())
+        page.main.append(gallery)  # type: ignore[union-attr]
     target = folders.results / "report.pdf"
     with tempfile.TemporaryDirectory() as folder:
         source, made = _write(page, Path(folder) / "report.html"), Path(folder) / "report.pdf"
@@ -152,8 +153,8 @@ def _gallery(site: Path, page: str) -> Tag:
     part.append(BeautifulSoup(f"<h2>{notebook.h1.decode_contents() if notebook.h1 else page}</h2>", "html.parser"))
     for figure in notebook.select("main figure"):
         _carry(figure, site, page, set())
-        size = [int(str((figure.img or {}).get(name, 0))) for name in ("width", "height")]
-        figure["class"] = "wide" if size[0] > WIDE * size[1] else "tall" if size[0] < TALL * size[1] else ""
+        width, height = (int(str(figure.img.get(name, "0"))) if figure.img else 0 for name in ("width", "height"))
+        figure["class"] = "wide" if width > WIDE * height else "tall" if width < TALL * height else ""
         part.append(figure)
     return part
 
