@@ -5,11 +5,12 @@ r"""Formulas between ``$`` as MathML, when a page is written: they are read with
 
 import re
 from functools import cache
-from html import escape
 
 import bleach
 from bs4 import BeautifulSoup, NavigableString
+from bs4.formatter import HTMLFormatter
 from latex2mathml.converter import convert
+from markupsafe import escape
 
 FORMULA = re.compile(
     r"(?<![\\$])(?:\$\$(?P<display>[^$]+)\$\$|"
@@ -19,6 +20,9 @@ LEFT_ALONE = {"code", "pre", "script", "style", "textarea", "title", "option"}
 DATA_TABLE, SET_THERE = "dataframe", "formula"
 LONG = 30
 """Characters of LaTeX beyond which a formula inside a line may be wider than a phone, and gets a box to scroll in."""
+
+AS_JINJA = HTMLFormatter(entity_substitution=lambda text: str(escape(text)))
+"""Escapes what it writes as the templates do."""
 
 TAGS = {
     "math", "menclose", "mfrac", "mi", "mn", "mo", "mover", "mpadded", "mphantom", "mroot", "mrow", "mspace", "msqrt",
@@ -48,7 +52,7 @@ def with_formulas(page: str) -> str:
         if type(text) is NavigableString and not _is_left_alone(text):
             parts = FORMULA.sub(lambda found: "\0" + found.group() + "\0", text).split("\0")
             text.replace_with(*(_part(part) for part in parts if part))
-    return str(soup)
+    return soup.decode(formatter=AS_JINJA)
 
 
 def _is_left_alone(text: NavigableString) -> bool:

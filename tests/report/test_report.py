@@ -25,6 +25,7 @@ from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import build_report
+from aura_study.report.formulas import with_formulas
 from aura_study.report.references import works
 from aura_study.report.render import interval
 from aura_study.report.render import number as spoken
@@ -188,7 +189,8 @@ def test_a_claims_page_tells_all_of_its_row(made: RunFolders) -> None:
         soup = BeautifulSoup((made.report / "claims" / f"{row.claim}.html").read_text(), "html.parser")
         text = " ".join(soup.get_text(" ").split())
         for words in (row.statement, row.prediction, row.unit, row.verdict, row.rule, row.limit or ""):
-            assert " ".join(words.split()) in text
+            told = BeautifulSoup(with_formulas(f"<p>{escape(words)}</p>"), "html.parser").get_text(" ")
+            assert " ".join(told.split()) in text
         targets = {link["href"] for link in soup.find_all("a")}
         assert f"../notebooks/{row.notebook}.html" in targets
         assert len(soup.find_all("img")) == (row.figure is not None)
