@@ -47,8 +47,8 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
         "and 95 % interval over seeds, a panel for each "
         f"{told[panels]}. To the right: better than masked. Grey: less than a point. An interval that leaves its panel "
         "goes on.",
-        f"{len(names)} panels side by side: {titles}. In each, one dot with an interval per task and for the mean of the "
-        f"tasks, beside a grey band around zero: {whose} minus masked.",
+        f"{len(names)} panels side by side: {titles}. In each, one dot with an interval per task and for the mean of "
+        f"the tasks, beside a grey band around zero: {whose} minus masked.",
     )
 
 
