@@ -1,6 +1,7 @@
 """AURA's guide, block 4, statement by statement, and the claims that answer each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,7 @@ class Passage:
         section: of the guide; Q1 to Q3 are its questions at the end.
         says: the statement, in English and in short.
         claims: keys of the claims that decide it.
+        numbers: of the claims that put a number of the statement to the test, that number as the guide has it.
         remark: what a reader has to know beside the verdicts; for a definition, that it is one.
     """
 
@@ -18,6 +20,7 @@ class Passage:
     says: str
     claims: tuple[str, ...] = ()
     remark: str = ""
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (self.claims or self.remark):
@@ -53,6 +56,7 @@ GUIDE = (
         ("F2f", "F2a", "F2c", "F2e"),
         "The claims are decided on a part of the comments with the guide's 5 % of toxic ones, and again on the "
         "comments as they are.",
+        numbers={"F2f": "95 %", "F2a": "90 %"},
     ),
     Passage(
         "1.1",
@@ -61,11 +65,19 @@ GUIDE = (
         "The definition of Lin et al. (2017). AURA's code does not quite compute it.",
     ),
     Passage(
-        "1.1", "At gamma = 2 a sure sample (p_t = 0.9) loses a factor of 100, a wrong one (0.1) hardly any.", ("F1",)
+        "1.1",
+        "At gamma = 2 a sure sample (p_t = 0.9) loses a factor of 100, a wrong one (0.1) hardly any.",
+        ("F1",),
+        numbers={"F1": "a factor of 100"},
     ),
     Passage("1.1", "Gamma is usually set to 2.", ("F1a",)),
     Passage("1.1", "Alpha balances the toxic against the other class.", ("F3", "F3b", "F3a")),
-    Passage("1.1", "AURA spends 90 % of its effort on the difficult 5 % of the comments.", ("F2", "F2b", "F2d")),
+    Passage(
+        "1.1",
+        "AURA spends 90 % of its effort on the difficult 5 % of the comments.",
+        ("F2", "F2b", "F2d"),
+        numbers={"F2": "90 %"},
+    ),
     Passage("2", "With four tasks the losses cannot simply be added.", ("P9g", "P9f")),
     Passage(
         "2.1",
@@ -139,3 +151,8 @@ def by_section() -> dict[str, list[Passage]]:
     for passage in GUIDE:
         found[passage.section].append(passage)
     return found
+
+
+def said(claim: str) -> str:
+    """The number that the guide gives for what a claim measures, in its words; empty where it gives none."""
+    return next((passage.numbers[claim] for passage in GUIDE if claim in passage.numbers), "")

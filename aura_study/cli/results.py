@@ -39,14 +39,26 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
         Console().print(ledger.table(content, seconds_taken(folders)))
 
 
-def report(run: RunToRead = DEFAULT_RUN) -> None:
+def report(
+    run: RunToRead = DEFAULT_RUN,
+    pdf: Annotated[bool, typer.Option(help="Print story, ledger, methods and figures, by Chromium.")] = False,
+    one_file: Annotated[
+        bool, typer.Option(help="Write story and claims as one page that needs no other file.")
+    ] = False,
+) -> None:
     """Rebuild the report of a run from its results alone."""
+    from aura_study.report import single
     from aura_study.runs import ledger
 
     folders = folders_of(run)
     if not folders.results.is_dir():
         ledger.read_claims(folders)  # says that there is no such run, and which there are
+    if pdf:
+        single.browser()  # or an error before the work
     typer.echo(f"Report: {rebuild_report(folders)}")
+    for asked, write, words in ((pdf, single.write_pdf, "On paper"), (one_file, single.write_one_file, "One file")):
+        if asked:
+            typer.echo(f"{words}: {write(folders)}")
 
 
 def compare(

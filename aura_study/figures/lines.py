@@ -46,7 +46,7 @@ def band(axes: Axes, rows: pd.DataFrame, x: str, alpha: float, **look: Any) -> N
 
 def shade_absence(axes: Axes, start: float, stop: float) -> None:
     """Mark the steps in which a task is absent."""
-    axes.axvspan(start, stop, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
+    axes.axvspan(start, stop, color=ABSENT_COLOUR, alpha=0.25, linewidth=0, label="task absent")
 
 
 def diagonal(axes: Axes, low: float, high: float, **look: Any) -> None:

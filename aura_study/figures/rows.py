@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -54,7 +55,7 @@ def bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def colour_key(figure: Figure, colours: Mapping[str, str], edge: str | None = None) -> None:
-    """Say beneath the figure what each colour means; patches with an ``edge`` show pale colours."""
-    handles = [Patch(facecolor=colour, edgecolor=edge or colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+def colour_key(figure: Figure, colours: Mapping[str, str], *lines: Artist, edge: str | None = None) -> None:
+    """Say beneath the figure what each colour means, and then each line; patches with an ``edge`` show pale colours."""
+    patches = [Patch(facecolor=colour, edgecolor=edge or colour, label=name) for name, colour in colours.items()]
+    figure.legend(handles=[*patches, *lines], loc="outside lower center", ncols=len(patches) + len(lines))

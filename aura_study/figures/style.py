@@ -15,7 +15,8 @@ DOTTED: Any = {"color": THEORY_COLOUR, "linestyle": ":"}
 
 ABSENT_COLOUR = "#f0e442"
 
-TASK_COLOURS = {"toxicity": "#D55E00", "emotion": "#009E73", "sentiment": "#0072B2", "reporting": "#CC79A7"}
+TASK_COLOURS = {"toxicity": "#882255", "emotion": "#8A8A1F", "sentiment": "#7B5BD6", "reporting": "#CC79A7"}
+"""None of them is a policy's: no figure means two things by one colour."""
 
 POLICY_COLOURS = {"unmasked": "#D55E00", "masked": "#0072B2", "frozen": "#009E73"}
 POLICY_STYLES: dict[str, Any] = {"unmasked": "-", "masked": "--", "frozen": (0, (1, 1.2))}

@@ -113,7 +113,8 @@ def _fit_image(image: Tag, pictures: Pictures) -> None:
     figure = image.find_parent("figure")
     if figure and picture.file in pictures.below:
         figure.append(BeautifulSoup(pictures.below[picture.file], "html.parser"))
-    if picture.wide:
+    if picture.least:
+        image["style"] = f"--least: {picture.least}px"
         image.wrap(Tag(name="div", attrs={**SCROLL_BOX, "class": "pan", "aria-label": "Figure"}))
 
 

@@ -16,21 +16,27 @@ DATA_URI = re.compile(r"data:(?P<type>[\w/+.-]+)(?P<options>(?:;[\w=-]+)*),(?P<c
 SVG_SIZE = re.compile(
     rb'<svg[^>]*?\swidth="([\d.]+)pt"[^>]*?\sheight="([\d.]+)pt"|<svg[^>]*?\sheight="([\d.]+)pt"[^>]*?\swidth="([\d.]+)pt"'
 )
+SVG_LETTERS = re.compile(rb"scale\((0?\.\d+) -0?\.\d+\)")
+"""What matplotlib scales the outlines of a word by: a hundredth of its size in points."""
 POINT = 96 / 72  # CSS pixels
 WIDE = 1.9  # width over height
+LEGIBLE = 9  # CSS pixels of the smallest letters
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the site: file name in ``figures/`` and size in CSS pixels, where it is known."""
+    """A picture in the site: file name in ``figures/``, size in CSS pixels, and least width that keeps its words
+    legible, where they are known.
+    """
 
     file: str
     width: int | None = None
     height: int | None = None
+    least: int | None = None
 
     @property
     def wide(self) -> bool:
-        """Whether it is a row of panels, which a phone shows at a legible size only if it may scroll."""
+        """Whether it is a row of panels, which the first page gives its whole width."""
         return bool(self.width and self.height and self.width > WIDE * self.height)
 
 
@@ -76,7 +82,8 @@ class Pictures:
         key = digest(content)
         if key not in self._by_digest:
             (self._folder / file).write_bytes(content)
-            self._by_digest[key] = Picture(file, *size_of(content))
+            width, height = size_of(content)
+            self._by_digest[key] = Picture(file, width, height, _least(content, width))
         return self._by_digest[key]
 
 
@@ -87,3 +94,8 @@ def size_of(content: bytes) -> tuple[int | None, int | None]:
         return None, None
     width, height = (match[1], match[2]) if match[1] else (match[4], match[3])
     return round(float(width) * POINT), round(float(height) * POINT)
+
+
+def _least(svg: bytes, width: int | None) -> int | None:
+    letters = [float(size) for size in SVG_LETTERS.findall(svg)] if width else []
+    return round((width or 0) * LEGIBLE / (100 * POINT * min(letters))) if letters else None

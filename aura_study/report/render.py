@@ -8,6 +8,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from aura_study.report.formulas import with_formulas
 from aura_study.runs import ledger, words
 
 VERDICT_CLASSES = {
@@ -24,7 +25,7 @@ class Renderer:
 
     Args:
         site: folder of the pages.
-        shared: what every page may use; at least ``has_math`` and ``has_explorer``.
+        shared: what every page may use; at least ``has_explorer``.
     """
 
     def __init__(self, site: Path, **shared: Any) -> None:
@@ -43,11 +44,12 @@ class Renderer:
         return str(getattr(self._environment.get_template("macros.html").module, name)(*values))
 
     def page(self, template: str, target: str, **values: Any) -> None:
-        """Render ``template`` to ``target``, a path relative to the site."""
+        """Render ``template`` to ``target``, a path relative to the site, its formulas set."""
         path = self._site / target
         path.parent.mkdir(parents=True, exist_ok=True)
         root = "../" * target.count("/")
-        path.write_text(self._environment.get_template(template).render(root=root, target=target, **values), "utf-8")
+        page = self._environment.get_template(template).render(root=root, target=target, **values)
+        path.write_text(with_formulas(page), encoding="utf-8")
 
 
 def number(value: float | None) -> Markup:

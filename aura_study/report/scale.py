@@ -2,22 +2,28 @@
 
 from dataclasses import dataclass
 
-from aura_study.claims import CLAIMS, AtLeast, AtMost, RatioWithin
+from matplotlib.ticker import MaxNLocator
+
+from aura_study.claims import CLAIMS
+from aura_study.claims.rules import AtLeast, AtMost, Each, PredictedAtMost, RatioWithin, SameSide, Within
 from aura_study.runs.ledger import Row, number
 
 MARGIN = 0.08  # of the line, free at either end
+TICKS = 5  # at most
 SMALLEST = 1e-9  # relative width below which there is nothing to see
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Positions from 0 to 100 on the line, and the line in words."""
+    """Positions from 0 to 100 on the line, its ticks with their numbers, and the rule's zone and the line in words."""
 
     low: float
     high: float
     measured: float
     predicted: float | None
     accepted: tuple[float, float] | None
+    ticks: list[tuple[float, str]]
+    zone: str
     words: str
 
 
@@ -43,21 +49,44 @@ def scale(row: Row) -> Scale | None:
         first, last = edges
         band = (0.0 if first is None else place(first), 100.0 if last is None else place(last))
     predicted = None if row.predicted is None else place(row.predicted)
-    return Scale(place(low), place(high), place(row.measured), predicted, band, _words(row, edges))
+    ticks = [(place(value), text) for value, text in _ticks(start, start + span)]
+    return Scale(place(low), place(high), place(row.measured), predicted, band, ticks, _zone(edges), _words(row, edges))
+
+
+def _ticks(start: float, stop: float) -> list[tuple[float, str]]:
+    """Round numbers on the line, with their words."""
+    places = [float(place) for place in MaxNLocator(TICKS).tick_values(start, stop) if start <= place <= stop]
+    smallest = SMALLEST * (stop - start)  # what is left of 0 by rounding
+    return [(place, number(place if abs(place) > smallest else 0.0).replace("-", "\N{MINUS SIGN}")) for place in places]
 
 
 def _accepted(row: Row) -> tuple[float | None, float | None] | None:
-    """What the interval must lie within for the claim to hold; ``None`` at an open end; no pair for other rules."""
+    """What the interval must lie within for the claim to hold, ``None`` at an open end; no pair for a rule of old."""
     claim = CLAIMS.get(row.claim)
-    match claim.rule if claim else None:
+    match claim.rule if claim and claim.rule_text() == row.rule else None:
         case RatioWithin(tolerance=tolerance) if row.predicted:
             first, last = sorted((row.predicted * (1 - tolerance), row.predicted * (1 + tolerance)))
             return first, last
+        case PredictedAtMost(tolerance=tolerance) if row.predicted:
+            return None, row.predicted * (1 + tolerance)
+        case Within(reach=reach):
+            return -reach, reach
         case AtMost(bound=bound):
             return None, bound
         case AtLeast(bound=bound):
             return bound, None
+        case SameSide(bound=bound) if row.predicted is not None:
+            return (bound, None) if row.predicted >= bound else (None, bound)
+        case Each():
+            return 1.0, None
     return None
+
+
+def _zone(edges: tuple[float | None, float | None] | None) -> str:
+    """The accepted stretch in words."""
+    first, last = edges or (None, None)
+    bounds = [f"from {number(first)}" if first is not None else "", f"up to {number(last)}" if last is not None else ""]
+    return " ".join(filter(None, bounds))
 
 
 def _words(row: Row, edges: tuple[float | None, float | None] | None) -> str:
@@ -65,10 +94,5 @@ def _words(row: Row, edges: tuple[float | None, float | None] | None) -> str:
     if row.predicted is not None:
         text += f", predicted {number(row.predicted)}"
     if edges:
-        first, last = edges
-        bounds = [
-            f"from {number(first)}" if first is not None else "",
-            f"up to {number(last)}" if last is not None else "",
-        ]
-        text += f"; the rule accepts {' '.join(filter(None, bounds))}"
+        text += f"; the rule accepts {_zone(edges)}"
     return text + "."

@@ -1,13 +1,12 @@
-"""Builds the site of a run: pages from templates, pictures, styles and MathJax, put in place in one step."""
+"""Builds the site of a run: pages from templates, pictures, styles and scripts, put in place in one step."""
 
 import json
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
+from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section, said
 from aura_study.claims.model import DECIDED
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
@@ -81,8 +80,8 @@ def build_comparison(comparison: Comparison, folder: Path) -> Path:
     for leftover in (new, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
-    has_math, plotting = _lay_static(new)
-    write_page(comparison, Renderer(new, has_math=has_math, has_explorer=plotting), new, "index.html", alone=True)
+    plotting = _lay_static(new)
+    write_page(comparison, Renderer(new, has_explorer=plotting), new, "index.html", alone=True)
     new.replace(folder)
     return index
 
@@ -93,9 +92,7 @@ def _write_site(content: RunContent, site: Path) -> None:
         if not pictures.add_figure(figure, content.folders.figures / f"{name}.svg"):
             content.problems.append(f"Figure {name} of notebook {notebook} is missing.")
     data = _lay_tables(content, site / "data")
-    has_math, plotting = _lay_static(site)
-    if not has_math:
-        content.problems.append("MathJax is not installed (package sphinx-mathjax-offline): formulas show as LaTeX.")
+    plotting = _lay_static(site)
     if not plotting:
         content.problems.append("uPlot is not installed (package uplot-python): the report has no explorer.")
     beside, manual = _beside_reference(content), _manual(content.folders)
@@ -105,13 +102,13 @@ def _write_site(content: RunContent, site: Path) -> None:
         site,
         content=content,
         pictures=pictures,
-        has_math=has_math,
         has_explorer=plotting,
         has_comparison=beside is not None,
         has_manual=manual is not None,
         is_reference=content.folders.results == reference_run().results,
         data=data,
         seeds=ledger.seeds,
+        said=said,
         open_because=content.open_because,
         kind_words=KINDS,
         titles={entry.name: entry.title for entry in content.notebooks},
@@ -170,15 +167,13 @@ def _lay_tables(content: RunContent, folder: Path) -> set[str]:
     return set(found)
 
 
-def _lay_static(site: Path) -> tuple[bool, bool]:
-    """Copy styles and scripts into ``site``; returns whether MathJax and uPlot are among them."""
+def _lay_static(site: Path) -> bool:
+    """Copy styles and scripts into ``site``; returns whether uPlot is among them."""
     shutil.copytree(Path(__file__).parent / "static", site / "static")
-    mathjax, plotting = _mathjax(), explorer.plotting_files()
-    if mathjax:
-        shutil.copyfile(mathjax, site / "static" / "mathjax.js")
+    plotting = explorer.plotting_files()
     for file in plotting or ():
         shutil.copyfile(file, site / "static" / file.name)
-    return mathjax is not None, plotting is not None
+    return plotting is not None
 
 
 def _beside_reference(content: RunContent) -> Comparison | None:
@@ -248,15 +243,6 @@ def _effort(content: RunContent) -> dict[str, Any]:
 def _neighbours(names: list[str], position: int) -> dict[str, str | None]:
     before = names[position - 1] if position else None
     return {"before": before, "after": names[position + 1] if position + 1 < len(names) else None}
-
-
-def _mathjax() -> Path | None:
-    try:
-        files = metadata.files("sphinx-mathjax-offline") or ()
-    except metadata.PackageNotFoundError:
-        return None
-    found = [Path(str(file.locate())) for file in files if file.name == "tex-svg-full.js"]
-    return found[0] if found and found[0].is_file() else None
 
 
 def _package_files() -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from aura_study.experiments.task_quality.figures import MARKS
 from aura_study.figures import Plate
-from aura_study.figures.style import SETTINGS
+from aura_study.figures.style import POLICY_COLOURS, SETTINGS, TASK_COLOURS
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
@@ -41,3 +42,10 @@ def test_a_drawing_keeps_its_places_to_a_hundredth_of_a_point(figure: Figure) ->
     np.testing.assert_allclose(places(written), places(own), atol=0.00501, rtol=0)
     for kept in (r"<[^ >/!]+", r"scale\([^)]*\)", r'(?:href|id|style)="[^"]*"', r"<!--.*?-->"):
         assert re.findall(kept, written) == re.findall(kept, own)
+
+
+def test_tasks_and_policies_share_no_colour() -> None:
+    """A colour that is a task's is no policy's, nor another weighting's."""
+    others = {*POLICY_COLOURS.values(), *(look["color"] for look in MARKS.values())}
+    assert not others & set(TASK_COLOURS.values())
+    assert len(set(TASK_COLOURS.values())) == len(TASK_COLOURS)

@@ -20,10 +20,12 @@ from typer.testing import CliRunner
 
 from aura_study.claims import CLAIMS, Measurement
 from aura_study.claims import lock as claims_lock
+from aura_study.claims.guide import GUIDE
 from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import build_report
+from aura_study.report.formulas import with_formulas
 from aura_study.report.references import works
 from aura_study.report.render import interval
 from aura_study.report.render import number as spoken
@@ -175,7 +177,7 @@ def test_what_comes_from_data_is_shown_and_never_runs(made: RunFolders) -> None:
         own = OWN_SCRIPTS.get(path.name, ())
         runs = [script for script in soup.find_all("script") if script.get("type") != "application/json"]
         assert sorted(script.get("src") for script in runs) == sorted(
-            f"{root}static/{name}" for name in ("site.js", "mathjax.js", "mathjax-config.js", *own)
+            f"{root}static/{name}" for name in ("site.js", *own)
         )
         assert not soup.find_all(lambda tag: any(name.startswith("on") for name in tag.attrs))
         assert not soup.find_all(href=re.compile("^javascript:"))
@@ -202,7 +204,8 @@ def test_a_claims_page_tells_all_of_its_row(made: RunFolders) -> None:
         soup = BeautifulSoup((made.report / "claims" / f"{row.claim}.html").read_text(), "html.parser")
         text = " ".join(soup.get_text(" ").split())
         for words in (row.statement, row.prediction, row.unit, row.verdict, row.rule, row.limit or ""):
-            assert " ".join(words.split()) in text
+            told = BeautifulSoup(with_formulas(f"<p>{escape(words)}</p>"), "html.parser").get_text(" ")
+            assert " ".join(told.split()) in text
         targets = {link["href"] for link in soup.find_all("a")}
         assert f"../notebooks/{row.notebook}.html" in targets
         assert len(soup.find_all("img")) == (row.figure is not None)
@@ -409,6 +412,39 @@ def test_a_one_sided_rule_accepts_to_the_end_of_the_line() -> None:
     assert line.accepted[0] == 0
     assert line.high < line.accepted[1] < 100
     assert line.words.endswith("the rule accepts up to 1e-06.")
+
+
+@pytest.mark.parametrize("key", sorted(CLAIMS))
+def test_every_rules_zone_is_on_the_line(key: str) -> None:
+    """Of any claim the accepted zone is drawn and told, with at least two numbers on its axis."""
+    line = scale(row_of(key, 1.5, 1.1, 2.2, 1.3))
+    assert line is not None
+    assert line.accepted is not None
+    assert line.zone in line.words
+    assert len(line.ticks) >= 2
+    assert all(0 <= place <= 100 for place, _ in line.ticks)
+
+
+def test_the_axis_counts_in_round_numbers() -> None:
+    """Ticks stand where their numbers are, on the scale on which the interval is."""
+    line = scale(row_of("K1", 1.01, 0.99, 1.015, 1.0))
+    assert line is not None
+    ticks = {float(text): place for place, text in line.ticks}
+    assert ticks[1.0] == pytest.approx(line.predicted)
+    assert line.low < ticks[1.0] < line.measured
+
+
+def test_the_guides_own_number_stands_beside_the_prediction(made: RunFolders) -> None:
+    """In the ledger and on the claim's page, for the claims that put one to the test, and only there."""
+    numbered = {key: words for passage in GUIDE for key, words in passage.numbers.items()}
+    assert numbered["F2"] == "90 %"
+    index = BeautifulSoup((made.report / "index.html").read_text(encoding="utf-8"), "html.parser")
+    cells = index.select('.ledger td[data-label="predicted"]')
+    told = {cell.find_parent("tr").th.text: cell.text for cell in cells}
+    for key in CLAIMS:
+        page = (made.report / "claims" / f"{key}.html").read_text(encoding="utf-8")
+        assert (f'<dt>The guide says</dt><dd class="big">{numbered.get(key)}</dd>' in page) == (key in numbered)
+        assert told[key].endswith(f"the guide: {numbered[key]}") if key in numbered else "the guide" not in told[key]
 
 
 def test_there_is_no_line_where_there_is_nothing_to_see() -> None:

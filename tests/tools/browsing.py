@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+from aura_study.report.single import BROWSERS
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -31,7 +32,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Visit:
-    """One page, opened, its formulas set; remembers what it asked for and what it complained about."""
+    """One page, opened; remembers what it asked for and what it complained about."""
 
     def __init__(self, browser: Any, url: str, size: str = "desktop", scheme: str = "light") -> None:
         width, height = SIZES[size]
@@ -45,9 +46,8 @@ class Visit:
         self.open(url)
 
     def open(self, url: str) -> None:
-        """Go to ``url`` and wait until its formulas are set."""
+        """Go to ``url``."""
         self.page.goto(url)
-        self.page.wait_for_function("() => document.documentElement.dataset.math === 'ready'")
 
     def unfold(self) -> None:
         """Open everything that is folded."""

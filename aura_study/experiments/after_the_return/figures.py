@@ -6,7 +6,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import band, diagonal, edge_labels, legend_below, policy_lines, shade_absence, subplots
+from aura_study.figures.lines import (
+    band,
+    diagonal,
+    edge_labels,
+    labels_once,
+    legend_below,
+    policy_lines,
+    shade_absence,
+    subplots,
+)
 from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, policy_line, style
 
 ABSENCE_COLOURS = {"long": "#D55E00", "short": "#0072B2"}
@@ -35,7 +44,7 @@ def four_arms(runs: pd.DataFrame, absent: str, absent_steps: int) -> Plate:
     panels[0, 0].set(ylabel=f"weight of {absent}", yscale="log", ylim=(1e-6, 3 * shown["weight"].max()))
     panels[1, 0].set(ylabel=f"encoder gradient norm\nof {absent}, unclipped", yscale="log")
     panels[1, 0].set_ylim(1e-4, 3 * shown["pull_norm"].max())
-    legend_below(figure, panels[0, 0], ncols=3)
+    legend_below(figure, panels[0, 0], ncols=4)
     return Plate(
         figure,
         f"The return of {absent}, every seed, in four arms. Above: its weight; shaded, it is absent. Below: the norm "
@@ -63,19 +72,19 @@ def whiplash_and_hysteresis(runs: pd.DataFrame, thrown: pd.DataFrame, ways: pd.D
                 measured, predicted = run["weight"] / run["proper_weight"], run["predicted_weight"] / run["twin_weight"]
             if seed == chosen["seed"].min():
                 axes.plot(since, measured, color=colour, label=rf"$\Lambda$ = {numbers[absence]:.2g}")
-                axes.plot(since, predicted, **DOTTED, linewidth=1.2, zorder=3)
+                axes.plot(since, predicted, **DOTTED, linewidth=1.2, zorder=3, label="theory")
             else:
                 axes.plot(since, measured, color=colour, alpha=0.35, linewidth=0.9)
     _landings(middle, thrown)
     left.axhline(0, color="#555555", linewidth=0.8)
     left.set(xlabel="steps since the return", ylabel=r"$\log\sigma$ above the mask's", title="SGD: whiplash")
-    left.legend()
-    right.axhspan(0.5, 2, color="#999999", alpha=0.25, linewidth=0)
+    left.legend(*labels_once(left))
+    right.axhspan(0.5, 2, color="#999999", alpha=0.25, linewidth=0, label="within a factor 2")
     right.axvline(1, color="#555555", linewidth=0.8)
     longest = float((ways["seen"] / ways["absent_steps"])[ways["absence"] == "long"].max())
     right.set(yscale="log", xlim=(0, longest), title="AdamW: hysteresis")
     right.set(xlabel="steps since the return / steps absent", ylabel="weight over the mask's")
-    right.legend(loc="upper right")
+    right.legend(*labels_once(right), loc="upper right")
     return Plate(
         figure,
         "Without clipping, V10.1 after a long and a short absence, against what the mask would have made of the same "
@@ -95,9 +104,10 @@ def _landings(axes: Axes, thrown: pd.DataFrame) -> None:
         marks: Any = {"marker": "s", "fillstyle": "none"} if "clipped" in str(arm) else {"marker": "o"}
         look = {"color": ABSENCE_COLOURS[str(absence)], "label": str(arm) if absence == "long" else None, **marks}
         axes.plot(rows["landing"], rows["landed"], linestyle="none", **look)
-    axes.set_xscale("symlog", linthresh=1)
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set(xlabel="predicted landing", ylabel="measured landing", title="The first step")
+    for set_scale, set_ticks in ((axes.set_xscale, axes.set_xticks), (axes.set_yscale, axes.set_yticks)):
+        set_scale("symlog", linthresh=1)
+        set_ticks([-1, 0, 1, 10], ["\N{MINUS SIGN}1", "0", "1", "10"])
+    axes.set(xlabel=r"$\log\sigma$ after it, predicted", ylabel="measured", title="SGD's first step")
     axes.legend()
 
 

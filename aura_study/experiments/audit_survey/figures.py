@@ -27,11 +27,15 @@ def matrix(table: pd.DataFrame) -> Plate:
     """Verdict of every weighting under every mark that it accepts, with the growth factor where the weight moved."""
     known = table[table["absence"].notna()]
     names = list(dict.fromkeys(known["weighting"]))
-    figure, axes = subplots(figsize=(8.6, 0.34 * len(names) + 1.3))
+    figure, axes = subplots(figsize=(9.4, 0.42 * len(names) + 1.3))
+    filled = set()
     for row in known.to_dict("records"):
         place = (MARKS.index(row["absence"]), names.index(row["weighting"]))
-        words = _moved(row["growth"]) or row["verdict"]
-        tile(axes, *place, VERDICT_COLOURS[row["verdict"]], words, (0.96, 0.88), fontsize=8.5)
+        filled.add(place)
+        words = "\n".join(filter(None, [row["verdict"], _moved(row["growth"])]))
+        tile(axes, *place, VERDICT_COLOURS[row["verdict"]], words, (0.96, 0.88), fontsize=8, linespacing=1.05)
+    empty = [(x, y) for x in range(len(MARKS)) for y in range(len(names)) if (x, y) not in filled]
+    axes.plot(*zip(*empty, strict=True), ".", color="#bbbbbb", markersize=3)
     name_rows(axes, names)
     axes.set_xlim(-0.5, len(MARKS) - 0.5)
     axes.set_xticks(range(len(MARKS)), MARK_LABELS)
@@ -40,7 +44,7 @@ def matrix(table: pd.DataFrame) -> Plate:
     colour_key(figure, {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(known["verdict"])})
     return Plate(
         figure,
-        "The audit's verdict on each weighting, for each way of marking a task absent that it accepts; an empty place "
+        "The audit's verdict on each weighting, for each way of marking a task absent that it accepts; a small dot "
         "means that it does not. Numbers: the factor by which the absent task's weight moved.",
         "A table of coloured tiles, weightings by marks of absence.",
     )
@@ -50,7 +54,10 @@ def _moved(growth: float) -> str:
     """The factor on a weight in words; none for a weight that stands still or is gone."""
     if not (0 < growth < math.inf) or abs(math.log(growth)) <= 1e-3:
         return ""
-    return f"× {growth:.2g}" if growth < 1000 else f"× {growth:.0e}"
+    if 0.1 < growth < 100:
+        return f"× {growth:.2g}"
+    mantissa, _, power = f"{growth:.0e}".partition("e")
+    return rf"× {mantissa} $\cdot$ 10$^{{{int(power)}}}$"
 
 
 @style()

@@ -58,7 +58,7 @@ def misses(table: pd.DataFrame) -> Plate:
         places = np.arange(len(rows))
         for policy in ("unmasked", "masked"):
             axes.plot(100 * rows[policy], places, **policy_marks(policy))
-        axes.axvline(2, color="#888888", linewidth=0.9, linestyle=":")
+        axes.axvline(2, color="#888888", linewidth=0.9, linestyle=":", label="2 %")
         axes.set_yticks(places, names)
         axes.set(xlabel="largest deviation over 14 epochs (%)", xlim=(0, None), title=task)
     panels[0].invert_yaxis()
@@ -84,7 +84,7 @@ def total(bands: pd.DataFrame, fits: pd.DataFrame) -> Plate:
         colour = TASK_COLOURS[str(task)]
         ends = np.sort(rows[["first_epoch", "last_epoch"]], axis=1).T
         left.plot(rows["noise"], rows["mean_loss"], "o-", color=colour, label=f"{task}: mean of the run")
-        left.vlines(rows["noise"], *ends, color=colour, alpha=0.5, linewidth=4)
+        left.vlines(rows["noise"], *ends, color=colour, alpha=0.5, linewidth=4, label="first to last epoch")
     left.set(xlabel="assumed noise of one sample's loss", ylabel="loss that the weights imply", ylim=(0, None))
     left.legend(loc="center left", bbox_to_anchor=(0, 0.48))
     right.plot(bands["epoch"].unique(), np.ones(bands["epoch"].nunique()), color=THEORY_COLOUR, linewidth=0.9)
@@ -136,21 +136,22 @@ def counterfactual(summary: pd.DataFrame) -> Plate:
         for place, (task, colour) in enumerate(TASK_COLOURS.items()):
             chosen = rows[rows["task"] == task].set_index("data").loc[data]
             at = np.arange(len(data)) + 0.19 * (place - 1.5)
-            axes.bar(at, chosen["growth"] - 1, width=0.18, bottom=1, color=colour, label=task)
+            axes.vlines(at, 1, chosen["growth"], color=colour, linewidth=2)
+            axes.plot(at, chosen["growth"], "o", color=colour, markersize=6, label=task)
         for place, bound in enumerate(rows.groupby("data", sort=False)["bound"].first()):
-            axes.hlines(bound, place - 0.4, place + 0.4, **DOTTED, linewidth=1)
+            axes.hlines(bound, place - 0.4, place + 0.4, **DOTTED, linewidth=1, label=None if place else "bound")
         axes.set_xticks(range(len(data)), [_in_lines(name) for name in data], fontsize=8)
         axes.set_title(title)
         _growth_axis(axes)
     panels[0].set_ylabel("final weight, unmasked / masked")
-    panels[0].legend(ncols=2)
+    legend_below(figure, panels[0], ncols=6)
     return Plate(
         figure,
         "Had V10.1's loss run: each task's final weight over that under V10.2's mask; rows are those of reporting, "
         "losses those of the V10.2 run. Dotted: what the sum of the run's learning rates allows. From the line at "
         "10 on this study speaks of collapse.",
-        "Bars on a log axis up to 12, four tasks in four groups, for AURA's code and for the guide's formula; a dotted "
-        "bound over each group and a line at 10.",
+        "Dots on stems from 1 on a log axis up to 12, four tasks in four groups, for AURA's code and for the guide's "
+        "formula; a dotted bound over each group and a line at 10.",
     )
 
 
@@ -165,12 +166,12 @@ def whatever_the_losses(summary: pd.DataFrame) -> Plate:
             part = rows[rows["data"] == name]
             worst = part.groupby("loss", sort=False)["growth"].max().loc[losses]
             axes.plot(range(len(losses)), worst, "o", color=colour, label=name)
-            axes.axhline(part["bound"].iloc[0], color=colour, linestyle=":", linewidth=1)
+            axes.axhline(part["bound"].iloc[0], color=colour, linestyle=":", linewidth=1, label="its bound")
         axes.set_xticks(range(len(losses)), [_in_lines(name) for name in losses])
         axes.set(xlabel="loss of reporting throughout the run", title=title)
         _growth_axis(axes)
-    panels[0].set_ylabel("largest weight in the run, unmasked / masked")
-    panels[0].legend(fontsize=8)
+    panels[0].set_ylabel("largest weight, unmasked / masked")
+    legend_below(figure, panels[0], ncols=3)
     return Plate(
         figure,
         "V10.1's losses are not known: the largest weight of reporting over its masked twin's, for a loss that is "
@@ -190,7 +191,7 @@ def _growth_axis(axes: Axes) -> None:
     axes.set(yscale="log", ylim=(0.97, 12))
     axes.set_yticks([1, 2, 3, 4, 10], ["1", "2", "3", "4", "10"])
     axes.minorticks_off()
-    axes.axhline(10, color="#888888", linewidth=0.9)
+    axes.axhline(10, color="#888888", linewidth=0.9, label="collapse")
 
 
 @style()

@@ -43,7 +43,7 @@ def sigma_trajectories(
     panels[2].set_title(f"V10.1 at AURA's rate, $\\Lambda$ = {_phantom(slow, 'unmasked', absent):.2g}")
     panels[0].set_yscale("log")
     edge_labels(panels, "optimiser step", r"uncertainty $\sigma$")
-    legend_below(figure, panels[0], ncols=5)
+    legend_below(figure, panels[0], ncols=6)
     return Plate(
         figure,
         f"Sigma of the four tasks, one seed. Shaded: {absent} is absent. Unmasked, its sigma falls along the predicted "

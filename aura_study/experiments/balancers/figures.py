@@ -160,20 +160,24 @@ def paths(steps: pd.DataFrame, names: tuple[str, ...]) -> Plate:
         zero = steps[(steps["balancer"] == name) & (steps["fill"] == "zero")]
         away = zero[zero["phase"] == "away"]["step"]
         shade_absence(axes, away.min() - 0.5, away.max() + 0.5)
-        axes.axhline(1, **DOTTED, linewidth=0.8)
+        axes.axhline(1, **DOTTED, linewidth=0.8, label="undisturbed")
         for _, part in zero.groupby("seed"):
             axes.plot(part["step"], part["ratio"].clip(FLOOR), color=COLOURS[0], label="length")
+            below = part[part["ratio"] < FLOOR]
+            axes.plot(below["step"], [FLOOR] * len(below), "v", color=COLOURS[0], markersize=4, label="below the axis")
             back = part[part["phase"] != "away"]
             axes.plot(back["step"], back["share"] / back["share_cured"], ".", color=COLOURS[1], label="share")
+        if zero["ratio"].isna().any():
+            axes.text(away.mean(), 0.25, "NaN", ha="center", color=COLOURS[0])
         axes.set(yscale="log", title=name, ylim=(0.8 * FLOOR, 12))
     edge_labels(grid, "step", "zero-filled / cured")
-    legend_below(figure, grid[0, 0], ncols=2)
+    legend_below(figure, *grid.ravel(), ncols=5)
     return Plate(
         figure,
         "One stretch on a shared layer that is really trained (yellow: one task of four is away). Blue: length of the "
         "zero-filled update over that of the same balancer on the present tasks alone. Orange: the returning task's "
-        "share of the weights over what it would have been. At 1 nothing is disturbed; a line that ends is NaN; the "
-        "lower edge stands for everything below it.",
+        "share of the weights over what it would have been. At 1 nothing is disturbed; triangles at the lower edge "
+        "stand for everything below it.",
         f"Panels over the steps, one per balancer: {', '.join(names)}; in each a line for the length, dots for the "
         f"share from the return on, and a dotted line at 1.",
     )

@@ -24,7 +24,7 @@ def updates(steps: pd.DataFrame, away: tuple[int, int]) -> Plate:
                     axes.plot(run["step"].iloc[-1], run["update"].iloc[-1], "x", color=THEORY_COLOUR, markersize=8)
         axes.set(yscale="log", title=name)
     edge_labels(grid, "step", "encoder gradient norm")
-    legend_below(figure, grid[0, 0], ncols=2)
+    legend_below(figure, grid[0, 0], ncols=3)
     return Plate(
         figure,
         f"Six balancers train the AURA model through an absence of reporting (yellow), a line per seed: norm of the "

@@ -1,5 +1,7 @@
 """Figures of focal loss."""
 
+from typing import Any
+
 import pandas as pd
 
 from aura_study.figures import Plate
@@ -8,6 +10,8 @@ from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
 
 PROBABILITY = "probability of the true class, $p_t$"
 CLEAN = {"linestyle": "--", "linewidth": 1}
+PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+"""Ground of a word that stands among curves."""
 
 
 @style()
@@ -23,7 +27,11 @@ def modulation(table: pd.DataFrame, guide: pd.DataFrame) -> Plate:
     for row in guide.itertuples():
         place = (row.p_true, row.measured)
         right.plot(*place, "o", color=THEORY_COLOUR, markersize=5)
-        right.annotate(f"{row.measured:.2f}", place, xytext=(0, 8), textcoords="offset points", ha="center")
+        look: Any = {"textcoords": "offset points", "arrowprops": {"arrowstyle": "-", "linewidth": 0.7}}
+        high = row.measured > 0.5  # clear of the curves: to the right of the left end, above the right one
+        right.annotate(
+            f"{row.measured:.2f}", place, xytext=(16, 7) if high else (-2, 26), ha="center", bbox=PLAIN, **look
+        )
     left.legend()
     return Plate(
         figure,

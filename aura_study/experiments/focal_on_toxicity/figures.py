@@ -80,6 +80,8 @@ def alpha_gamma(given: pd.DataFrame, trained: pd.DataFrame) -> Plate:
             ends = points[points[by] == value]
             axes.vlines(ends[over], ends["low"], ends["high"], color=colour, linewidth=1)
             axes.plot(ends[over], ends["mean"], marker, color=colour, markerfacecolor="white", markersize=7)
+        axes.plot([], [], ".", color=THEORY_COLOUR, markersize=4, label="predicted")
+        axes.plot([], [], "o", color="#555555", markerfacecolor="white", markersize=7, label="trained so")
         axes.set(ylim=(-0.02, 1.02))
         axes.legend()
     left.axhline(0.5, **DOTTED, linewidth=0.8)

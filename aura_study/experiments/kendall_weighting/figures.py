@@ -38,7 +38,7 @@ def fixed_points(table: pd.DataFrame) -> Plate:
     figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
     for form, rows in table.groupby("parameterization", sort=False):
         left.plot(rows["loss"], rows["sigma_squared"], **form_marks(form), markersize=5)
-        left.plot(rows["loss"], rows["predicted_sigma_squared"], color=THEORY_COLOUR, linewidth=0.8)
+        left.plot(rows["loss"], rows["predicted_sigma_squared"], color=THEORY_COLOUR, linewidth=0.8, label="predicted")
         right.plot(rows["loss"], rows["weighted_loss"], **form_marks(form), markersize=5)
         predicted = rows["predicted_weight"] * rows["loss"]
         right.plot(rows["loss"], predicted, color=THEORY_COLOUR, linewidth=0.8)
@@ -46,7 +46,7 @@ def fixed_points(table: pd.DataFrame) -> Plate:
     right.set(title="What the task contributes", ylabel="weight x loss")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="loss L (constant)")
-    left.legend()
+    left.legend(*labels_once(left))
     return Plate(
         figure,
         "Points: where the uncertainty settles; lines: predicted. For the guide's formula sigma^2 = L, so every "
@@ -64,16 +64,17 @@ def settling(trajectories: pd.DataFrame) -> Plate:
     figure, panels = subplots(1, 2, sharey=True, figsize=(8, 3.4))
     for axes, level in zip(panels, (levels[0], levels[-1]), strict=True):
         chosen = trajectories[trajectories["loss"] == level]
-        for form, rows in chosen.groupby("parameterization", sort=False):
-            axes.plot(rows["step"], rows["weight"], **form_line(form))
-            axes.axhline(rows["predicted_weight"].iloc[-1], **DOTTED, linewidth=0.8)
+        for place, (form, rows) in enumerate(chosen.groupby("parameterization", sort=False)):
+            wide = {"linewidth": 6 - 1.1 * place}  # wider beneath narrower, where they meet
+            axes.plot(rows["step"], rows["weight"], **form_line(form) | wide)
+            axes.axhline(rows["predicted_weight"].iloc[-1], **DOTTED, linewidth=0.8, label="predicted")
         axes.set(yscale="log", xlabel="step (Adam)", title=f"L = {level:.3g}")
     panels[0].set_ylabel("weight of the task")
-    panels[0].legend(ncols=2)
+    legend_below(figure, panels[0], ncols=6)
     return Plate(
         figure,
         "The weight of a quiet task (left) and of a noisy one (right) on the way to each form's own fixed point "
-        "(dotted: predicted).",
+        "(dotted: predicted); where forms go the same way, a wide line lies beneath a narrower one.",
         "Two panels of weight over steps on a log axis, for the smallest and the largest loss, with dotted levels.",
     )
 
@@ -112,15 +113,15 @@ def without_log(sgd: pd.DataFrame, adam: pd.DataFrame) -> Plate:
     figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
     for colour, loss, rows in coloured(sgd[sgd["step"] > 0], "loss"):
         left.plot(rows["step"], rows["weight"], color=colour, label=f"L = {loss:g}")
-        left.plot(rows["step"], rows["predicted_weight"], **DOTTED, linewidth=0.9)
+        left.plot(rows["step"], rows["predicted_weight"], **DOTTED, linewidth=1.4, label="predicted")
     for colour, rate, rows in coloured(adam, "rate"):
         right.plot(rows["step"], rows["s"], color=colour, label=rf"$\eta$ = {rate:g}")
         late = rows[rows["step"] >= rows["step"].max() / 2]
-        right.plot(late["step"], late["predicted"], **DOTTED, linewidth=0.9)
+        right.plot(late["step"], late["predicted"], **DOTTED, linewidth=1.4, label="predicted")
     left.set(xscale="log", yscale="log", xlabel="step", ylabel="weight of the task", title="SGD")
     right.set(xlabel="step", ylabel=r"$s = \log\sigma$", title="Adam, any loss")
-    left.legend()
-    right.legend()
+    left.legend(*labels_once(left))
+    right.legend(*labels_once(right))
     return Plate(
         figure,
         "Without log sigma nothing holds sigma back. Dotted: predicted. SGD (left): the weight falls like 1/t. Adam "
@@ -157,8 +158,10 @@ def weights_on_model(paths: pd.DataFrame) -> Plate:
     figure, axes = subplots(figsize=(6.4, 3.6))
     for arm, run in paths[paths["seed"] == paths["seed"].min()].groupby("arm", sort=False):
         task_lines(axes, run, "step", "weight", linestyle=ARM_STYLES[arm])
+        axes.plot([], [], color="#555555", linestyle=ARM_STYLES[arm], label=rf"{arm} $\sigma$")
     axes.set(yscale="log", xlabel="step (AdamW)", ylabel="weight of the task")
-    axes.legend(*labels_once(axes), ncols=2)
+    axes.set_ylim(top=30 * paths["weight"].max())
+    axes.legend(*labels_once(axes), ncols=3)
     return Plate(
         figure,
         "The four weights of the AURA model, one seed. Solid: the complete formula; dashed: without log sigma.",

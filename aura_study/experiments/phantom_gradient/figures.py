@@ -1,5 +1,7 @@
 """Figures of the phantom gradient and of the collapse that it causes."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,6 +9,8 @@ from matplotlib.axes import Axes
 from aura_study.figures import Plate
 from aura_study.figures.lines import edge_labels, legend_below, subplots
 from aura_study.figures.style import DOTTED, THEORY_COLOUR, form_line, form_marks, style
+
+CLOSED: dict[str, Any] = {**DOTTED, "linewidth": 1.3}
 
 
 @style()
@@ -17,8 +21,8 @@ def gradient(table: pd.DataFrame) -> Plate:
         axes.plot(rows["sigma"], rows["closed_form"], color=THEORY_COLOUR, linewidth=0.8)
         axes.plot(rows["sigma"], rows["autograd"], **form_marks(form), markersize=4.5)
     axes.axhline(0, color="#888888", linewidth=1.2, linestyle="--")
-    axes.annotate("masked: exactly 0", (0.1, 0), xytext=(0, -11), textcoords="offset points", color="#555555")
-    axes.set(xscale="log", ylim=(-0.15, 3), xlabel=r"$\sigma$", ylabel="gradient on the parameter at L = 0")
+    axes.annotate("masked: exactly 0", (0.1, 0), xytext=(0, -12), textcoords="offset points", color="#555555")
+    axes.set(xscale="log", ylim=(-0.35, 3), xlabel=r"$\sigma$", ylabel="gradient on the parameter at L = 0")
     axes.legend(title="learned parameter")
     return Plate(
         figure,
@@ -40,11 +44,12 @@ def collapse(runs: pd.DataFrame, aura: pd.DataFrame, lr: float) -> Plate:
     panels[2].set_title(rf"Adam at AURA's rates, $\Lambda$ = {aura['phantom_number'].max():.2g}")
     panels[0].set(yscale="log", ylim=(1e-3, 2))
     edge_labels(panels, r"phantom number $\Lambda$ so far", r"$\sigma$ / start")
-    legend_below(figure, panels[0], ncols=5)
+    legend_below(figure, panels[0], ncols=6)
     return Plate(
         figure,
         "Sigma of a task that never appears, over the accumulated learning rate. Colours: the real loss module under "
-        "the real optimiser; dotted black: closed form. At a demonstration rate sigma collapses; at AURA's own rates, "
+        "the real optimiser, a wide line beneath a narrower one where they meet; dotted black: closed form; "
+        "a cross: from there on NaN. At a demonstration rate sigma collapses; at AURA's own rates, "
         "over its whole run, it does not.",
         "Three panels of falling sigma curves on a log axis. Under SGD and Adam at a high rate several forms fall by "
         "orders of magnitude, the sigma form drops to zero; at AURA's rates the curves fall by less than a third.",
@@ -52,11 +57,15 @@ def collapse(runs: pd.DataFrame, aura: pd.DataFrame, lr: float) -> Plate:
 
 
 def _sigma_paths(axes: Axes, runs: pd.DataFrame) -> None:
-    for form, run in runs.groupby("parameterization", sort=False):
+    forms = list(runs.groupby("parameterization", sort=False))
+    for place, (form, run) in enumerate(forms):
         start, look = run["sigma"].iloc[0], form_line(form)
-        positive = np.where(run["sigma"] > 0, run["sigma"], np.nan)
-        axes.plot(run["phantom_number"], positive / start, **look, linewidth=2.2, alpha=0.8)
-        axes.plot(run["phantom_number"], run["predicted_sigma"] / start, **DOTTED, linewidth=0.9)
+        positive = np.where(run["sigma"] > 0, run["sigma"], np.nan) / start
+        axes.plot(run["phantom_number"], positive, **look, linewidth=5 - 0.9 * place)  # wider beneath narrower
+        axes.plot(run["phantom_number"], run["predicted_sigma"] / start, **CLOSED)
         if not run["sigma"].iloc[-1] > 0:
-            last = run["phantom_number"][run["sigma"] > 0].iloc[-1]
-            axes.annotate("NaN", (last, 1.5e-3), color=look["color"], ha="center")
+            last = np.flatnonzero(run["sigma"] > 0)[-1]
+            end = (run["phantom_number"].iloc[last], positive[last])
+            axes.plot(*end, "x", color=look["color"], markersize=7)
+            axes.annotate("NaN", end, xytext=(0, -12), textcoords="offset points", color=look["color"], ha="center")
+    axes.plot([], [], **CLOSED, label="closed form")

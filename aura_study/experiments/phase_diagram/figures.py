@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.lines import Line2D
 
 from aura_study.figures import Plate
 from aura_study.figures.lines import coloured, edge_labels, legend_below, subplots
 from aura_study.figures.rows import colour_key
 from aura_study.figures.style import DOTTED, TASK_COLOURS, THEORY_COLOUR, form_label, style
 
-PHASE_COLOURS = ("#f2f2f2", "#9ecae9", "#E69F00", "#D55E00", "#CC79A7", "#3c3c3c")
+PHASE_COLOURS = ("#f2f2f2", "#9ecae9", "#E69F00", "#D55E00", "#CC79A7", "#8c8c8c")
 
 
 @style()
@@ -35,7 +36,8 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
         axes.set(xscale="log", yscale="log", title=f"{form_label(form)}, {optimizer}")
         axes.grid(False)
     edge_labels(panels, r"phantom number $\Lambda$ of the absence", "presence p before and after")
-    colour_key(figure, dict(zip(phases, PHASE_COLOURS, strict=True)), edge="#888888")
+    border = Line2D([], [], color=THEORY_COLOUR, linewidth=1.4, label="predicted border")
+    colour_key(figure, dict(zip(phases, PHASE_COLOURS, strict=True)), border, edge="#888888")
     return Plate(
         figure,
         "What an absence does to a task that is otherwise present with probability p; learning rate of sigma "
@@ -57,9 +59,11 @@ def recovery(curves: pd.DataFrame) -> Plate:
         axes.plot(rows["phantom"], rows["measured"], "o", color=colour, markersize=3.5, label=label)
         axes.plot(rows["phantom"], rows["predicted"], color=THEORY_COLOUR, linewidth=0.9)
         axes.plot(rows["phantom"], rows["absent_steps"], color=colour, linestyle=":", linewidth=1)
+    axes.plot([], [], color=THEORY_COLOUR, linewidth=0.9, label="predicted")
+    axes.plot([], [], color="#555555", linestyle=":", linewidth=1, label="length of the absence")
     axes.set(yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
     axes.set_ylabel("steps until the weight is back within a factor 2")
-    axes.legend()
+    legend_below(figure, axes, ncols=3)
     return Plate(
         figure,
         "The way back of log sigma. Marks: simulated; lines: predicted; dotted: length of the absence. Under SGD with "
@@ -91,9 +95,12 @@ def whiplash(table: pd.DataFrame, border: pd.DataFrame) -> Plate:
         borders = _borders(row["phantom"].to_numpy())
         look: Any = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
         marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
-    axes.plot(border["phantom"], border["rate"], color=THEORY_COLOUR, linewidth=1.4)
-    axes.set(xscale="log", yscale="log", xlabel=r"phantom number $\Lambda$ of the absence")
+    axes.plot(border["phantom"], border["rate"], color=THEORY_COLOUR, linewidth=1.4, label="whiplash threshold")
+    most = table.groupby("rate")["phantom"].max().min()  # so far every rate goes
+    axes.set(xscale="log", yscale="log", xlim=(table["phantom"].min(), most))
+    axes.set_xlabel(r"phantom number $\Lambda$ of the absence")
     axes.set(ylabel=r"learning rate $\eta$ of $\log\sigma$", ylim=(table["rate"].min() / 1.2, 1.2))
+    axes.legend(loc="lower left", facecolor="white", framealpha=0.8, frameon=True, edgecolor="none")
     figure.colorbar(marks, ax=axes, label=r"$\log_{10}$(weight / fixed point's) after one step")
     return Plate(
         figure,
@@ -119,7 +126,7 @@ def growth(cells: pd.DataFrame, tolerance: float) -> Plate:
         for number, (task, rows) in enumerate(here.groupby("task", sort=False)):
             colour, beside = TASK_COLOURS[str(task)], rows["phantom"] * 1.05 ** (number - 1.5)
             above.plot(rows["phantom"], rows["growth"], "o", color=colour, label=str(task))
-            above.plot(rows["phantom"], rows["from_memory"], **DOTTED)
+            above.plot(rows["phantom"], rows["from_memory"], **DOTTED, label="predicted, Adam")
             for name, marker, fill in (("memory", "o", colour), ("losses", "D", "white")):
                 reach = [rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name]]
                 look: Any = {"color": colour, "markerfacecolor": fill, "markersize": 4}
@@ -134,7 +141,7 @@ def growth(cells: pd.DataFrame, tolerance: float) -> Plate:
     panels[1, 0].set_ylabel("measured / predicted")
     for axes in panels[1]:
         axes.set_xlabel(r"phantom number $\Lambda$")
-    legend_below(figure, panels[0, 0], ncols=5)
+    legend_below(figure, panels[0, 0], ncols=6)
     return Plate(
         figure,
         "Above: growth of an absent task's weight under Adam, on the losses that the model itself had of each task "

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import edge_labels, legend_below, subplots
+from aura_study.figures.lines import edge_labels, labels_once, legend_below, subplots
 from aura_study.figures.style import (
-    COLOURS,
     DOTTED,
     THEORY_COLOUR,
     form_label,
@@ -25,7 +25,7 @@ def inflation(summary: pd.DataFrame) -> Plate:
         top, bottom = panels[:, column]
         for place, (form, group) in enumerate(rows.groupby("parameterization", sort=False)):
             x = group["presence"].to_numpy() * 1.06 ** (place - 2)  # side by side where values coincide
-            top.plot(group["presence"], group["predicted"], color=THEORY_COLOUR, linewidth=0.9)
+            top.plot(group["presence"], group["predicted"], color=THEORY_COLOUR, linewidth=0.9, label="theory")
             top.plot(x, group["inflation"], **form_marks(form), markersize=5)
             errors = np.abs(group[["low", "high"]].to_numpy().T - group["ratio"].to_numpy())
             bottom.errorbar(x, group["ratio"], yerr=errors, elinewidth=1, **form_marks(form), markersize=5)
@@ -37,7 +37,7 @@ def inflation(summary: pd.DataFrame) -> Plate:
         bottom.invert_xaxis()
     panels[0, 0].set_ylabel("precision, unmasked / masked")
     panels[1, 0].set_ylabel("measured / theory")
-    panels[0, 0].legend(title="learned parameter", loc="upper left")
+    panels[0, 0].legend(*labels_once(panels[0, 0]), title="learned parameter", loc="upper left")
     return Plate(
         figure,
         "A task present with probability p: unmasked over masked precision. Marks: measured, with 95 % intervals "
@@ -55,12 +55,13 @@ def effective_weight(shares: pd.DataFrame) -> Plate:
     for axes, form in zip(panels, ("log_sigma", "aura_softplus"), strict=True):
         rows = shares[shares["parameterization"] == form]
         for policy in ("unmasked", "masked"):
-            axes.plot(rows["presence"], rows[f"predicted_{policy}_share"], color=THEORY_COLOUR, linewidth=0.9)
+            said = rows[f"predicted_{policy}_share"]
+            axes.plot(rows["presence"], said, color=THEORY_COLOUR, linewidth=0.9, label="theory")
             axes.plot(rows["presence"], rows[f"{policy}_share"], **policy_marks(policy))
         axes.set(xscale="log", yscale="log", title=form_label(form))
         axes.invert_xaxis()
     edge_labels(panels, "presence p", "time-averaged weight of the task")
-    panels[0].legend(loc="lower left")
+    panels[0].legend(*labels_once(panels[0]), loc="lower left")
     return Plate(
         figure,
         "Weight of the task averaged over all steps, those without it counting as 0. Marks: measured, SGD; lines: "
@@ -79,20 +80,22 @@ def large_steps(sweep: pd.DataFrame) -> Plate:
         for column, optimizer in enumerate(("SGD", "Adam")):
             axes = panels[row, column]
             rows = sweep[(sweep["parameterization"] == form) & (sweep["optimizer"] == optimizer)]
-            shades = np.linspace(0.35, 1.0, rows["presence"].nunique())
+            shades = colormaps["viridis"](np.linspace(0, 0.9, rows["presence"].nunique()))
             for shade, (presence, group) in zip(shades, rows.groupby("presence"), strict=True):
                 x, label = group["rate"] / group["presence"], f"p = {presence:.2g}"
-                axes.plot(x, group["typical"], color=COLOURS[0], alpha=shade, marker="o", markersize=3, label=label)
-                axes.plot(x, group["mean"], color=COLOURS[1], alpha=shade, linestyle="--", linewidth=1)
-            axes.axhline(1, color=THEORY_COLOUR, linewidth=0.9)
-            axes.axvline(0.05, color="#888888", linewidth=0.9, linestyle=":")
+                axes.plot(x, group["typical"], color=shade, marker="o", markersize=3, label=label)
+                axes.plot(x, group["mean"], color=shade, linestyle="--", linewidth=1)
+            axes.axhline(1, color=THEORY_COLOUR, linewidth=0.9, label="plain theory")
+            axes.axvline(0.05, color="#888888", linewidth=0.9, linestyle=":", label=r"$\eta$ = p/20")
             axes.set(xscale="log", yscale="log", ylim=(1e-3, 1e3), title=f"{form_label(form)}, {optimizer}")
     edge_labels(panels, r"learning rate over presence, $\eta / p$", "inflation / plain theory")
-    legend_below(figure, panels[0, 0], ncols=8)
+    panels[0, 0].plot([], [], color="#555555", marker="o", markersize=3, label="typical weight")
+    panels[0, 0].plot([], [], color="#555555", linestyle="--", linewidth=1, label="time average")
+    legend_below(figure, panels[0, 0], ncols=6)
     return Plate(
         figure,
-        "Inflation of the precision over plain theory (1/p; 1/sqrt(p) for AURA's code) as the steps grow. Blue: "
-        "typical weight, at the mean parameter; orange dashed: time average. On log sigma under SGD the average keeps "
+        "Inflation of the precision over plain theory (1/p; 1/sqrt(p) for AURA's code) as the steps grow. Marks: "
+        "typical weight, at the mean parameter; dashed: time average. On log sigma under SGD the average keeps "
         "to theory longer than the typical weight, which dies; under Adam it explodes. AURA's bounded softplus form "
         "bears larger steps.",
         "Four panels over the ratio of learning rate to presence. All curves start at 1. Under SGD the typical weight "
@@ -110,10 +113,10 @@ def coming_and_going(paths: pd.DataFrame) -> Plate:
             path = rows[rows["policy"] == policy]
             axes.plot(path["step"], path["weight"], **policy_line(policy), linewidth=1.1)
         for level in (0.5 / loss, 0.5 / loss / presence):
-            axes.axhline(level, **DOTTED, linewidth=0.9)
+            axes.axhline(level, **DOTTED, linewidth=0.9, label="fixed points")
         axes.set(yscale="log", ylim=(1e-4, 1e3), title=rf"$\eta$ = {rate:g}, p = {presence:g}")
     edge_labels(panels, "step", "weight of the task")
-    panels[0].legend(loc="lower right")
+    panels[0].legend(*labels_once(panels[0]), loc="lower right")
     return Plate(
         figure,
         "One task that is there in one step of ten, SGD on log sigma, same steps for both policies. Dotted: the fixed "

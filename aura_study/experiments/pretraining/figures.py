@@ -16,8 +16,8 @@ ARM_LINES = {
     **{policy: policy_line(policy) for policy in ("masked", "unmasked")},
 }
 FIRST_STEPS_LINES: dict[str, Any] = {
-    "unmasked": {"linestyle": "-"},
-    "masked": {"linestyle": ":", "linewidth": 0.9, "alpha": 0.6},
+    "unmasked": {"linestyle": "-", "linewidth": 1.1},
+    "masked": {"linestyle": ":", "linewidth": 1.1},
 }
 MEASURE_TITLES: dict[Any, str] = {
     "mlm_loss": "hidden words (small RoBERTa)",
@@ -71,7 +71,7 @@ def forgetting(bands: pd.DataFrame, stretch: Sequence[int]) -> Plate:
         column[1].set_xlabel("optimiser step")
     panels[0, 0].set_ylabel("loss on hidden tokens (nats)")
     panels[1, 0].set_ylabel("CKA to the pre-trained states")
-    legend_below(figure, panels[0, 0], ncols=4)
+    legend_below(figure, panels[0, 0], ncols=5)
     return Plate(
         figure,
         "What is left of the pre-training while it is fine-tuned: mean over seeds, bands from the lowest to the "
@@ -210,28 +210,33 @@ def warm_up(bands: pd.DataFrame) -> Plate:
 
 @style()
 def first_steps(steps: pd.DataFrame) -> Plate:
-    """Gradient and update of the encoder around the return, unmasked against masked, by regime."""
-    figure, (left, right) = subplots(1, 2, figsize=(9.5, 3.8))
-    for colour, regime, rows in coloured(steps, "regime", sort=False):
-        for policy, look in FIRST_STEPS_LINES.items():
-            arm = rows[rows["policy"] == policy]
-            label = REGIME_TITLES[regime] if policy == "unmasked" else None
-            left.plot(arm["since"], arm["gradient"], color=colour, label=label, **look)
-            right.plot(arm["since"], arm["update"], color=colour, **look)
-    bound = steps.dropna(subset=["bound"]).drop_duplicates("since")
-    right.plot(bound["since"], bound["bound"], color=THEORY_COLOUR, linestyle="--", label="Adam, after a jump from 0")
-    left.set(ylabel="encoder gradient norm, before clipping")
-    right.set(ylabel="encoder update, r.m.s. (learning rates)")
-    for axes in (left, right):
-        axes.set(yscale="log", xlabel="steps since the return")
-        axes.axvline(0, color=ABSENT_COLOUR, linewidth=2, zorder=0)
-    right.legend()
-    legend_below(figure, left, ncols=4)
+    """Gradient and update of the encoder around the return, unmasked against masked, a column by regime."""
+    regimes = [regime for regime in REGIME_TITLES if regime in set(steps["regime"])]
+    figure, panels = subplots(
+        2, len(regimes), sharex=True, sharey="row", squeeze=False, figsize=(1.4 + 2.1 * len(regimes), 5)
+    )
+    for column, regime in zip(panels.T, regimes, strict=True):
+        rows = steps[steps["regime"] == regime]
+        for axes, measure in zip(column, ("gradient", "update"), strict=True):
+            for policy, look in FIRST_STEPS_LINES.items():
+                arm = rows[rows["policy"] == policy]
+                axes.plot(arm["since"], arm[measure], **policy_line(policy) | look)
+            axes.axvline(0, color=ABSENT_COLOUR, linewidth=2, zorder=0, label="the return")
+            axes.set_yscale("log")
+        bound = rows.dropna(subset=["bound"]).drop_duplicates("since")
+        if not bound.empty:
+            look = {"color": THEORY_COLOUR, "linestyle": "--", "label": "Adam, after a jump from 0"}
+            column[1].plot(bound["since"], bound["bound"], **look)
+        column[0].set_title(REGIME_TITLES[regime], fontsize=9)
+        column[1].set_xlabel("steps since the return")
+    panels[0, 0].set_ylabel("encoder gradient norm,\nbefore clipping")
+    panels[1, 0].set_ylabel("encoder update, r.m.s.\n(learning rates)")
+    legend_below(figure, *panels[1], ncols=4)
     return Plate(
         figure,
-        "Around the return, mean over seeds; solid: unmasked, dotted: masked. Left, the gradient that reaches the "
-        "encoder. Right, how far a parameter moves in a step, against what Adam does after a jump to a constant "
-        "gradient beside which all before were nothing (dashed).",
-        "Two panels, gradient norm and update on logarithmic axes, with a solid and a dotted curve for every way of "
-        "optimising, and a dashed one for Adam's bound on the right.",
+        "Around the return, mean over seeds; solid: unmasked, dotted: masked; a column for each way of optimising. "
+        "Above, the gradient that reaches the encoder. Below, how far a parameter moves in a step, against what Adam "
+        "does after a jump to a constant gradient beside which all before were nothing (dashed).",
+        "Two rows of panels, gradient norm above update on logarithmic axes, a column for every way of optimising, "
+        "with a solid and a dotted curve each, and a dashed one for Adam's bound below.",
     )

@@ -10,6 +10,7 @@ from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, THEORY_COLOU
 
 SCHEDULE_LABELS = {"onecycle": "OneCycleLR", "linear": "linear warm-up (V10)", "constant": "constant"}
 SCHEDULE_COLOURS = dict(zip(SCHEDULE_LABELS, COLOURS, strict=False))
+PATH_STYLES = {"onecycle": "-", "constant": ":"}
 
 
 @style()
@@ -48,7 +49,7 @@ def movement(paths: pd.DataFrame, targets: pd.DataFrame, shares: pd.DataFrame) -
     figure, panels = subplots(2, 2, figsize=(8, 6.4))
     first, last = paths["seed"].min(), paths["step"].max()
     for row, budget in zip(panels, budgets, strict=True):
-        for name, look in {"onecycle": "-", "constant": ":"}.items():
+        for name, look in PATH_STYLES.items():
             chosen = (paths["budget"] == budget) & (paths["schedule"] == name) & (paths["seed"] == first)
             task_lines(row[0], paths[chosen], "step", "s", linestyle=look)
         for task, target in targets[targets["seed"] == first].set_index("task")["target"].items():
@@ -56,8 +57,11 @@ def movement(paths: pd.DataFrame, targets: pd.DataFrame, shares: pd.DataFrame) -
         row[0].set(xlabel="step", ylabel=r"$s = \log\sigma$", title=rf"rates sum up to {budget:.2g}")
         _bars(row[1], shares[shares["budget"] == budget])
         row[1].set_title("share of the movement")
+    for name, look in PATH_STYLES.items():
+        panels[0, 0].plot([], [], color="#555555", linestyle=look, label=SCHEDULE_LABELS[name])
+    panels[0, 0].plot([], [], color="#555555", linewidth=5, alpha=0.35, label="fixed point")
     panels[0, 0].legend(*labels_once(panels[0, 0]), fontsize=8)
-    panels[0, 1].legend(fontsize=8)
+    panels[0, 1].legend(*labels_once(panels[0, 1]), fontsize=8)
     return Plate(
         figure,
         "Left: log sigma of the four tasks beside the same network (one seed), under OneCycleLR (lines) and a constant "
@@ -77,7 +81,7 @@ def _bars(axes: Axes, shares: pd.DataFrame) -> None:
         at = np.arange(len(phases)) + 0.27 * (place - 1)
         rows = mean.loc[name].loc[phases]
         axes.bar(at, rows["share"], width=0.25, color=SCHEDULE_COLOURS[name], label=label)
-        axes.plot(at, rows["predicted"], "_", color=THEORY_COLOUR, markersize=12)
+        axes.plot(at, rows["predicted"], "_", color=THEORY_COLOUR, markersize=12, label="share of the rates' sum")
     axes.set_xticks(range(len(phases)), phases)
     axes.set_ylabel("share of the path")
 
@@ -87,18 +91,22 @@ def absences(table: pd.DataFrame) -> Plate:
     """Displacement over an absence under OneCycleLR against Lambda, and against the exact prediction."""
     figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
     marks = {"SGD": "o", "Adam": "s", "Adam, cycled beta1": "^"}
-    for colour, (name, mark) in zip(COLOURS, marks.items(), strict=False):
+    sizes = (10, 6.5, 4)  # nested where they meet
+    for colour, size, (name, mark) in zip(COLOURS, sizes, marks.items(), strict=False):
         rows = table[table["optimizer"] == name]
-        look = {"marker": mark, "color": colour, "linestyle": "none", "markersize": 5}
+        look = {"marker": mark, "color": colour, "linestyle": "none", "markersize": size}
         left.plot(rows["phantom"], rows["measured"], label=name, **look)
         right.plot(rows["phantom"], 100 * (rows["over_phantom"] - 1), **look)
-        right.plot(rows["phantom"], 100 * (rows["predicted"] / rows["phantom"] - 1), "_", color=THEORY_COLOUR)
-    diagonal(left, table["phantom"].min(), table["phantom"].max(), linestyle="-", linewidth=0.8)
+        said = 100 * (rows["predicted"] / rows["phantom"] - 1)
+        right.plot(rows["phantom"], said, "_", color=THEORY_COLOUR, markersize=12, label="predicted")
+    ends = table["phantom"].min(), table["phantom"].max()
+    diagonal(left, *ends, linestyle="-", linewidth=0.8, label=r"fall = $\Lambda$")
     left.set(yscale="log", ylabel=r"fall of $\log\sigma$")
     right.set_ylabel(r"fall of $\log\sigma$ over $\Lambda$, minus 1 (%)")
     for axes in (left, right):
         axes.set(xscale="log", xlabel=r"$\Lambda$ over the absence")
     left.legend()
+    right.legend(*labels_once(right))
     return Plate(
         figure,
         "Each point an absence in a OneCycleLR run: start, middle, end or all of it. The fall of log sigma is Lambda; "

@@ -17,7 +17,7 @@ from aura_study.figures.style import (
 
 MARKS = {
     **{policy: policy_marks(policy) for policy in POLICY_LABELS},
-    "equal": {"marker": "^", "color": COLOURS[3], "linestyle": "none", "label": "equal weights"},
+    "equal": {"marker": "^", "color": COLOURS[5], "linestyle": "none", "label": "equal weights"},
     "analytic": {"marker": "v", "color": COLOURS[4], "linestyle": "none", "label": "analytic Kendall"},
 }
 
@@ -28,20 +28,27 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
     names = list(table[panels].unique())
     size = (1.6 + 2.1 * len(names), 3.0)
     figure, row = subplots(1, len(names), sharey=True, sharex=True, squeeze=False, figsize=size)
+    tasks = list(table["task"].unique())  # one order for all panels, whose rows share their names
     for axes, name in zip(row.flat, names, strict=True):
-        rows = table[table[panels] == name]
-        tasks = list(rows["task"])
+        rows = table[table[panels] == name].set_index("task").reindex(tasks)
         colours = [TASK_COLOURS.get(task.split(",")[0], THEORY_COLOUR) for task in tasks]
         forest(axes, rows, tasks, colours, interest)
         axes.set_title(MARKS[name]["label"] if name in MARKS else name, fontsize=10)
-    figure.supxlabel("difference of the area under the ROC curve to the masked run", fontsize=10)
+    reach = max(4 * interest, 2 * table["difference"].abs().max())
+    if reach < table[["low", "high"]].abs().max().max():  # one wide interval would hide all others
+        axes.set_xlim(-reach, reach)
+    whose = "each weighting" if panels == "policy" else "unmasked (V10.1)"
+    figure.supxlabel(f"area under the ROC curve: {whose} minus masked", fontsize=10)
+    titles = ", ".join(str(MARKS[name]["label"]) if name in MARKS else name for name in names)
+    told = {"regime": "regime at the end of training", "moment": "moment around the return", "policy": "weighting"}
     return Plate(
         figure,
-        "Area under the ROC curve minus that of the masked run with the same seed, start and batches: mean and 95 % "
-        "interval over seeds. "
-        "To the right: better than masked. Grey: less than a point.",
-        f"{len(names)} panels side by side. In each, one dot with an interval per task and for the mean of the tasks, "
-        "beside a grey band around zero.",
+        f"Area under the ROC curve of {whose} minus that of the masked run with the same seed, start and batches: mean "
+        "and 95 % interval over seeds, a panel for each "
+        f"{told[panels]}. To the right: better than masked. Grey: less than a point. An interval that leaves its panel "
+        "goes on.",
+        f"{len(names)} panels side by side: {titles}. In each, one dot with an interval per task and for the mean of "
+        f"the tasks, beside a grey band around zero: {whose} minus masked.",
     )
 
 
@@ -50,12 +57,16 @@ def scores(table: pd.DataFrame) -> Plate:
     """Scores at the end of training: a panel per regime, a marker per weighting, what is asked of the control."""
     regimes = list(table["regime"].unique())
     policies = [name for name in MARKS if name in set(table["policy"])]
-    size = (1.6 + 2.1 * len(regimes), 4.0)
-    figure, row = subplots(1, len(regimes), sharey=True, sharex=True, squeeze=False, figsize=size)
-    for axes, regime in zip(row.flat, regimes, strict=True):
+    across = min(3, len(regimes))
+    down = -(-len(regimes) // across)
+    size = (1.6 + 2.6 * across, 1.2 + 3.6 * down)
+    figure, row = subplots(down, across, sharey=True, sharex=True, squeeze=False, figsize=size)
+    for unused in row.flat[len(regimes) :]:
+        unused.set_visible(False)
+    tasks = list(table["task"].unique())  # one order for all panels, whose rows share their names
+    for axes, regime in zip(row.flat, regimes, strict=False):
         rows = table[table["regime"] == regime]
-        tasks = list(rows["task"].unique())
-        beside = rows.drop_duplicates("task")
+        beside = rows.drop_duplicates("task").set_index("task").reindex(tasks)
         axes.plot(beside["tf_idf"], range(len(tasks)), "|", color="#777777", markersize=16, label="TF-IDF")
         axes.plot(beside["control"], range(len(tasks)), "x", color="#222222", markersize=6, label="control")
         for place, policy in enumerate(policies):
@@ -73,7 +84,7 @@ def scores(table: pd.DataFrame) -> Plate:
         "Area under the ROC curve at the end of training, mean and standard deviation over seeds; 0.5 is chance. "
         "Vertical ticks: TF-IDF with logistic regression on the same rows. Crosses: the control, with rows of every "
         "task in every batch, which has to come within 0.05 of the tick.",
-        f"{len(regimes)} panels side by side with up to five markers, a tick and a cross per task.",
+        f"{len(regimes)} panels with up to five markers, a tick and a cross per task.",
     )
 
 
@@ -102,13 +113,14 @@ def shares(table: pd.DataFrame) -> Plate:
                     axes.bar(place, width, bottom=left[kind], color=colour, width=0.7, label=task)
                     left[kind] += width
             edges = rows["predicted_share"].cumsum()
-            axes.hlines(edges, -0.45, 0.45, **DOTTED, linewidth=1.4)
-            axes.set_xticks(range(len(kinds)), list(kinds.values()), rotation=30, ha="right", fontsize=8)
+            axes.hlines(edges, -0.45, 0.45, color="white", linewidth=2.8)
+            axes.hlines(edges, -0.45, 0.45, **DOTTED, linewidth=1.4, label="predicted borders")
+            axes.set_xticks(range(len(kinds)), list(kinds.values()), rotation=90, fontsize=9)
             axes.set_title(f"{regime}\n{POLICY_LABELS[policy]}", fontsize=9)
             axes.grid(axis="x", visible=False)
     for axes in grid[:, 0]:
         axes.set_ylabel("share of the task")
-    legend_below(figure, grid[0, 0], ncols=4)
+    legend_below(figure, grid[0, 0], ncols=5)
     return Plate(
         figure,
         "How the tasks share the second half of training, mean over seeds. Dotted: where the borders of the first "
@@ -129,7 +141,7 @@ def shares_and_scores(relation: pd.DataFrame, slope: float, interest: float) -> 
         look = {"color": TASK_COLOURS[str(task)], "marker": markers[regime], "linestyle": "none", "alpha": 0.75}
         axes.plot(rows["doublings"], rows["difference"], **look)
     low, high = chosen["doublings"].min(), chosen["doublings"].max()
-    axes.plot([low, high], [slope * low, slope * high], color=THEORY_COLOUR, linewidth=1.0)
+    axes.plot([low, high], [slope * low, slope * high], color=THEORY_COLOUR, linewidth=1.0, label="fitted")
     for task, colour in TASK_COLOURS.items():
         axes.plot([], [], "o", color=colour, label=task)
     for regime, marker in markers.items():
