@@ -61,7 +61,8 @@ def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Sett
         reasons = "; ".join(f"{mark}: {reason}" for mark, reason in refused.items())
         raise CannotAudit(f"It accepts no such way of marking a task absent ({reasons})", ADAPT)
     one = subjects[0]
-    solved = solve(next(bench for bench in benches if bench.convention == evidence[0].convention))
+    used = next(bench for bench in benches if bench.convention == evidence[0].convention)
+    solved = solve(used) if len(used.tasks) <= MANY else None
     return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused, solved)
 
 
@@ -155,7 +156,8 @@ class Bench:
             return evidence
         farthest = worst(drifts)
         if distance(farthest.growth) <= MOVED:
-            return replace(evidence, residue=residue(self, mark, self.tasks[0]))
+            many = len(self.tasks) > MANY
+            return evidence if many else replace(evidence, residue=residue(self, mark, self.tasks[0]))
         again, self.moved = self.moved and len(self.tasks) > FEW, True
         if any(self.memory) or again:
             return replace(evidence, ceiling=ceiling(self, mark, farthest.task)) if not again else evidence
@@ -197,9 +199,7 @@ class Bench:
                     chosen += [task for task in several if not self._alike((task,), alone, usual, mark)]
         return chosen
 
-    def _alike(
-        self, several: Sequence[str], alone: tuple[float, ...], usual: tuple[float, ...], mark: Absence
-    ) -> bool:
+    def _alike(self, several: Sequence[str], alone: tuple[float, ...], usual: tuple[float, ...], mark: Absence) -> bool:
         """Whether tasks that are away together pull so many times as much as the one alone, and as little at others."""
         expected = (usual[0] + len(several) * (alone[0] - usual[0]), *alone[1:]) if alone[0] >= 0 else alone
         pairs = zip(self._first_step(several, mark), expected, strict=True)

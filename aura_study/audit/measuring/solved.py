@@ -8,7 +8,7 @@ from aura_study.audit.evidence import LongAbsence, Solved
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
 from aura_study.audit.marks import TINY_LOSS
 from aura_study.audit.measuring.long import LONG_LR, LONG_STEPS
-from aura_study.audit.measuring.numbers import MANY, MOVED, distance, ratio_of
+from aura_study.audit.measuring.numbers import MOVED, distance, ratio_of
 
 if TYPE_CHECKING:
     from aura_study.audit.measuring.measure import Bench
@@ -21,7 +21,7 @@ def solve(bench: "Bench") -> Solved | None:
     """What the weight does meanwhile, by SGD; None where the module raises on a loss that is there."""
     try:
         with audited_code():
-            found = [_solve(bench, task) for task in bench.tasks[: TASKS if len(bench.tasks) <= MANY else 1]]
+            found = [_solve(bench, task) for task in bench.tasks[:TASKS]]
             worst = next((one for one in found if one.broke), max(found, key=lambda one: distance(one.fall * one.stay)))
             moved = not worst.broke and distance(worst.fall * worst.stay) > MOVED and bench.warm.responds is not None
             return replace(worst, long=_long(bench, worst.task)) if moved else worst

@@ -37,9 +37,7 @@ def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[M
             name = ast.unparse(target)
             if branch and LOSS.search(name) and name not in summed and _is_zero(value):
                 yield Mark("zero", node.lineno)
-        case ast.Return(value=ast.expr() as value) if (
-            branch and _is_zero(value) and not isinstance(value, ast.Constant)
-        ):
+        case ast.Return(value=ast.Call() | ast.BinOp() as value) if branch and _is_zero(value):
             yield Mark("zero", node.lineno)
         case ast.IfExp(body=body, orelse=orelse) if LOSS.search(ast.unparse(node)):
             if _is_zero(body) != _is_zero(orelse):
@@ -57,15 +55,11 @@ def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[M
             text = ast.unparse(test)
             if re.search(r"isnan|isfinite", text):
                 yield Mark("NaN", node.lineno)
-            asks = re.search(rf"({PRESENCE}).*(any\(|sum\(|> 0|== 0|numel)", text) or re.search(
-                r"(any\(|numel\()", text
-            )
+            asks = re.search(rf"({PRESENCE}).*(sum\(|> 0|== 0|numel)|any\(|numel\(", text)
             if asks and LOSS.search(ast.unparse(ast.Module(body, []))):
                 yield Mark("skip", node.lineno)
     for field, children in ast.iter_fields(node):
-        inside = (
-            branch or (isinstance(node, ast.If) and field in ("body", "orelse")) or isinstance(node, ast.ExceptHandler)
-        )
+        inside = branch or isinstance(node, ast.ExceptHandler) or (isinstance(node, ast.If) and field != "test")
         for child in children if isinstance(children, list) else [children]:
             if isinstance(child, ast.AST):
                 yield from _marks(child, branch=inside, summed=summed)
@@ -81,11 +75,10 @@ def _is_zero(node: ast.expr) -> bool:
             if name in ("to", "cuda", "requires_grad_", "type_as", "float", "mean", "sum"):
                 return isinstance(inner, ast.Call) and _is_zero(inner)
             if name in ("tensor", "new_tensor", "constant", "FloatTensor", "Tensor", "as_tensor", "full"):
-                last = args[-1] if args else None
-                return last is not None and _is_zero(
-                    last.elts[0] if isinstance(last, ast.List) and len(last.elts) == 1 else last
-                )
+                return bool(args) and _is_zero(args[-1])
             return name in ("zeros", "new_zeros", "zeros_like")
+        case ast.List(elts=[only]):
+            return _is_zero(only)
         case ast.BinOp(op=ast.Mult(), left=left, right=right):
             return _is_zero(left) or _is_zero(right)
     return False

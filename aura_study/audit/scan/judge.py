@@ -61,12 +61,9 @@ GUARD_TEXT = {
     "skip": "a task without valid samples is left out",
     "NaN": "a loss that is no number is left out",
 }
-COVERS = {
-    "zero": {"zero", "mask", "skip"},
-    "masked mean": {"zero", "mask", "skip"},
-    "masked loss": {"zero", "mask", "skip"},
-}
-"""Which guards of a place hold against which mark near it; skipping and NaN reach no weighting."""
+ZEROS = frozenset(("zero", "masked mean", "masked loss"))
+HOLDS = frozenset(("zero", "mask", "skip"))
+"""Marks that make a loss of 0, and the guards that hold against one; skipping and NaN reach no weighting."""
 COMMAND = "aura-study audit "
 PATCH = (
     "keep weight and regulariser in one term, and leave the whole of it out: "
@@ -100,7 +97,7 @@ def findings(source: Source, names: Names, uses: "Uses") -> Iterator[Finding]:
 
 def _balancer(found: Balancing, uses: "Uses") -> Finding:
     near = _near(Place(found.source, found.scope), uses)
-    likely = any(mark.kind in COVERS for _, mark in near)
+    likely = any(mark.kind in ZEROS for _, mark in near)
     return Finding(
         found.source.path,
         found.source.line(found.line),
@@ -167,24 +164,18 @@ class Uses:
     def called_in(self, scope: ast.AST) -> set[str]:
         """Names of what is called there."""
         if id(scope) not in self._called:
-            self._called[id(scope)] = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)} - {
-                "",
-                "__init__",
-                "forward",
-            }
+            names = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)}
+            self._called[id(scope)] = names - {"", "__init__", "forward"}
         return self._called[id(scope)]
 
 
 def _judged(guards: frozenset[str], kinds: set[str]) -> tuple[Judgement, str]:
     """A zero that no guard holds back makes a phantom; a guard without such a zero holds; else reading cannot tell."""
     kinds, guards = kinds | (guards & {"masked loss"}), guards - {"masked loss"}
-    open_marks = sorted(kind for kind in kinds if kind in COVERS and not guards & COVERS[kind])
     held = "; ".join(GUARD_TEXT[guard] for guard in sorted(guards))
-    if open_marks:
-        text = " and a ".join(open_marks)
-        return Judgement.LIKELY, f"an absent task's loss is made by a {text}, and its regulariser stays" + (
-            f", though {held}" if held else ""
-        )
+    if kinds & ZEROS and not guards & HOLDS:
+        made = f"an absent task's loss is made by a {' and a '.join(sorted(kinds & ZEROS))}, and its regulariser stays"
+        return Judgement.LIKELY, f"{made}, though {held}" if held else made
     if guards:
         return Judgement.GUARDED, held
     return Judgement.OPEN, "no mark of absence near it: safe if every task is in every step"

@@ -12,6 +12,7 @@ MAKERS = frozenset(("Parameter", "add_weight", "add_parameter", "get_variable", 
 HOLDERS = frozenset(
     ("ParameterList", "ParameterDict", "to", "cuda", "double", "float", "requires_grad_", "list", "dict")
 )
+FILLED = ("zeros", "ones", "empty", "randn", "rand", "full")
 COMMON = frozenset(("weight", "bias", "data", "grad", "gamma", "beta", "alpha", "scale", "temperature"))
 """What layers call their parameters: found in another object than the one that made it, it is not followed."""
 
@@ -77,18 +78,16 @@ def _is(node: ast.expr | None, value: bool) -> bool:
 def _is_matrix(node: ast.Call) -> bool:
     """Is it made of two dimensions or more, as layers' weights are and weights of losses are not?"""
     for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
-        name = called(call)
-        if name in ("zeros", "ones", "empty", "randn", "rand", "Tensor", "FloatTensor", "full"):
-            sizes = call.args[:1] if name == "full" else call.args
-            first = sizes[0] if sizes else None
-            sizes = (
-                first.elts
-                if isinstance(first, ast.Tuple | ast.List) and name not in ("Tensor", "FloatTensor")
-                else sizes
-            )
-            if sum(not (isinstance(size, ast.Constant) and size.value == 1) for size in sizes) > 1:
-                return True
+        sizes = call.args[:1] if called(call) == "full" else call.args
+        if called(call) in FILLED and sizes and isinstance(sizes[0], ast.Tuple | ast.List):
+            sizes = sizes[0].elts
+        if called(call) in (*FILLED, "Tensor", "FloatTensor") and sum(not _is_one(size) for size in sizes) > 1:
+            return True
     return False
+
+
+def _is_one(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 1
 
 
 def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
