@@ -32,37 +32,42 @@ def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[M
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
         adding = (inner.target for inner in ast.walk(node) if isinstance(inner, ast.AugAssign))
         summed, branch = frozenset(map(ast.unparse, adding)), False
-    match node:
-        case ast.Assign(targets=[target, *_], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value):
-            name = ast.unparse(target)
-            if branch and LOSS.search(name) and name not in summed and _is_zero(value):
-                yield Mark("zero", node.lineno)
-        case ast.Return(value=ast.Call() | ast.BinOp() as value) if branch and _is_zero(value):
-            yield Mark("zero", node.lineno)
-        case ast.IfExp(body=body, orelse=orelse) if LOSS.search(ast.unparse(node)):
-            if _is_zero(body) != _is_zero(orelse):
-                yield Mark("zero", node.lineno)
-        case ast.Call(args=[_, default]) if (
-            called(node) == "get" and _is_zero(default) and LOSS.search(ast.unparse(node))
-        ):
-            yield Mark("zero", node.lineno)
-        case ast.BinOp(op=ast.Div(), left=left, right=right):
-            if _masked_mean(ast.unparse(left), ast.unparse(right)):
-                yield Mark("masked mean", node.lineno)
-        case ast.Call() if called(node) in ("nanmean", "nansum"):
-            yield Mark("NaN", node.lineno)
-        case ast.If(test=test, body=body):
-            text = ast.unparse(test)
-            if re.search(r"isnan|isfinite", text):
-                yield Mark("NaN", node.lineno)
-            asks = re.search(rf"({PRESENCE}).*(sum\(|> 0|== 0|numel)|any\(|numel\(", text)
-            if asks and LOSS.search(ast.unparse(ast.Module(body, []))):
-                yield Mark("skip", node.lineno)
+    yield from (Mark(kind, getattr(node, "lineno", 1)) for kind in _kinds(node, branch, summed))
     for field, children in ast.iter_fields(node):
         inside = branch or isinstance(node, ast.ExceptHandler) or (isinstance(node, ast.If) and field != "test")
         for child in children if isinstance(children, list) else [children]:
             if isinstance(child, ast.AST):
                 yield from _marks(child, branch=inside, summed=summed)
+
+
+def _kinds(node: ast.AST, branch: bool, summed: frozenset[str]) -> Iterator[str]:
+    """Marks that this node is, whatever is inside it; ``summed`` are the names that something is added to."""
+    match node:
+        case ast.Assign(targets=[target, *_], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value):
+            name = ast.unparse(target)
+            if branch and LOSS.search(name) and name not in summed and _is_zero(value):
+                yield "zero"
+        case ast.Return(value=ast.Call() | ast.BinOp() as value) if branch and _is_zero(value):
+            yield "zero"
+        case ast.IfExp(body=body, orelse=orelse) if LOSS.search(ast.unparse(node)):
+            if _is_zero(body) != _is_zero(orelse):
+                yield "zero"
+        case ast.Call(args=[_, default]) if (
+            called(node) == "get" and _is_zero(default) and LOSS.search(ast.unparse(node))
+        ):
+            yield "zero"
+        case ast.BinOp(op=ast.Div(), left=left, right=right):
+            if _masked_mean(ast.unparse(left), ast.unparse(right)):
+                yield "masked mean"
+        case ast.Call() if called(node) in ("nanmean", "nansum"):
+            yield "NaN"
+        case ast.If(test=test, body=body):
+            text = ast.unparse(test)
+            if re.search(r"isnan|isfinite", text):
+                yield "NaN"
+            asks = re.search(rf"({PRESENCE}).*(sum\(|> 0|== 0|numel)|any\(|numel\(", text)
+            if asks and LOSS.search(ast.unparse(ast.Module(body, []))):
+                yield "skip"
 
 
 def _is_zero(node: ast.expr) -> bool:

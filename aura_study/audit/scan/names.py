@@ -48,18 +48,19 @@ def called(node: ast.expr) -> str:
 
 def learned(node: ast.expr) -> bool:
     """Is this expression a parameter that an optimiser may move, or a container of such, each small?"""
-    if isinstance(node, ast.List | ast.Tuple | ast.Set):
-        return any(map(learned, node.elts))
-    if isinstance(node, ast.Dict):
-        return any(map(learned, node.values))
-    if isinstance(node, ast.ListComp | ast.GeneratorExp):
-        return learned(node.elt)
-    if isinstance(node, ast.DictComp):
-        return learned(node.value)
-    if isinstance(node, ast.IfExp):
-        return learned(node.body) or learned(node.orelse)
-    if not isinstance(node, ast.Call):
-        return False
+    match node:
+        case ast.List(elts=inside) | ast.Tuple(elts=inside) | ast.Set(elts=inside) | ast.Dict(values=inside):
+            return any(map(learned, inside))
+        case ast.ListComp(elt=made) | ast.GeneratorExp(elt=made) | ast.DictComp(value=made):
+            return learned(made)
+        case ast.IfExp(body=body, orelse=orelse):
+            return learned(body) or learned(orelse)
+        case ast.Call():
+            return _makes_parameter(node)
+    return False
+
+
+def _makes_parameter(node: ast.Call) -> bool:
     name, flags = called(node), {keyword.arg: keyword.value for keyword in node.keywords}
     if name in HOLDERS:
         inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
