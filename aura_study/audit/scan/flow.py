@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from aura_study.audit.scan.names import MAKERS, Function, Names, called, learned
 from aura_study.audit.scan.sources import Source
@@ -96,7 +95,7 @@ class Walk:
     ) -> None:
         """The class's methods, its constructor first, so that ``self`` is known to the others."""
         for base in node.bases:
-            for source, parent in self._nearest(self.names.classes.get(called(base), [])):
+            for source, parent in self.names.class_named(called(base), self.place.source):
                 if parent is not node and parent not in self.calls:
                     inner = self._inside(Place(source, parent), self.env, parent)
                     inner.of_class(parent)
@@ -437,19 +436,15 @@ class Walk:
             return next((self._function(item, arguments, named) for item in own if item not in self.calls), None)
         if not (met.weighs or any(value.learned for value in (met, *arguments, *named.values()))):
             return None
-        for source, function in self._nearest(self.names.functions.get(name, [])):
+        for source, function in self.names.function(name, self.place.source):
             if function not in self.calls and name not in KEEPS:
                 inner = self._inside(Place(source, function), {}, function)
                 inner.owner = None
                 return inner._function(function, arguments, named)
-        for source, made in self._nearest(self.names.classes.get(name, [])):
+        for source, made in self.names.class_named(name, self.place.source):
             if made not in self.calls:
                 self._inside(Place(source, made), {}, made).of_class(made, arguments, named)
         return None
-
-    def _nearest(self, defined: "Sequence[tuple[Source, Any]]") -> "Sequence[tuple[Source, Any]]":
-        """The definition of a name in this file, or the first of another."""
-        return sorted(defined, key=lambda item: item[0] is not self.place.source)[:1]
 
 
 def _defaults(node: Function) -> dict[str, ast.expr | None]:

@@ -142,8 +142,7 @@ def _near(place: Place, uses: "Uses") -> list[tuple[Source, Mark]]:
     scopes |= {id(scope): (source, scope) for source, scope in uses.callers.get(place.name, ())}
     for source, scope in list(scopes.values()):
         for name in uses.called_in(scope):
-            defined = sorted(uses.names.functions.get(name, ()), key=lambda item: item[0] is not source)
-            scopes |= {id(function): (home, function) for home, function in defined[:1]}
+            scopes |= {id(function): (home, function) for home, function in uses.names.function(name, source)}
     found = {(source.path, mark): (source, mark) for source, scope in scopes.values() for mark in marks(source, scope)}
     return list(found.values())
 

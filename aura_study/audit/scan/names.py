@@ -39,6 +39,14 @@ class Names:
                     names.attributes |= {t.attr for t in node.targets if isinstance(t, ast.Attribute)} - COMMON
         return names
 
+    def function(self, name: str, here: Source) -> list[tuple[Source, Function]]:
+        """The function of this name in the same file, or the first in another; none if there is none."""
+        return sorted(self.functions.get(name, []), key=lambda defined: defined[0] is not here)[:1]
+
+    def class_named(self, name: str, here: Source) -> list[tuple[Source, ast.ClassDef]]:
+        """The same for classes."""
+        return sorted(self.classes.get(name, []), key=lambda defined: defined[0] is not here)[:1]
+
 
 def called(node: ast.expr) -> str:
     """Last name of what is called: ``Parameter`` of ``torch.nn.Parameter(...)``."""
