@@ -153,18 +153,18 @@ class Uses:
     def __init__(self, sources: Iterable[Source], names: Names) -> None:
         self.names = names
         self.callers: dict[str, list[tuple[Source, ast.AST]]] = {}
-        self._called: dict[int, set[str]] = {}
+        self._called: dict[int, list[str]] = {}
         for source in sources:
             own = ast.Module([node for node in source.tree.body if not hasattr(node, "name")], [])
             for scope in (own, *(node for node in source.tree.body if hasattr(node, "name"))):
                 for name in self.called_in(scope):
                     self.callers.setdefault(name, []).append((source, scope))
 
-    def called_in(self, scope: ast.AST) -> set[str]:
-        """Names of what is called there."""
+    def called_in(self, scope: ast.AST) -> list[str]:
+        """Names of what is called there, always in one order."""
         if id(scope) not in self._called:
             names = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)}
-            self._called[id(scope)] = names - {"", "__init__", "forward"}
+            self._called[id(scope)] = sorted(names - {"", "__init__", "forward"})
         return self._called[id(scope)]
 
 
