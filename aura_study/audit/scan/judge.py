@@ -153,7 +153,7 @@ class Uses:
     def __init__(self, sources: Iterable[Source], names: Names) -> None:
         self.names = names
         self.callers: dict[str, list[tuple[Source, ast.AST]]] = {}
-        self._called: dict[int, list[str]] = {}
+        self._called: dict[ast.AST, list[str]] = {}  # by the node: the id of one that is gone comes again
         for source in sources:
             own = ast.Module([node for node in source.tree.body if not hasattr(node, "name")], [])
             for scope in (own, *(node for node in source.tree.body if hasattr(node, "name"))):
@@ -162,10 +162,10 @@ class Uses:
 
     def called_in(self, scope: ast.AST) -> list[str]:
         """Names of what is called there, always in one order."""
-        if id(scope) not in self._called:
+        if scope not in self._called:
             names = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)}
-            self._called[id(scope)] = sorted(names - {"", "__init__", "forward"})
-        return self._called[id(scope)]
+            self._called[scope] = sorted(names - {"", "__init__", "forward"})
+        return self._called[scope]
 
 
 def _judged(guards: frozenset[str], kinds: set[str]) -> tuple[Judgement, str]:
