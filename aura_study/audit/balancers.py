@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aura_study.audit.laboratory import CannotAudit
+from aura_study.audit.laboratory import CannotAudit, say
 from aura_study.audit.marks import MARK_TEXT, Absence
 from aura_study.audit.report import Findings, Verdict
 from aura_study.audit.solved_balancer import solve
@@ -181,6 +181,7 @@ def audit_balancer(
             refused[mark] = f"{type(error).__name__}: {' '.join(str(error).split())[:90]}"
     if not findings:
         raise CannotAudit("; ".join(f"{mark}: {text}" for mark, text in refused.items()), "Is this what it takes?")
+    say("solved: the loss of one task falls to a millionth and stays")
     try:
         solved = solve(make, kind, tasks, _Stream(tasks))
     except Exception:  # as with the marks
@@ -205,6 +206,7 @@ class _Stream:
 
 
 def _finding(make: Callable[[], Any], kind: Kind, tasks: int, mark: Absence) -> BalancerFinding:
+    say(f"{mark}: one of {tasks} tasks away for {AWAY} steps")
     stream, made = _Stream(tasks), make()
     inner = made.balancer if isinstance(made, PresentOnly) else made
     reference = Session(PresentOnly(copy.deepcopy(inner)).double(), kind, epoch=EPOCH)
@@ -232,6 +234,7 @@ def _finding(make: Callable[[], Any], kind: Kind, tasks: int, mark: Absence) -> 
 
 
 def _step(session: Session, number: int, stream: _Stream, present: Tensor) -> Answer:
+    say()
     with same_draws(number):
         answer = session.answer(stream.losses, stream.gradients, present)
     session.close(0.95 * stream.losses, present)

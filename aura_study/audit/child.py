@@ -180,7 +180,7 @@ def _run(descriptor: int, word: str, work: Callable[[], Any], memory: float, fol
             send("failed", ("Its code forked, and both processes came back", LIMIT))
             os._exit(2)
         now = time.monotonic()
-        if now - told > TOLD:
+        if text or now - told > TOLD:  # each phase as it starts, so that the reason names the one that was running
             told = now
             send("doing", doing)
 

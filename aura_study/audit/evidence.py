@@ -196,7 +196,7 @@ class Solved:
     stay: float
     broke: str
     dead: bool
-    long: LongAbsence | None
+    long: LongAbsence | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from aura_study.audit.calls.signature import TARGET_NAMES, is_one_of
-from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, laboratory
+from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, laboratory, say
 from aura_study.audit.report import Findings, Verdict, finite_or_none
 
 GAMMA = 2.0
@@ -133,6 +133,7 @@ def audit_focal(target: Any = None, call: FocalCall | None = None) -> FocalRepor
     findings, refused = [], {}
     with laboratory():
         for setting, options in SETTINGS.items():
+            say(f"focal loss, {setting}")
             try:
                 with audited_code():
                     findings.append(_measure(measure, setting, **options))

@@ -183,7 +183,7 @@ def _inert(evidence: Evidence) -> tuple[Verdict, str] | None:
 def _unregularised(evidence: Evidence) -> tuple[Verdict, str] | None:
     fall, falling = evidence.warm.fall, evidence.warm.falling
     for task in fall:
-        if fall[task] < FALLEN and falling[task] > FALLING:
+        if fall[task] < 0 or (fall[task] < FALLEN and falling[task] > FALLING):
             return Verdict.UNREGULARISED, (
                 f"with every task present the weight of {task!r} falls without end "
                 f"(x {fall[task]:.1g} so far): no regulariser holds it up"
@@ -240,7 +240,9 @@ def _notes(evidence: Evidence, settings: Settings, verdict: Verdict) -> list[str
         notes.append(f"after its return the weight needs {', '.join(lengths)} times the absence to recover")
     if evidence.cold is not None and evidence.cold.raised:
         notes.append(f"absent from the very first batch it raises {evidence.cold.raised}")
-    notes += [*_by_task(evidence), *_negative_total(evidence, settings, farthest if moved else None)]
+    notes += _by_task(evidence)
+    if verdict != Verdict.UNREGULARISED:
+        notes += _negative_total(evidence, settings, farthest if moved else None)
     if evidence.warm.responds and evidence.warm.constant:
         notes.append(
             f"the weight of {', '.join(sorted(evidence.warm.constant))} is a constant: no parameter is its own"

@@ -129,6 +129,25 @@ def test_it_is_answered_with_2_and_the_reason_and_nothing_is_left(target, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["hostile.py"]
 
 
+LATER = "calls.append(0)\n    while len(calls) > 100: pass\n\ncalls = []"
+PHASES = {
+    ("import", "while True: pass"): "importing",
+    ("init", "while True: pass"): "making Weighting(3)",
+    ("forward", "while True: pass"): "trying module(",
+    ("forward", LATER): "warming up with every task present",
+    ("focal", "while True: pass"): "focal loss, plain",
+}
+
+
+@pytest.mark.parametrize(("place", "act"), list(PHASES), ids=list(PHASES.values()))
+def test_the_reason_names_the_phase_that_was_running(target, place, act):
+    """However soon after the one before it the loop began."""
+    name, options = ("focal", ["--focal"]) if place == "focal" else ("Weighting", [])
+    result = run(f"{target(place, act)}:{name}", "--limit", "6", *options)
+    assert result.exit_code == 2
+    assert f"; last: {PHASES[place, act]}" in result.stderr
+
+
 @pytest.mark.parametrize(
     "act",
     [

@@ -120,6 +120,16 @@ def test_a_zero_on_its_way_to_a_weighting_makes_a_phantom_likely(tmp_path: Path,
     assert finding.absence[0].startswith(f"{kind} (train.py:")
 
 
+def test_marks_are_named_in_the_same_order_in_every_run(tmp_path: Path) -> None:
+    """By the names of the functions, and by no set's order."""
+    makers = "".join(ZERO.replace("depth_loss", f"{name}_loss") for name in "abcdef")
+    trains = f"def step(p, y):\n    return Weighting()([{', '.join(f'{name}_loss(p, y)' for name in 'fbdace')}])\n"
+    (finding,) = written(tmp_path, weighting("torch.exp(-s) * loss + s") + makers + trains).findings
+    lines = [int(mark.rpartition(":")[2].strip(")")) for mark in finding.absence]
+    assert lines == sorted(lines)
+    assert len(lines) == 6
+
+
 def test_a_zero_elsewhere_in_the_repository_is_nobodys_business(tmp_path: Path) -> None:
     """A function that nobody who weighs calls makes nothing likely."""
     (tmp_path / "other.py").write_text(ZERO, encoding="utf-8")

@@ -1,5 +1,7 @@
 """Shapes met in public code are right at the first command: no argument but the class."""
 
+from textwrap import dedent
+
 import audit_shapes as shapes
 import pytest
 import torch
@@ -51,6 +53,13 @@ RIGHT = [
     (shapes.GoesBack, {"zero": "safe", "nan": "unstable"}, 1),
     (shapes.SlowMemory, {"zero": "phantom"}, 1),
     (shapes.Shared, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.BareWeights, {"zero": "unregularised"}, 1),
+    (shapes.GivenCriteria, {"nan": "unstable"}, 1),
+    (shapes.GivenCriteriaByName, {"omit": "safe", "nan": "unstable"}, 0),
+    (shapes.Numbered, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.UnderAKey, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.Optional, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
+    (shapes.OptionalLabels, {"nan": "unstable"}, 1),
 ]
 
 
@@ -131,3 +140,19 @@ def test_a_file_of_a_package_is_loaded_with_its_neighbours(tmp_path):
     (tmp_path / "losses" / "base.py").write_text("START = 0.0")
     (tmp_path / "losses" / "mine.py").write_text("from .base import START")
     assert load_target(f"{tmp_path}/losses/mine.py:START") == 0.0
+
+
+def test_a_network_is_not_taken_for_a_weighting():
+    """What it answers to a vector of losses is a prediction, however scalar."""
+    with pytest.raises(CannotAudit, match="training_step"):
+        audit(shapes.Network)
+
+
+def test_one_task_a_call_is_told_as_a_sum_of_calls(tmp_path):
+    """The adapter that is printed is right as it stands."""
+    with pytest.raises(CannotAudit) as caught:
+        audit(shapes.OnePerCall)
+    code = caught.value.adapt.split("what is not:\n")[1].split("and type")[0]
+    (tmp_path / "adapt.py").write_text(dedent(code))
+    report = audit(shapes.OnePerCall, call=load_target(f"{tmp_path / 'adapt.py'}:adapt"), settings=QUICK)
+    assert (report["zero"].verdict, report["omit"].verdict, report.exit_code) == ("phantom", "safe", 0)

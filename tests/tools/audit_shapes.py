@@ -474,3 +474,114 @@ class Shared:
 
     def _norm(self, loss, shared_params):
         return torch.autograd.grad(loss, shared_params, retain_graph=True, create_graph=True)[0].norm()
+
+
+class BareWeights(nn.Module):
+    """Learned factors that nothing holds up: they go below 0."""
+
+    def __init__(self, n_tasks: int):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(n_tasks))
+
+    def forward(self, losses):
+        return torch.dot(self.w, losses)
+
+
+class GivenCriteria(nn.Module):
+    """The criteria are handed to the constructor, in a list."""
+
+    def __init__(self, loss_fns):
+        super().__init__()
+        self.loss_fns = loss_fns
+        self.eta = nn.Parameter(torch.zeros(len(loss_fns)))
+
+    def forward(self, outputs, targets):
+        losses = [fn(output, target) for fn, output, target in zip(self.loss_fns, outputs, targets, strict=True)]
+        return (torch.stack(losses) * torch.exp(-self.eta) + self.eta).sum()
+
+
+class GivenCriteriaByName(nn.Module):
+    """The same in a mapping; a name that is not among the predictions is left out."""
+
+    def __init__(self, criteria: dict[str, nn.Module]):
+        super().__init__()
+        self.criteria = nn.ModuleDict(criteria)
+        self.s = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in criteria})
+
+    def forward(self, preds, targets):
+        losses = {name: self.criteria[name](preds[name], targets[name]) for name in preds}
+        return sum(torch.exp(-self.s[name]) * loss + self.s[name] for name, loss in losses.items())
+
+
+class Numbered(nn.Module):
+    """The losses' names are the tasks' numbers."""
+
+    def __init__(self, num_tasks):
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(num_tasks))
+
+    def forward(self, losses):
+        return sum(torch.exp(-self.s[i]) * loss + self.s[i] for i, loss in losses.items())
+
+
+class UnderAKey(nn.Module):
+    """The losses are one entry of what it is handed."""
+
+    def __init__(self, tasks=("a", "b", "c")):
+        super().__init__()
+        self.s = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in tasks})
+
+    def forward(self, outputs):
+        return sum(torch.exp(-self.s[name]) * loss + self.s[name] for name, loss in outputs["losses"].items())
+
+
+class Optional(nn.Module):
+    """Each task's loss may be given or not; one task is called like a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.seg, self.depth, self.normal = (nn.Parameter(torch.zeros(())) for _ in range(3))
+
+    def forward(self, loss_seg=None, loss_depth=None, loss_normal=None):
+        pairs = ((self.seg, loss_seg), (self.depth, loss_depth), (self.normal, loss_normal))
+        return sum(torch.exp(-s) * loss + s for s, loss in pairs if loss is not None)
+
+
+class OptionalLabels(nn.Module):
+    """Two heads' predictions, and labels that may be missing."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    def forward(self, logits_a, logits_b, labels_a=None, labels_b=None):
+        heads = ((self.a, logits_a, labels_a), (self.b, logits_b, labels_b))
+        entropy = nn.functional.cross_entropy
+        return sum(torch.exp(-s) * entropy(x, y) + s for s, x, y in heads if y is not None)
+
+
+class Network(nn.Module):
+    """A whole model, which weighs the losses in its training step."""
+
+    def __init__(self, in_dim=3):
+        super().__init__()
+        self.layer, self.s = nn.Linear(in_dim, 1), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return self.layer(x)
+
+    def training_step(self, batch, batch_idx):
+        x, y, z = batch
+        losses = torch.stack([(self(x) - y).square().mean(), (self(x) - z).abs().mean()])
+        return (torch.exp(-self.s) * losses + self.s).sum()
+
+
+class OnePerCall(nn.Module):
+    """One task a call, as in alternating training."""
+
+    def __init__(self, num_tasks: int):
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(num_tasks))
+
+    def forward(self, loss, task_id: int):
+        return torch.exp(-self.s[task_id]) * loss + self.s[task_id]

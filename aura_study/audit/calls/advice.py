@@ -53,6 +53,12 @@ def _body(module: object, tasks: Sequence[str]) -> Iterator[str]:
             yield f"    {_target(method)}(name, loss)"
             yield f"return module.{told_nothing[-1]}()"
             return
+    for method, shape in shapes.items():
+        if len(_names(shape)) == 2 and is_one_of(_names(shape)[1], ("task", "idx", "index")):  # one task a call
+            number = "list(tasks).index(name)" if shape.is_number(_names(shape)[1]) else "name"
+            yield f"tasks = {list(tasks)}"
+            yield f"return sum({_target(method)}(loss, {number}) for name, loss in losses.items())"
+            return
     if shapes:
         method, shape = next(iter(shapes.items()))
         yield f"return {_target(method)}({', '.join(_arguments(shape, tasks))})"

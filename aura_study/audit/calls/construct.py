@@ -23,9 +23,12 @@ ORDER = {
     "names": ("names", "count", "weights"),
     "weights": ("weights", "configs", "settings", "names", "count"),
     "count": ("count", "names", "weights"),
+    "criteria": ("criteria", "criteria by name"),
+    "criteria by name": ("criteria by name",),
     "": ("count", "names", "weights", "flags", "settings"),
 }
 """What is tried for the argument that is told the tasks, by what its name says."""
+CRITERIA_WORDS = ("crit", "loss_f", "loss_m")
 INTEGER, TEXT = ("int", "<class 'int'>"), ("str", "<class 'str'>")
 
 
@@ -117,7 +120,8 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
     values: dict[str, Any] = {
         "count": len(names), "names": list(names), "weights": dict.fromkeys(names, 1.0),
         "configs": {name: Answers(names) for name in names}, "settings": Answers(names),
-        "flags": torch.ones(len(names)),
+        "flags": torch.ones(len(names)), "criteria": [torch.nn.MSELoss() for _ in names],
+        "criteria by name": {name: torch.nn.MSELoss() for name in names},
     }  # fmt: skip
     try:
         every = [
@@ -185,10 +189,12 @@ class Answers(dict[str, Any]):
 
 
 def _role(parameter: inspect.Parameter) -> str:
-    """What an argument says of the tasks: ``names``, ``count``, ``weights`` (a mapping), or nothing that is known."""
+    """What an argument says of the tasks: ``names``, ``count``, ``weights`` (a mapping), ``criteria``, or nothing."""
     name, annotation = parameter.name.lower(), str(parameter.annotation)
     if parameter.annotation is parameter.empty:
         annotation = ""
+    if any(word in name for word in CRITERIA_WORDS):
+        return "criteria by name" if "dict" in annotation.lower() or "Mapping" in annotation else "criteria"
     if (
         "dict" in annotation.lower()
         or "Mapping" in annotation

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aura_study.audit.calls.construct import task_names
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, function_of
 from aura_study.audit.calls.predictions import SAMPLES
 from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask
@@ -58,6 +59,15 @@ CALL_FORMS = {
     "varargs": CallForm("*losses", lambda losses: ([*losses.values()], {}), Signature.takes_each, _LISTED, False),
     "keywords": CallForm("**losses", lambda losses: ([], dict(losses)), Signature.takes_keywords, _NAMED, False),
     "mapping": CallForm("{name: loss}", lambda losses: ([dict(losses)], {}), Signature.takes_one, _NAMED),
+    "nested": CallForm(
+        "{'losses': {name: loss}}", lambda losses: ([{"losses": dict(losses)}], {}), Signature.takes_one, _NAMED
+    ),
+    "numbered": CallForm(
+        "{number: loss}",
+        lambda losses: ([{int(name.removeprefix("task_")): loss for name, loss in losses.items()}], {}),
+        lambda shape, tasks: shape.takes_one(tasks) and tuple(tasks) == task_names(len(tasks)),
+        _NAMED,
+    ),
     "list": CallForm("[losses]", lambda losses: ([[*losses.values()]], {}), Signature.takes_one, _SHORT),
     "stacked": CallForm(
         "torch.stack(losses)", lambda losses: ([_stacked(losses)], {}), Signature.takes_one, _FILLED | {Absence.SHORTER}

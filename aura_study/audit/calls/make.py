@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aura_study.audit.calls.construct import Construction, constructions
 from aura_study.audit.calls.held import held_leaves
-from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code
+from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
 
 PACKAGE, LEVELS = "audited", 4
 """Stands for the package that a file's folders are, so many of them."""
@@ -108,6 +108,7 @@ def make_in_every_way(
     """
     made: dict[str, Made | str] = {}
     for construction in constructions(target, names, arguments):
+        say(f"making {construction.text}")
         try:
             with audited_code():
                 module = construction.make()

@@ -12,6 +12,7 @@ METHODS = (
     "backward", "combine", "compute", "compute_loss", "get_loss", "get_weighted_loss", "loss", "total", "total_loss",
     "weigh", "weighted_loss", "weighted_sum",
 )  # fmt: skip
+INPUT_NAMES = ("x", "input", "inputs", "image", "images", "batch", "features", "input_ids")
 OTHER_WORK = ("set_", "load", "save", "reset", "add_", "register", "state", "init", "from_", "to_", "plot", "log_")
 UPDATES = ("update", "update_weights", "step_weights", "after_step", "on_step_end", "on_train_batch_end")
 EPOCH_ENDS = (
@@ -28,7 +29,8 @@ def shape_of(module: Any, method: str) -> Signature:
 
 def methods_of(module: Any) -> Iterator[str]:
     """Names of what may give the total: calling it, usual names, then any public method of its own."""
-    if callable(module) and (_has_forward(module) or _has_call(module) or not isinstance(module, nn.Module)):
+    weighs = _has_forward(module) or _has_call(module) or not isinstance(module, nn.Module)
+    if callable(module) and weighs and not _is_network(module):
         yield "__call__"
     usual = [method for method in METHODS if callable(getattr(module, method, None))]
     yield from usual
@@ -52,6 +54,12 @@ def own_methods(module: Any) -> list[str]:
     bases = [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
     names = dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_"))
     return [name for name in names if inspect.isroutine(getattr(type(module), name, None))]
+
+
+def _is_network(module: Any) -> bool:
+    """Whether it has layers, and is called with what a network sees: its answers are predictions and no total."""
+    layers = isinstance(module, nn.Module) and any(parameter.ndim > 1 for parameter in module.parameters())
+    return layers and shape_of(module, "__call__").first.lower() in INPUT_NAMES
 
 
 def _has_forward(module: Any) -> bool:

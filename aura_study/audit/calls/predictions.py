@@ -73,7 +73,8 @@ def from_predictions(module: Any, method: str, shape: Signature, tasks: Sequence
 def _handed(shape: Signature) -> _Handed | None:
     required = (*shape.positional[: shape.required], *shape.keyword_required)
     masks = tuple(name for name in (*shape.positional, *shape.keyword_only) if looks_like_mask(name))
-    targets = tuple(name for name in required if is_one_of(name, TARGET_NAMES) and name not in masks)
+    every = (*shape.positional, *shape.keyword_only)
+    targets = tuple(name for name in every if is_one_of(name, TARGET_NAMES) and name not in (*masks, *shape.numbers))
     predictions = tuple(n for n in required if is_one_of(n, PREDICTION_NAMES) and n not in (*masks, *targets))
     rest = [name for name in required if name not in (*masks, *targets, *predictions)]
     if not predictions or len(targets) != len(predictions) or not all(map(shape.is_number, rest)):

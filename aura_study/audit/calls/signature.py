@@ -81,6 +81,7 @@ class Signature:
     def tasks(self) -> tuple[str, ...]:
         """Names of arguments that are clearly one task's loss each; none if there are not two."""
         names = self.positional[: self.required] + self.keyword_required
+        names = names or tuple(name for name in self.positional if not self.is_number(name))
         clear = len(names) > 1 and all("loss" in name.lower() for name in names)
         return names if clear and not self.holds_several else ()
 
@@ -142,7 +143,7 @@ class Signature:
 
     def is_number(self, name: str) -> bool:
         """Whether an argument is a number by its annotation, default or name."""
-        word = name.lower()
+        word = name.lower().replace("normal", "")  # of surface normals, which are a task
         return name in self.numbers or _any(word, NUMBER_NAMES + TIME_NAMES)
 
     def masks(self) -> list[tuple[str, bool]]:

@@ -6,8 +6,9 @@ code that calls ``backward`` itself: a task's weight is d total / d L_i, whateve
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -141,7 +142,8 @@ class Subject:
         """Whether a real loss has no weight where the mask says that its task is absent, and the others have one."""
         twin = self.twin()
         present = twin._presence([name != task for name in self.tasks])
-        leaves = {name: twin._scalar(1.0).requires_grad_() for name in self.tasks}
+        scalar = twin._scalars()
+        leaves = {name: scalar(1.0) for name in self.tasks}
         weights = twin._run({name: leaf.clone() for name, leaf in leaves.items()}, present, leaves).weights
         return weights[task] == 0 and any(weight != 0 for name, weight in weights.items() if name != task)
 
@@ -151,8 +153,10 @@ class Subject:
         pairs = [(i, a != b) for i, (a, b) in enumerate(zip(low, high, strict=True)) if a is not None and b is not None]
         return [(i, differs) for i, differs in pairs if bool(differs.any())]
 
-    def read(self, losses: Mapping[str, float], absent: str | None = None, mark: Absence = Absence.ZERO) -> Reading:
-        """Forward and backward with ``losses``, task ``absent`` marked absent by ``mark``; gradients stay in place.
+    def read(
+        self, losses: Mapping[str, float], absent: str | Collection[str] | None = None, mark: Absence = Absence.ZERO
+    ) -> Reading:
+        """Forward and backward with ``losses``, ``absent`` marked absent by ``mark``; gradients stay in place.
 
         Then whatever the module wants at the end of a step. Draws depend on the number of steps alone.
         """
@@ -162,17 +166,19 @@ class Subject:
         leaves: dict[str, Tensor] = {}
         handed: dict[str, Tensor | None] = {}
         stand_in: Tensor | None = None
+        scalar = self._scalars()
+        away = {absent} if isinstance(absent, str) else set(absent or ())
         for task in self.tasks:
-            if task != absent:
-                leaves[task] = self._scalar(losses[task]).requires_grad_()
+            if task not in away:
+                leaves[task] = scalar(losses[task])
                 handed[task] = leaves[task].clone()  # code under audit may change its losses in place
             elif mark == Absence.EMPTY:
-                handed[task] = stand_in = self._scalar(0.0).expand(0).clone().requires_grad_()
+                handed[task] = stand_in = scalar(0.0).detach().expand(0).clone().requires_grad_()
             elif mark not in LEFT_OUT:
                 value = STAND_IN[mark]
-                stand_in = None if value is None else self._scalar(value).requires_grad_()
+                stand_in = None if value is None else scalar(value)
                 handed[task] = None if stand_in is None else stand_in.clone()
-        present = self._presence([task != absent or mark not in TOLD for task in handed])
+        present = self._presence([task not in away or mark not in TOLD for task in handed])
         draw_alike(self.step)
         self.step += 1
         reading = self._run(handed, present, leaves)
@@ -196,7 +202,7 @@ class Subject:
                 raise CutOff(CUT_OFF)
             self._adopt(total, leaves.values())
             total.backward()
-        return self._reading(None if total is None else float(total), leaves)
+        return self._reading(None if total is None else float(total.detach()), leaves)
 
     def _presence(self, flags: Sequence[bool]) -> Tensor:
         return torch.tensor(flags, device=self._like().device)
@@ -239,12 +245,14 @@ class Subject:
             parameter.grad = None
 
     def _like(self) -> Tensor:
-        floating = [parameter for parameter in self.parameters if parameter.is_floating_point()]
-        return floating[0] if floating else torch.empty(0)
+        floating = (parameter for parameter in self.parameters if parameter.is_floating_point())
+        like = next(floating, None)
+        return torch.empty(0) if like is None else like
 
-    def _scalar(self, value: float) -> Tensor:
+    def _scalars(self) -> Callable[[float], Tensor]:
+        """What makes losses of the parameters' type, on their device."""
         like = self._like()
-        return torch.tensor(value, dtype=like.dtype, device=like.device)
+        return partial(torch.tensor, dtype=like.dtype, device=like.device, requires_grad=True)
 
 
 CUT_OFF = (

@@ -10,7 +10,7 @@ from aura_study.audit.calls.subject import Subject
 from aura_study.audit.evidence import ColdStart, LongAbsence, Residue, Return
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
 from aura_study.audit.marks import Absence
-from aura_study.audit.measuring.numbers import largest, ratio_of
+from aura_study.audit.measuring.numbers import MANY, largest, ratio_of
 
 if TYPE_CHECKING:
     from aura_study.audit.measuring.measure import Bench
@@ -47,7 +47,7 @@ def ceiling(bench: "Bench", mark: Absence, task: str) -> LongAbsence:
     subject = bench.fresh()
     growths: list[float] = []
     died, faded = _stay(bench, subject, mark, task, "SGD", growths)
-    if died is None and faded and len(bench.tasks) <= 64:
+    if died is None and faded and len(bench.tasks) <= MANY:
         died, _ = _stay(bench, bench.fresh(), mark, task, "Adam", [])
     return LongAbsence(growths[0], growths[1], died)
 

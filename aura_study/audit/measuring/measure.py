@@ -6,7 +6,7 @@ the phantom number is ``lr * steps``. Apart from that an absence from the very f
 learn about a module is read from a twin, so that it does not enter the module's memory.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -20,15 +20,13 @@ from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_c
 from aura_study.audit.marks import RARE, SENTINEL, Absence
 from aura_study.audit.measuring import history
 from aura_study.audit.measuring.long import ceiling, cold_start, come_back, residue
-from aura_study.audit.measuring.numbers import MOVED, distance, largest, ratio_of, worst
+from aura_study.audit.measuring.numbers import FEW, MANY, MOVED, distance, largest, ratio_of, worst
 from aura_study.audit.measuring.solved import solve
 from aura_study.audit.measuring.warm import LOSS_LEVELS, warm_up
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
-FEW, MANY = 6, 64
-"""Up to FEW tasks each is measured; beyond, one for each level of the losses, and the others by their first step. With
-more than MANY the returns are left out."""
-ALIKE = 1e-3
+ALIKE, BLOCK = 1e-3, 16
+"""First steps of two tasks that differ by less are alike; and so many tasks are compared at once, away together."""
 
 
 def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Settings) -> Measured:
@@ -63,7 +61,8 @@ def measure(subjects: Sequence[Subject], absence: Absence | None, settings: Sett
         reasons = "; ".join(f"{mark}: {reason}" for mark, reason in refused.items())
         raise CannotAudit(f"It accepts no such way of marking a task absent ({reasons})", ADAPT)
     one = subjects[0]
-    solved = solve(next(bench for bench in benches if bench.convention == evidence[0].convention))
+    used = next(bench for bench in benches if bench.convention == evidence[0].convention)
+    solved = solve(used) if len(used.tasks) <= MANY else None
     return Measured(one.made.way.text, one.tasks, settings, tuple(evidence), without_mask, refused, solved)
 
 
@@ -157,7 +156,8 @@ class Bench:
             return evidence
         farthest = worst(drifts)
         if distance(farthest.growth) <= MOVED:
-            return replace(evidence, residue=residue(self, mark, self.tasks[0]))
+            many = len(self.tasks) > MANY
+            return evidence if many else replace(evidence, residue=residue(self, mark, self.tasks[0]))
         again, self.moved = self.moved and len(self.tasks) > FEW, True
         if any(self.memory) or again:
             return replace(evidence, ceiling=ceiling(self, mark, farthest.task)) if not again else evidence
@@ -185,18 +185,28 @@ class Bench:
     def _chosen(self, mark: Absence) -> list[str]:
         """Tasks to measure: all, or one of each level and those whose first absent step is unlike that one's."""
         say(f"{mark}: first step without each of {len(self.tasks)} tasks")
-        first = {task: self._first_step(task, mark) for task in self.tasks}
         if len(self.tasks) <= FEW:
             return list(self.tasks)
-        chosen = list(self.tasks[: len(LOSS_LEVELS)])
-        for i, task in enumerate(self.tasks):
-            other = first[self.tasks[i % len(LOSS_LEVELS)]]
-            if any(abs(a - b) > ALIKE * (abs(a) + abs(b)) + 1e-6 for a, b in zip(first[task], other, strict=True)):
-                chosen.append(task)
-        return list(dict.fromkeys(chosen))
+        levels = len(LOSS_LEVELS)
+        chosen = list(self.tasks[:levels])
+        usual = self._first_step((), mark)
+        for level, first in enumerate(chosen[:]):
+            alone = self._first_step((first,), mark)
+            others = self.tasks[level + levels :: levels]
+            for start in range(0, len(others), BLOCK):
+                several = others[start : start + BLOCK]
+                if not self._alike(several, alone, usual, mark):
+                    chosen += [task for task in several if not self._alike((task,), alone, usual, mark)]
+        return chosen
 
-    def _first_step(self, task: str, mark: Absence) -> tuple[float, ...]:
-        reading = self.fresh().read(self.losses(self.warm.subject.step), task, mark)
+    def _alike(self, several: Sequence[str], alone: tuple[float, ...], usual: tuple[float, ...], mark: Absence) -> bool:
+        """Whether tasks that are away together pull so many times as much as the one alone, and as little at others."""
+        expected = (usual[0] + len(several) * (alone[0] - usual[0]), *alone[1:]) if alone[0] >= 0 else alone
+        pairs = zip(self._first_step(several, mark), expected, strict=True)
+        return all(abs(a - b) <= ALIKE / len(several) * (abs(a) + abs(b)) + 1e-6 for a, b in pairs)
+
+    def _first_step(self, absent: Collection[str], mark: Absence) -> tuple[float, ...]:
+        reading = self.fresh().read(self.losses(self.warm.subject.step), absent, mark)
         if not reading.finite:
             return (-1.0, 0.0, 0.0)
         pull = sum(float(gradient.abs().sum()) for gradient in reading.gradients if gradient is not None)

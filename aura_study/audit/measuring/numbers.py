@@ -1,4 +1,4 @@
-"""Ratios of weights, and what counts as movement."""
+"""Ratios of weights, what counts as movement, and how many tasks are measured in full."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,9 @@ from aura_study.audit.evidence import Drift
 
 MOVED = 1e-4
 """Smallest change of a weight, in logarithm, that counts: rounding is below it, the slowest drift here far above."""
+FEW, MANY = 6, 64
+"""Up to FEW tasks each is measured; beyond, one for each level of the losses, and the others by their first step. With
+more than MANY, what no verdict needs is left out: returns, momentum, a solved task."""
 
 
 def distance(growth: float) -> float:

@@ -32,43 +32,42 @@ def _marks(node: ast.AST, *, branch: bool, summed: frozenset[str]) -> Iterator[M
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
         adding = (inner.target for inner in ast.walk(node) if isinstance(inner, ast.AugAssign))
         summed, branch = frozenset(map(ast.unparse, adding)), False
+    yield from (Mark(kind, getattr(node, "lineno", 1)) for kind in _kinds(node, branch, summed))
+    for field, children in ast.iter_fields(node):
+        inside = branch or isinstance(node, ast.ExceptHandler) or (isinstance(node, ast.If) and field != "test")
+        for child in children if isinstance(children, list) else [children]:
+            if isinstance(child, ast.AST):
+                yield from _marks(child, branch=inside, summed=summed)
+
+
+def _kinds(node: ast.AST, branch: bool, summed: frozenset[str]) -> Iterator[str]:
+    """Marks that this node is, whatever is inside it; ``summed`` are the names that something is added to."""
     match node:
         case ast.Assign(targets=[target, *_], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value):
             name = ast.unparse(target)
             if branch and LOSS.search(name) and name not in summed and _is_zero(value):
-                yield Mark("zero", node.lineno)
-        case ast.Return(value=ast.expr() as value) if (
-            branch and _is_zero(value) and not isinstance(value, ast.Constant)
-        ):
-            yield Mark("zero", node.lineno)
+                yield "zero"
+        case ast.Return(value=ast.Call() | ast.BinOp() as value) if branch and _is_zero(value):
+            yield "zero"
         case ast.IfExp(body=body, orelse=orelse) if LOSS.search(ast.unparse(node)):
             if _is_zero(body) != _is_zero(orelse):
-                yield Mark("zero", node.lineno)
+                yield "zero"
         case ast.Call(args=[_, default]) if (
             called(node) == "get" and _is_zero(default) and LOSS.search(ast.unparse(node))
         ):
-            yield Mark("zero", node.lineno)
+            yield "zero"
         case ast.BinOp(op=ast.Div(), left=left, right=right):
             if _masked_mean(ast.unparse(left), ast.unparse(right)):
-                yield Mark("masked mean", node.lineno)
+                yield "masked mean"
         case ast.Call() if called(node) in ("nanmean", "nansum"):
-            yield Mark("NaN", node.lineno)
+            yield "NaN"
         case ast.If(test=test, body=body):
             text = ast.unparse(test)
             if re.search(r"isnan|isfinite", text):
-                yield Mark("NaN", node.lineno)
-            asks = re.search(rf"({PRESENCE}).*(any\(|sum\(|> 0|== 0|numel)", text) or re.search(
-                r"(any\(|numel\()", text
-            )
+                yield "NaN"
+            asks = re.search(rf"({PRESENCE}).*(sum\(|> 0|== 0|numel)|any\(|numel\(", text)
             if asks and LOSS.search(ast.unparse(ast.Module(body, []))):
-                yield Mark("skip", node.lineno)
-    for field, children in ast.iter_fields(node):
-        inside = (
-            branch or (isinstance(node, ast.If) and field in ("body", "orelse")) or isinstance(node, ast.ExceptHandler)
-        )
-        for child in children if isinstance(children, list) else [children]:
-            if isinstance(child, ast.AST):
-                yield from _marks(child, branch=inside, summed=summed)
+                yield "skip"
 
 
 def _is_zero(node: ast.expr) -> bool:
@@ -81,11 +80,10 @@ def _is_zero(node: ast.expr) -> bool:
             if name in ("to", "cuda", "requires_grad_", "type_as", "float", "mean", "sum"):
                 return isinstance(inner, ast.Call) and _is_zero(inner)
             if name in ("tensor", "new_tensor", "constant", "FloatTensor", "Tensor", "as_tensor", "full"):
-                last = args[-1] if args else None
-                return last is not None and _is_zero(
-                    last.elts[0] if isinstance(last, ast.List) and len(last.elts) == 1 else last
-                )
+                return bool(args) and _is_zero(args[-1])
             return name in ("zeros", "new_zeros", "zeros_like")
+        case ast.List(elts=[only]):
+            return _is_zero(only)
         case ast.BinOp(op=ast.Mult(), left=left, right=right):
             return _is_zero(left) or _is_zero(right)
     return False

@@ -9,28 +9,28 @@ from aura_study.audit.scan.names import Function, called, statements
 from aura_study.audit.scan.sources import Source
 from aura_study.audit.scan.values import LOSS
 
-METHODS = (
-    ("GradNorm", r"gradnorm"),
-    ("PCGrad", r"pcgrad|gradientsurgery|projectconflicting|conflictinggrad"),
-    ("MGDA", r"mgda|minnorm(solver|element|2d)|paretomtl"),
-    ("CAGrad", r"cagrad"),
-    ("Nash-MTL", r"nashmtl"),
-    ("FAMO", r"^famo"),
-    ("IMTL", r"^imtl"),
-    ("GradVac", r"gradvac|gradientvaccine"),
-    ("GradDrop", r"graddrop|gradientsigndropout"),
-    ("RotoGrad", r"rotograd"),
-    ("Aligned-MTL", r"alignedmtl"),
-    ("DWA", r"dynamicweightaverag|dynamicweightedaverag|^dwa|dwa$"),
-    ("random loss weighting", r"randomlossweight|^rlw$"),
-    ("SoftAdapt", r"softadapt"),
-    ("ReLoBRaLo", r"relobralo"),
-    ("CoV-Weighting", r"covweighting|coefficientofvariation"),
-    ("dynamic task prioritisation", r"dynamictaskpriorit"),
-    ("loss-balanced task weighting", r"lossbalancedtask|^lbtw"),
-    ("UPGrad", r"upgrad$"),
-    ("SDMGrad", r"sdmgrad"),
-)
+METHODS = {
+    "GradNorm": r"gradnorm",
+    "PCGrad": r"pcgrad|gradientsurgery|projectconflicting|conflictinggrad",
+    "MGDA": r"mgda|minnorm(solver|element|2d)|paretomtl",
+    "CAGrad": r"cagrad",
+    "Nash-MTL": r"nashmtl",
+    "FAMO": r"^famo",
+    "IMTL": r"^imtl",
+    "GradVac": r"gradvac|gradientvaccine",
+    "GradDrop": r"graddrop|gradientsigndropout",
+    "RotoGrad": r"rotograd",
+    "Aligned-MTL": r"alignedmtl",
+    "DWA": r"dynamicweightaverag|dynamicweightedaverag|^dwa|dwa$",
+    "random loss weighting": r"randomlossweight|^rlw$",
+    "SoftAdapt": r"softadapt",
+    "ReLoBRaLo": r"relobralo",
+    "CoV-Weighting": r"covweighting|coefficientofvariation",
+    "dynamic task prioritisation": r"dynamictaskpriorit",
+    "loss-balanced task weighting": r"lossbalancedtask|^lbtw",
+    "UPGrad": r"upgrad$",
+    "SDMGrad": r"sdmgrad",
+}
 """What is published, by a pattern of a class's or function's name in lower case, without underscores."""
 LIBRARIES = re.compile(
     r"^(torchjd\.(aggregation|scalarization)|torchjd$|LibMTL(\.weighting)?|gradnorm_pytorch|rotograd|softadapt|mtl_uncertainty_loss)"
@@ -65,7 +65,7 @@ def _defined(source: Source, inside: ast.AST, outer: str) -> Iterator[Balancing]
         if not isinstance(node, Function | ast.ClassDef) or node.name.lower().startswith("test"):
             continue
         plain = node.name.replace("_", "").lower()
-        named = next((name for name, pattern in METHODS if re.search(pattern, plain)), None)
+        named = next((name for name, pattern in METHODS.items() if re.search(pattern, plain)), None)
         method = (named, node.lineno) if named and _balances(node) else None
         if method is None and isinstance(node, Function):
             method = _computed(node)
@@ -79,9 +79,7 @@ def _balances(node: Function | ast.ClassDef) -> bool:
     """A definition by a balancer's name computes something of gradients or losses; a norm for the log does not."""
     text = ast.unparse(node)
     if re.search(r"grad_?norm", node.name, re.I):
-        return bool(
-            LOSS.search(text) and re.search(r"weight", text) and re.search(r"\bgrad\(|gradient|\.grad\b|alpha", text)
-        )
+        return bool(LOSS.search(text) and "weight" in text and re.search(r"\bgrad\(|gradient|\.grad\b|alpha", text))
     return bool(COMPUTES.search(text)) and len(list(ast.walk(node))) > 20
 
 

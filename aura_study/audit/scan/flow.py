@@ -6,98 +6,31 @@ called with a learned parameter is followed, within the repository. Branches are
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from aura_study.audit.scan.names import MAKERS, Function, Names, called, learned
 from aura_study.audit.scan.sources import Source
 from aura_study.audit.scan.values import DATA, LOSS, NUMBER, Value, either, form, total
+from aura_study.audit.scan.vocabulary import (
+    CONSTANTS,
+    DETACHED,
+    FUNCTIONS,
+    HANDED,
+    KEEPS,
+    MASK,
+    MASKED,
+    OPERATORS,
+    SETTINGS,
+    SUMS,
+)
 
 Scope = Function | ast.ClassDef | ast.Module
 DEEPEST = 4
 """Calls that are followed within each other."""
 MOST_STEPS = 300_000
 """Expressions that are walked for one class or function, calls included."""
-CONSTANTS = frozenset(
-    (
-        *(
-            "tensor",
-            "zeros",
-            "ones",
-            "full",
-            "empty",
-            "float",
-            "int",
-            "len",
-            "range",
-            "arange",
-            "eye",
-            "constant",
-            "max",
-            "min",
-        ),
-        *("new_zeros", "new_tensor", "zeros_like", "ones_like", "FloatTensor", "Tensor", "linspace", "sorted", "set"),
-    )
-)
-SETTINGS = re.compile(
-    r"^(args?|cfg|config|opt|opts|hparams|flags|hp|np|math|torch|tf|F|K|nn|jnp|self)$|^[A-Z][A-Z_0-9]+$"
-)
-HANDED = re.compile(r"_?loss(es)?(_list|_dict|_tensors)?")
-"""What a constructor is handed that is no setting."""
-MASK = re.compile(r"mask|valid|present|avail|flag|indicator|active", re.I)
-MASKED = re.compile(r"(mask|valid|present|avail)\w*(\[[^]]*\])? \*|\* \(?(self\.)?(mask|valid|present|avail)")
-"""A loss of which a mask leaves nothing where its task is absent."""
-SUMS = frozenset(("sum", "stack", "cat", "concat", "concatenate", "add_n", "reduce_sum", "fsum", "reduce_mean", "mean"))
-KEEPS = SUMS | frozenset(
-    (
-        *(
-            "squeeze",
-            "unsqueeze",
-            "view",
-            "reshape",
-            "to",
-            "cuda",
-            "cpu",
-            "float",
-            "double",
-            "half",
-            "list",
-            "tuple",
-            "dict",
-        ),
-        *(
-            "values",
-            "items",
-            "get",
-            "type",
-            "type_as",
-            "expand",
-            "expand_as",
-            "clone",
-            "contiguous",
-            "nansum",
-            "nanmean",
-        ),
-        *("zip", "enumerate", "reversed", "clamp", "clip", "abs", "relu", "maximum", "minimum", "where", "nan_to_num"),
-        *("flatten", "item_", "as_tensor", "convert_to_tensor", "cast", "keys", "pop", "copy", "prod", "identity"),
-    )
-)
-FUNCTIONS = {
-    **dict.fromkeys(("exp", "exp_", "sigmoid", "expm1"), "exp"),
-    **dict.fromkeys(("log", "log1p", "log_", "logsumexp", "log2"), "log"),
-    **dict.fromkeys(("pow", "square", "pow_"), "square"),
-    **dict.fromkeys(("reciprocal", "rsqrt"), "over"),
-    **dict.fromkeys(("softplus", "Softplus"), "softplus"),
-    **dict.fromkeys(("sqrt", "tanh", "softmax", "norm", "elu"), "other"),
-}
-OPERATORS: Mapping[str, type[ast.operator]] = {
-    **dict.fromkeys(("mul", "multiply", "mul_", "dot", "matmul"), ast.Mult),
-    **dict.fromkeys(("div", "divide", "true_divide", "div_", "truediv"), ast.Div),
-    **dict.fromkeys(("add", "add_"), ast.Add),
-    **dict.fromkeys(("sub", "subtract", "sub_"), ast.Sub),
-}
-DETACHED = frozenset(("item", "detach", "numpy", "tolist", "data", "shape", "device", "dtype", "stop_gradient", "grad"))
 
 
 @dataclass(frozen=True)
@@ -153,7 +86,6 @@ class Walk:
         self.owner: ast.ClassDef | None = place.scope if isinstance(place.scope, ast.ClassDef) else None
         self.steps = [MOST_STEPS]
         self.following = ""
-        self.aliases: dict[str, str] = {}
         self.optional: frozenset[str] = frozenset()
 
     # ---- classes and functions
@@ -163,13 +95,12 @@ class Walk:
     ) -> None:
         """The class's methods, its constructor first, so that ``self`` is known to the others."""
         for base in node.bases:
-            for source, parent in self._nearest(self.names.classes.get(called(base), [])):
+            for source, parent in self.names.class_named(called(base), self.place.source):
                 if parent is not node and parent not in self.calls:
                     inner = self._inside(Place(source, parent), self.env, parent)
                     inner.of_class(parent)
         methods = [item for item in node.body if isinstance(item, Function)]
         self.statements([item for item in node.body if isinstance(item, ast.Assign | ast.AnnAssign)])
-        self.env |= {f"self.{key}": value for key, value in self.env.items() if value.learned and "." not in key}
         making = ("__init__", "build", "setup", "__post_init__")
         for method in sorted(methods, key=lambda item: item.name not in making):
             first = method.name in making
@@ -178,7 +109,6 @@ class Walk:
     def _inside(self, place: Place, env: dict[str, Value], scope: Scope) -> "Walk":
         inner = Walk(self.names, place, self.found, env)
         inner.calls, inner.guards, inner.steps = (*self.calls, scope), self.guards, self.steps
-        inner.aliases = self.aliases
         inner.owner = place.scope if isinstance(place.scope, ast.ClassDef) else self.owner
         return inner
 
@@ -186,24 +116,19 @@ class Walk:
         self, node: Function, arguments: Sequence[Value], named: Mapping[str, Value], *, number: bool = False
     ) -> Value:
         """Walk a function with these arguments; those not given are data, or numbers where a default says so."""
-        local = dict(self.env.items())
-        positional, keywords = [*node.args.posonlyargs, *node.args.args], node.args.kwonlyargs
-        defaults: dict[str, ast.expr | None] = dict(
-            zip((item.arg for item in reversed(positional)), reversed(node.args.defaults), strict=False)
-        )
-        defaults |= {item.arg: default for item, default in zip(keywords, node.args.kw_defaults, strict=True)}
-        bound = [item.arg for item in (*positional, *keywords) if item.arg not in ("self", "cls")]
-        for at, name in enumerate(bound):
+        local = dict(self.env)
+        defaults = _defaults(node)
+        for at, (name, default) in enumerate(defaults.items()):
             given = named.get(name) or (arguments[at] if at < len(arguments) else None)
-            setting = (number and not HANDED.fullmatch(name)) or getattr(defaults.get(name), "value", None) is not None
-            local[name] = given if given is not None else NUMBER if setting or SETTINGS.match(name) else DATA
+            setting = (number and not HANDED.fullmatch(name)) or getattr(default, "value", None) is not None
+            local[name] = given or (NUMBER if setting or SETTINGS.match(name) else DATA)
         for star in (node.args.vararg, node.args.kwarg):
             if star is not None:
-                rest = arguments[len(bound) :]
+                rest = arguments[len(defaults) :]
                 local[star.arg] = either(rest) if rest else NUMBER if number else DATA
         inner = self._inside(self.place if self.owner else Place(self.place.source, node), local, node)
         inner.owner = self.owner
-        inner.optional = frozenset(name for name in bound if getattr(defaults.get(name), "value", 0) is None)
+        inner.optional = frozenset(name for name, default in defaults.items() if getattr(default, "value", 0) is None)
         inner.statements(node.body)
         self.env |= {key: value for key, value in inner.env.items() if key.startswith("self.")}
         return inner.returned[0] if len(inner.returned) == 1 else either(inner.returned)
@@ -212,12 +137,11 @@ class Walk:
 
     def statements(self, body: Iterable[ast.stmt]) -> None:
         """One after the other; an early ``continue`` guards what comes after it."""
-        before = self.guards
-        for node in body:
-            self.statement(node)
-            if isinstance(node, ast.If) and node.body and isinstance(node.body[-1], ast.Continue | ast.Return):
-                self.guards = (*self.guards, *self._guard(node.test))
-        self.guards = before
+        with self._guarded():
+            for node in body:
+                self.statement(node)
+                if isinstance(node, ast.If) and isinstance(node.body[-1], ast.Continue | ast.Return):
+                    self.guards = (*self.guards, *self._guard(node.test))
 
     def statement(self, node: ast.stmt) -> None:
         """One statement, and the blocks in it."""
@@ -227,8 +151,8 @@ class Walk:
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._assign([target], value)
             case ast.AugAssign(target=target, op=op, value=value):
-                if isinstance(op, ast.Add) and learned(value):
-                    self._set(target, Value(learned=frozenset((_text(target),))))
+                if learned(value):  # added to a list
+                    self._learn(_text(target))
                     return
                 before = self.env.get(_text(target), self.evaluate(target))
                 self._set(target, self._noted(self._operate(op, before, self.evaluate(value), node)))
@@ -240,10 +164,8 @@ class Walk:
                 self._branches(test, body, orelse)
             case ast.For(target=target, iter=over, body=body) | ast.AsyncFor(target=target, iter=over, body=body):
                 self._bind(target, over)
-                outside = self.guards
-                self.guards = (*outside, *self._over_the_present(over))
-                self.statements(body)
-                self.guards = outside
+                with self._guarded(*self._over_the_present(over)):
+                    self.statements(body)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self._function(node, (), {})
             case ast.ClassDef():
@@ -257,10 +179,10 @@ class Walk:
                 self.statements(getattr(node, "body", []))
 
     def _branches(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
-        before, guards = dict(self.env), self.guards
-        self.guards = (*guards, *self._guard(test))
-        self.statements(body)
-        after, self.env, self.guards = self.env, dict(before), guards
+        before = dict(self.env)
+        with self._guarded(*self._guard(test)):
+            self.statements(body)
+        after, self.env = self.env, before
         self.statements(orelse)
         for key, value in after.items():
             other = self.env.get(key, value)
@@ -273,11 +195,9 @@ class Walk:
     def _assign(self, targets: Sequence[ast.expr], value: ast.expr) -> None:
         if learned(value):
             for target in targets:
-                self.env[_text(target)] = Value(learned=frozenset((_text(target),)))
+                self._learn(_text(target))
             return
         for target in targets:
-            if isinstance(value, ast.Name) and value.id in self.names.functions:
-                self.aliases[_text(target)] = value.id
             if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
                 for one, its in zip(target.elts, value.elts, strict=True):
                     self._assign([one], its)
@@ -296,8 +216,7 @@ class Walk:
             held = self.env.get(name, NUMBER)
             self.env[name] = self._noted(held + value if LOSS.search(name) else held | value)
         elif isinstance(target, ast.Attribute) and target.attr == "requires_grad":
-            base = _text(target.value)
-            self.env[base] = Value(learned=frozenset((base,)))
+            self._learn(_text(target.value))
         elif isinstance(target, ast.Starred):
             self._set(target.value, value)
         else:
@@ -312,13 +231,23 @@ class Walk:
         elif name == "enumerate" and isinstance(over, ast.Call) and len(parts) == 2 and over.args:
             self._set(parts[0], NUMBER)
             self._bind(parts[1], over.args[0])
-        elif name in ("items", "named_parameters") and len(parts) == 2:
+        elif name == "items" and len(parts) == 2:
             self._set(parts[0], NUMBER)
             self._set(parts[1], self.evaluate(over))
         else:
             self._set(target, NUMBER if name in ("range", "keys") else self.evaluate(over))
 
+    def _learn(self, name: str) -> None:
+        self.env[name] = Value(learned=frozenset((name,)))
+
     # ---- guards
+
+    @contextmanager
+    def _guarded(self, *guards: str) -> Iterator[None]:
+        """What is walked meanwhile leaves an absent task out, in one of these ways."""
+        before, self.guards = self.guards, (*self.guards, *guards)
+        yield
+        self.guards = before
 
     def _guard(self, test: ast.expr) -> tuple[str, ...]:
         """How a test tells that a task is absent; nothing where it asks about something else."""
@@ -338,12 +267,7 @@ class Walk:
             if re.search(r"(mask|valid|present|avail|count|num|label|weight).*\b0", text) and known:
                 return ("skip",)
             return ("zero",) if known and LOSS.search(text) and re.search(r"\b0(\.0*)?$|\be-", text) else ()
-        return (
-            ("skip",)
-            if re.search(r"(mask|valid|present|avail|label).*(any|sum|item|bool|\[|$)", text)
-            and self.evaluate(test).data
-            else ()
-        )
+        return ("skip",) if re.search(r"mask|valid|present|avail|label", text) and self.evaluate(test).data else ()
 
     def _over_the_present(self, over: ast.expr) -> tuple[str, ...]:
         """A loop over the losses that were handed in leaves out what is not among them."""
@@ -372,9 +296,8 @@ class Walk:
             case ast.Call():
                 return self._call(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
-                before, self.guards = self.guards, (*self.guards, *self._guard(test))
-                chosen = self.evaluate(body)
-                self.guards = before
+                with self._guarded(*self._guard(test)):
+                    chosen = self.evaluate(body)
                 return chosen | self.evaluate(orelse)
             case ast.List(elts=elts) | ast.Tuple(elts=elts) | ast.Set(elts=elts):
                 parts = tuple(map(self.evaluate, elts))
@@ -388,9 +311,8 @@ class Walk:
                 self._set(target, got)
                 return got
             case ast.Compare() | ast.BoolOp():
-                inside = either(
-                    self.evaluate(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
-                )
+                sides = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+                inside = either(map(self.evaluate, sides))
                 return DATA if inside.data or inside.learned else NUMBER
             case ast.Starred(value=value) | ast.Await(value=value):
                 return self.evaluate(value)
@@ -409,42 +331,34 @@ class Walk:
         if node.attr in self.names.attributes and _text(node.value) != "self":
             return Value(learned=frozenset((text,)))
         if _text(node.value) == "self":
-            return (
-                DATA
-                if LOSS.search(node.attr) and not re.search(r"weight|coef|names?$|fn$|lambda", node.attr)
-                else NUMBER
-            )
+            kept = LOSS.search(node.attr) and not re.search(r"weight|coef|names?$|fn$|lambda", node.attr)
+            return DATA if kept else NUMBER
         return DATA if base.data else NUMBER
 
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp) -> Value:
-        before = self.guards
-        for generator in node.generators:
-            self._bind(generator.target, generator.iter)
-            tests = (guard for test in generator.ifs for guard in self._guard(test))
-            self.guards = (*self.guards, *self._over_the_present(generator.iter), *tests)
-        value = self.evaluate(node.value if isinstance(node, ast.DictComp) else node.elt)
-        self.guards = before
-        return value
+        with self._guarded():
+            for generator in node.generators:
+                self._bind(generator.target, generator.iter)
+                tests = (guard for test in generator.ifs for guard in self._guard(test))
+                self.guards = (*self.guards, *self._over_the_present(generator.iter), *tests)
+            return self.evaluate(node.value if isinstance(node, ast.DictComp) else node.elt)
 
     def _operate(self, op: ast.operator, left: Value, right: Value, node: ast.AST) -> Value:
         if isinstance(op, ast.Add | ast.Sub):
             return left + right
         if isinstance(op, ast.Mult | ast.Div | ast.MatMult):
-            if isinstance(op, ast.Div):
-                right = right.done("over")
+            right = right.done("over") if isinstance(op, ast.Div) else right
             for factor, other in ((left, right), (right, left)):
                 if factor.learned and other.data:
                     self._weigh(factor, node)
                 if other.data:
                     self._mask(factor, node)
-            twice = isinstance(node, ast.BinOp) and any(
-                ast.unparse(side).strip("-").startswith("2") for side in (node.left, node.right)
-            )
-            value = left * right
-            return value.done("twice") if twice and isinstance(op, ast.Mult) else value
-        if isinstance(op, ast.Pow):
-            return DATA if left.data or right.data else left.done("square") | right
-        return DATA if left.data or right.data else left | right
+            sides = (node.left, node.right) if isinstance(node, ast.BinOp) and isinstance(op, ast.Mult) else ()
+            twice = any(ast.unparse(side).strip("-").startswith("2") for side in sides)
+            return (left * right).done(*(("twice",) if twice else ()))
+        if left.data or right.data:
+            return DATA
+        return left.done("square") | right if isinstance(op, ast.Pow) else left | right
 
     def _mask(self, terms: Value, node: ast.AST) -> None:
         """A mask on whole terms guards them, unless it is there in some calls only."""
@@ -472,52 +386,44 @@ class Walk:
         return value
 
     def _call(self, node: ast.Call) -> Value:
-        name = self.aliases.get(_text(node.func), called(node))
-        method = isinstance(node.func, ast.Attribute)
+        name = called(node)
         receiver = self.evaluate(node.func.value) if isinstance(node.func, ast.Attribute) else NUMBER
         arguments = [self.evaluate(argument) for argument in node.args]
         named = {keyword.arg or "**": self.evaluate(keyword.value) for keyword in node.keywords}
-        everything = [receiver, *arguments, *named.values()]
-        met = either(everything)
+        met = either([receiver, *arguments, *named.values()])
         if name in DETACHED or name in MAKERS:
             return DATA if met.data and name not in MAKERS else NUMBER
-        if (
-            name in OPERATORS
-            and (sides := ([receiver] if method and (receiver.data or receiver.learned) else []) + arguments)[1:]
-        ):
-            value = self._noted(self._operate(OPERATORS[name](), sides[0], sides[1], node))
-            return self._stored(node, value) if name.endswith("_") else value
+        if name in OPERATORS:
+            sides = [receiver, *arguments] if receiver.data or receiver.learned else arguments
+            if len(sides) > 1:
+                value = self._noted(self._operate(OPERATORS[name], sides[0], sides[1], node))
+                if name.endswith("_") and isinstance(node.func, ast.Attribute):  # in place
+                    self.env[_text(node.func.value)] = value
+                return value
         if name in FUNCTIONS:
             return DATA if met.data else met.done(FUNCTIONS[name])
         if name in ("append", "extend", "insert") and isinstance(node.func, ast.Attribute):
-            holder = _text(node.func.value)
-            if any(map(learned, node.args)):
-                value = Value(learned=frozenset((holder,)))
-            else:
-                value = receiver + met if LOSS.search(holder) else receiver | met
-            self.env[holder] = self._noted(value)
+            self._append(_text(node.func.value), node.args, receiver, met)
             return NUMBER
         if name == "register_parameter" and len(node.args) > 1 and isinstance(node.args[0], ast.Constant):
-            parameter = f"self.{node.args[0].value!s}"
-            self.env[parameter] = Value(learned=frozenset((parameter,)))
+            self._learn(f"self.{node.args[0].value!s}")
             return NUMBER
         followed = self._follow(node, name, arguments, named, met)
         if followed is not None:
             return followed
         if name in KEEPS:
-            if name in ("where", "mul", "multiply"):
+            if name == "where":
                 self._mask(met, node)
-            if name in SUMS and arguments and isinstance(node.args[0], ast.List | ast.Tuple):
-                return total([receiver, *map(self.evaluate, node.args[0].elts)])
-            return met
-        return (
-            met if not met.data and (met.learned or name in CONSTANTS or _root(node.func) in ("np", "math")) else DATA
-        )
+            summed = name in SUMS and node.args and isinstance(node.args[0], ast.List | ast.Tuple)
+            return total([receiver, *arguments[0].parts]) if summed else met
+        made = met.learned or name in CONSTANTS or _root(node.func) in ("np", "math")
+        return met if made and not met.data else DATA
 
-    def _stored(self, node: ast.Call, value: Value) -> Value:
-        if isinstance(node.func, ast.Attribute):
-            self.env[_text(node.func.value)] = value
-        return value
+    def _append(self, holder: str, added: Sequence[ast.expr], receiver: Value, met: Value) -> None:
+        if any(map(learned, added)):
+            self._learn(holder)
+        else:
+            self.env[holder] = self._noted(receiver + met if LOSS.search(holder) else receiver | met)
 
     def _follow(
         self, node: ast.Call, name: str, arguments: list[Value], named: dict[str, Value], met: Value
@@ -525,45 +431,33 @@ class Walk:
         """What a function, method or class of the repository makes of these arguments, if that may matter."""
         if len(self.calls) >= DEEPEST or self.steps[0] < 0:
             return None
-        carries = bool(met.learned or met.weighs)
-        carries |= any(value.learned for value in (*arguments, *named.values()))
-        if (
-            isinstance(node.func, ast.Attribute)
-            and _text(node.func.value) == "self"
-            and self.owner is not None
-            and name == called(node)
-        ):
-            for item in self.owner.body:
-                if isinstance(item, Function) and item.name == name and item not in self.calls:
-                    return self._function(item, arguments, named)
+        if self.owner is not None and _text(node.func) == f"self.{name}":
+            own = (item for item in self.owner.body if isinstance(item, Function) and item.name == name)
+            return next((self._function(item, arguments, named) for item in own if item not in self.calls), None)
+        if not (met.weighs or any(value.learned for value in (met, *arguments, *named.values()))):
             return None
-        if not carries:
-            return None
-        for source, function in self._nearest(self.names.functions.get(name, [])):
+        for source, function in self.names.function(name, self.place.source):
             if function not in self.calls and name not in KEEPS:
-                return (
-                    self._inside(Place(source, function), {}, function)._alone()._function(function, arguments, named)
-                )
-        for source, made in self._nearest(self.names.classes.get(name, [])):
+                inner = self._inside(Place(source, function), {}, function)
+                inner.owner = None
+                return inner._function(function, arguments, named)
+        for source, made in self.names.class_named(name, self.place.source):
             if made not in self.calls:
                 self._inside(Place(source, made), {}, made).of_class(made, arguments, named)
         return None
 
-    def _nearest(self, defined: "Sequence[tuple[Source, Any]]") -> "Sequence[tuple[Source, Any]]":
-        """The definition of a name in this file, or the first of another."""
-        return sorted(defined, key=lambda item: item[0] is not self.place.source)[:1]
 
-    def _alone(self) -> "Walk":
-        self.owner = None
-        return self
+def _defaults(node: Function) -> dict[str, ast.expr | None]:
+    """Each argument but ``self``, in order, and its default."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    none: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
+    pairs = zip([*positional, *node.args.kwonlyargs], [*none, *node.args.defaults, *node.args.kw_defaults], strict=True)
+    return {item.arg: default for item, default in pairs if item.arg not in ("self", "cls")}
 
 
 def _described(scope: Scope) -> str:
     """Name of a function or class, and of its arguments."""
-    arguments = scope.args if isinstance(scope, Function) else None
-    names = (
-        [item.arg for item in (*arguments.args, *arguments.kwonlyargs, arguments.vararg) if item] if arguments else []
-    )
+    names = [*_defaults(scope), getattr(scope.args.vararg, "arg", "")] if isinstance(scope, Function) else []
     return " ".join((getattr(scope, "name", ""), *names))
 
 

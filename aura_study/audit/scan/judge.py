@@ -61,12 +61,9 @@ GUARD_TEXT = {
     "skip": "a task without valid samples is left out",
     "NaN": "a loss that is no number is left out",
 }
-COVERS = {
-    "zero": {"zero", "mask", "skip"},
-    "masked mean": {"zero", "mask", "skip"},
-    "masked loss": {"zero", "mask", "skip"},
-}
-"""Which guards of a place hold against which mark near it; skipping and NaN reach no weighting."""
+ZEROS = frozenset(("zero", "masked mean", "masked loss"))
+HOLDS = frozenset(("zero", "mask", "skip"))
+"""Marks that make a loss of 0, and the guards that hold against one; skipping and NaN reach no weighting."""
 COMMAND = "aura-study audit "
 PATCH = (
     "keep weight and regulariser in one term, and leave the whole of it out: "
@@ -100,7 +97,7 @@ def findings(source: Source, names: Names, uses: "Uses") -> Iterator[Finding]:
 
 def _balancer(found: Balancing, uses: "Uses") -> Finding:
     near = _near(Place(found.source, found.scope), uses)
-    likely = any(mark.kind in COVERS for _, mark in near)
+    likely = any(mark.kind in ZEROS for _, mark in near)
     return Finding(
         found.source.path,
         found.source.line(found.line),
@@ -145,8 +142,7 @@ def _near(place: Place, uses: "Uses") -> list[tuple[Source, Mark]]:
     scopes |= {id(scope): (source, scope) for source, scope in uses.callers.get(place.name, ())}
     for source, scope in list(scopes.values()):
         for name in uses.called_in(scope):
-            defined = sorted(uses.names.functions.get(name, ()), key=lambda item: item[0] is not source)
-            scopes |= {id(function): (home, function) for home, function in defined[:1]}
+            scopes |= {id(function): (home, function) for home, function in uses.names.function(name, source)}
     found = {(source.path, mark): (source, mark) for source, scope in scopes.values() for mark in marks(source, scope)}
     return list(found.values())
 
@@ -157,34 +153,28 @@ class Uses:
     def __init__(self, sources: Iterable[Source], names: Names) -> None:
         self.names = names
         self.callers: dict[str, list[tuple[Source, ast.AST]]] = {}
-        self._called: dict[int, set[str]] = {}
+        self._called: dict[ast.AST, list[str]] = {}  # by the node: the id of one that is gone comes again
         for source in sources:
             own = ast.Module([node for node in source.tree.body if not hasattr(node, "name")], [])
             for scope in (own, *(node for node in source.tree.body if hasattr(node, "name"))):
                 for name in self.called_in(scope):
                     self.callers.setdefault(name, []).append((source, scope))
 
-    def called_in(self, scope: ast.AST) -> set[str]:
-        """Names of what is called there."""
-        if id(scope) not in self._called:
-            self._called[id(scope)] = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)} - {
-                "",
-                "__init__",
-                "forward",
-            }
-        return self._called[id(scope)]
+    def called_in(self, scope: ast.AST) -> list[str]:
+        """Names of what is called there, always in one order."""
+        if scope not in self._called:
+            names = {called(node) for node in ast.walk(scope) if isinstance(node, ast.Call)}
+            self._called[scope] = sorted(names - {"", "__init__", "forward"})
+        return self._called[scope]
 
 
 def _judged(guards: frozenset[str], kinds: set[str]) -> tuple[Judgement, str]:
     """A zero that no guard holds back makes a phantom; a guard without such a zero holds; else reading cannot tell."""
     kinds, guards = kinds | (guards & {"masked loss"}), guards - {"masked loss"}
-    open_marks = sorted(kind for kind in kinds if kind in COVERS and not guards & COVERS[kind])
     held = "; ".join(GUARD_TEXT[guard] for guard in sorted(guards))
-    if open_marks:
-        text = " and a ".join(open_marks)
-        return Judgement.LIKELY, f"an absent task's loss is made by a {text}, and its regulariser stays" + (
-            f", though {held}" if held else ""
-        )
+    if kinds & ZEROS and not guards & HOLDS:
+        made = f"an absent task's loss is made by a {' and a '.join(sorted(kinds & ZEROS))}, and its regulariser stays"
+        return Judgement.LIKELY, f"{made}, though {held}" if held else made
     if guards:
         return Judgement.GUARDED, held
     return Judgement.OPEN, "no mark of absence near it: safe if every task is in every step"

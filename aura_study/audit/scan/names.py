@@ -12,6 +12,7 @@ MAKERS = frozenset(("Parameter", "add_weight", "add_parameter", "get_variable", 
 HOLDERS = frozenset(
     ("ParameterList", "ParameterDict", "to", "cuda", "double", "float", "requires_grad_", "list", "dict")
 )
+FILLED = ("zeros", "ones", "empty", "randn", "rand", "full")
 COMMON = frozenset(("weight", "bias", "data", "grad", "gamma", "beta", "alpha", "scale", "temperature"))
 """What layers call their parameters: found in another object than the one that made it, it is not followed."""
 
@@ -38,6 +39,14 @@ class Names:
                     names.attributes |= {t.attr for t in node.targets if isinstance(t, ast.Attribute)} - COMMON
         return names
 
+    def function(self, name: str, here: Source) -> list[tuple[Source, Function]]:
+        """The function of this name in the same file, or the first in another; none if there is none."""
+        return sorted(self.functions.get(name, []), key=lambda defined: defined[0] is not here)[:1]
+
+    def class_named(self, name: str, here: Source) -> list[tuple[Source, ast.ClassDef]]:
+        """The same for classes."""
+        return sorted(self.classes.get(name, []), key=lambda defined: defined[0] is not here)[:1]
+
 
 def called(node: ast.expr) -> str:
     """Last name of what is called: ``Parameter`` of ``torch.nn.Parameter(...)``."""
@@ -47,18 +56,19 @@ def called(node: ast.expr) -> str:
 
 def learned(node: ast.expr) -> bool:
     """Is this expression a parameter that an optimiser may move, or a container of such, each small?"""
-    if isinstance(node, ast.List | ast.Tuple | ast.Set):
-        return any(map(learned, node.elts))
-    if isinstance(node, ast.Dict):
-        return any(map(learned, node.values))
-    if isinstance(node, ast.ListComp | ast.GeneratorExp):
-        return learned(node.elt)
-    if isinstance(node, ast.DictComp):
-        return learned(node.value)
-    if isinstance(node, ast.IfExp):
-        return learned(node.body) or learned(node.orelse)
-    if not isinstance(node, ast.Call):
-        return False
+    match node:
+        case ast.List(elts=inside) | ast.Tuple(elts=inside) | ast.Set(elts=inside) | ast.Dict(values=inside):
+            return any(map(learned, inside))
+        case ast.ListComp(elt=made) | ast.GeneratorExp(elt=made) | ast.DictComp(value=made):
+            return learned(made)
+        case ast.IfExp(body=body, orelse=orelse):
+            return learned(body) or learned(orelse)
+        case ast.Call():
+            return _makes_parameter(node)
+    return False
+
+
+def _makes_parameter(node: ast.Call) -> bool:
     name, flags = called(node), {keyword.arg: keyword.value for keyword in node.keywords}
     if name in HOLDERS:
         inside = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
@@ -77,18 +87,16 @@ def _is(node: ast.expr | None, value: bool) -> bool:
 def _is_matrix(node: ast.Call) -> bool:
     """Is it made of two dimensions or more, as layers' weights are and weights of losses are not?"""
     for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
-        name = called(call)
-        if name in ("zeros", "ones", "empty", "randn", "rand", "Tensor", "FloatTensor", "full"):
-            sizes = call.args[:1] if name == "full" else call.args
-            first = sizes[0] if sizes else None
-            sizes = (
-                first.elts
-                if isinstance(first, ast.Tuple | ast.List) and name not in ("Tensor", "FloatTensor")
-                else sizes
-            )
-            if sum(not (isinstance(size, ast.Constant) and size.value == 1) for size in sizes) > 1:
-                return True
+        sizes = call.args[:1] if called(call) == "full" else call.args
+        if called(call) in FILLED and sizes and isinstance(sizes[0], ast.Tuple | ast.List):
+            sizes = sizes[0].elts
+        if called(call) in (*FILLED, "Tensor", "FloatTensor") and sum(not _is_one(size) for size in sizes) > 1:
+            return True
     return False
+
+
+def _is_one(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 1
 
 
 def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

@@ -14,7 +14,11 @@ from aura_study.audit.scan.judge import COMMAND, Finding, Judgement, Uses, findi
 from aura_study.audit.scan.names import Names
 from aura_study.audit.scan.sources import Reading, read
 
-RULES = {"learned weighting": "learned-weighting", "balancer": "balancer"}
+RULES = {
+    "learned weighting": ("learned-weighting", "Losses are weighed by learned uncertainty"),
+    "balancer": ("balancer", "Losses or gradients of several tasks are balanced"),
+}
+"""Id and description of a SARIF rule for each kind of place."""
 KINDS = {Judgement.LIKELY: "fail", Judgement.OPEN: "review", Judgement.GUARDED: "pass"}
 """Of a SARIF result; what is no failure has no level."""
 SHOWN = 3
@@ -64,27 +68,7 @@ class Scan:
 
     def sarif(self) -> dict[str, Any]:
         """SARIF 2.1.0, for code scanning."""
-        rules = [
-            {"id": "learned-weighting", "shortDescription": {"text": "Losses are weighed by learned uncertainty"}},
-            {"id": "balancer", "shortDescription": {"text": "Losses or gradients of several tasks are balanced"}},
-        ]
-        results = [
-            {
-                "ruleId": RULES[finding.kind],
-                "kind": KINDS[finding.judgement],
-                "level": "warning" if finding.judgement is Judgement.LIKELY else "none",
-                "message": {"text": _message(finding)},
-                "locations": [
-                    {
-                        "physicalLocation": {
-                            "artifactLocation": {"uri": _uri(finding.file)},
-                            "region": {"startLine": finding.line},
-                        }
-                    }
-                ],
-            }
-            for finding in self.findings
-        ]
+        rules = [{"id": rule, "shortDescription": {"text": text}} for rule, text in RULES.values()]
         unread = [{"level": "warning", "message": {"text": f"{file} {reason}"}} for file, reason in self.reading.unread]
         return {
             "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -93,7 +77,7 @@ class Scan:
                 {
                     "tool": {"driver": {"name": "aura-study scan", "version": _version(), "rules": rules}},
                     "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": unread}],
-                    "results": results,
+                    "results": list(map(_result, self.findings)),
                 }
             ],
         }
@@ -145,6 +129,18 @@ def scan(path: Path | str, exclude: Sequence[str] = ()) -> Scan:
     return Scan(str(path), tuple(ordered), reading)
 
 
+def _result(finding: Finding) -> dict[str, Any]:
+    """Of SARIF."""
+    place = {"artifactLocation": {"uri": quote(finding.file)}, "region": {"startLine": finding.line}}
+    return {
+        "ruleId": RULES[finding.kind][0],
+        "kind": KINDS[finding.judgement],
+        "level": "warning" if finding.judgement is Judgement.LIKELY else "none",
+        "message": {"text": _message(finding)},
+        "locations": [{"physicalLocation": place}],
+    }
+
+
 def _shown(finding: Finding) -> list[str]:
     more = len(finding.absence) - SHOWN
     absence = ", ".join(finding.absence[:SHOWN]) + (f" and {more} more" if more > 0 else "")
@@ -165,10 +161,6 @@ def _wrapped(indent: str, text: str) -> list[str]:
 def _message(finding: Finding) -> str:
     named = f" in {finding.name}" if finding.name else ""
     return f"{finding.judgement}: {finding.kind} ({finding.form}){named}; {finding.reason}. {finding.advice}"
-
-
-def _uri(file: str) -> str:
-    return quote(file)
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 VENDORED = frozenset(
     ("node_modules", "site-packages", "dist-packages", "__pycache__", "venv", "env", "virtualenv", "build", "dist")
@@ -28,8 +29,8 @@ class Source:
 
     path: str
     tree: ast.Module
-    lines: Sequence[int] = ()
-    cells: Sequence[int] = ()
+    lines: list[int] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
 
     def line(self, number: int) -> int:
         """Line of the file."""
@@ -115,15 +116,17 @@ def _readable(text: str, name: str, found: Reading) -> ast.Module:
             return _parse(text)
         except SyntaxError as error:
             found.unread.append((name, f"has what is no Python 3: {_short(error)}"))
-            rows = text.split("\n")
-            starts = [at for at, row in enumerate(rows) if row[:1] not in ("", " ", "\t", "#", ")", "]", "}", "\r")] + [
-                len(rows)
-            ]
-            wrong = min(max((error.lineno or 1) - 1, 0), len(rows) - 1)
-            first = max((at for at in starts if at <= wrong), default=0)
-            last = min(at for at in starts if at > wrong)
-            text = "\n".join("" if first <= at < last else row for at, row in enumerate(rows))
+            text = _without_statement(text.split("\n"), (error.lineno or 1) - 1)
     return _parse(text)
+
+
+def _without_statement(rows: list[str], wrong: int) -> str:
+    """The text with the statement that holds one row blanked: from a row that is not indented to the next."""
+    starts = [at for at, row in enumerate(rows) if row[:1] not in ("", *" \t#)]}\r")]
+    wrong = min(max(wrong, 0), len(rows) - 1)
+    first = max((at for at in starts if at <= wrong), default=0)
+    last = min((at for at in starts if at > wrong), default=len(rows))
+    return "\n".join([*rows[:first], *[""] * (last - first), *rows[last:]])
 
 
 def _parse(text: str) -> ast.Module:
@@ -134,19 +137,8 @@ def _parse(text: str) -> ast.Module:
 
 def _notebook(file: Path, name: str, found: Reading) -> Source:
     text = file.read_text(encoding="utf-8")
-    book = json.loads(text)
-    if not isinstance(book, dict):
-        raise ValueError("no notebook")
-    sheets = book.get("worksheets", [])  # of format 3
-    cells = book.get("cells") or [cell for sheet in sheets for cell in sheet.get("cells", [])]
-    whole, at = ast.Module([], []), 0
-    lines: list[int] = []
-    numbers: list[int] = []
-    for number, cell in enumerate(cells, 1):
-        code = cell.get("source", cell.get("input", "")) if cell.get("cell_type") == "code" else ""
-        rows = ("".join(code) if isinstance(code, list) else str(code)).splitlines()
-        if not rows or (rows[0].startswith("%%") and not rows[0].startswith(("%%time", "%%capture"))):
-            continue
+    whole, at = Source(name, ast.Module([], [])), 0
+    for number, rows in _code(json.loads(text)):
         places = []
         for row in rows:
             at = max(text.find(json.dumps(row, ensure_ascii=False)[1:-1], at), at)
@@ -156,11 +148,24 @@ def _notebook(file: Path, name: str, found: Reading) -> Source:
         except SyntaxError as error:
             found.unread.append((f"{name} (cell {number})", f"is no Python 3 that can be parsed: {_short(error)}"))
             continue
-        ast.increment_lineno(tree, len(lines))
-        whole.body += tree.body
-        lines += places
-        numbers += [number] * len(rows)
-    return Source(name, whole, lines, numbers)
+        ast.increment_lineno(tree, len(whole.lines))
+        whole.tree.body += tree.body
+        whole.lines += places
+        whole.cells += [number] * len(rows)
+    return whole
+
+
+def _code(book: Any) -> Iterator[tuple[int, list[str]]]:
+    """Number and rows of each cell of Python."""
+    if not isinstance(book, dict):
+        raise ValueError("no notebook")
+    sheets = book.get("worksheets", [])  # of format 3
+    cells = book.get("cells") or [cell for sheet in sheets for cell in sheet.get("cells", [])]
+    for number, cell in enumerate(cells, 1):
+        code = cell.get("source", cell.get("input", "")) if cell.get("cell_type") == "code" else ""
+        rows = ("".join(code) if isinstance(code, list) else str(code)).splitlines()
+        if rows and (not rows[0].startswith("%%") or rows[0].startswith(("%%time", "%%capture"))):
+            yield number, rows
 
 
 def _without_magic(row: str) -> str:
