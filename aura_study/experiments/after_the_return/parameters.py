@@ -101,7 +101,10 @@ class AfterTheReturnParameters(TrainingParameters):
     learned_encoder: Encoder = BUILT
     frozen_layers: int = Field(0, ge=0, description="lowest layers of that encoder that do not learn; 0: none")
     dose_seeds: int = Field(
-        0, ge=0, le=100, description="seeds of the doses, by AdamW with clipping; 0: no model is asked for what it costs"
+        0,
+        ge=0,
+        le=100,
+        description="seeds of the doses, by AdamW with clipping; 0: nothing is trained for them",
     )
     few_seeds: int = Field(
         0, ge=0, le=100, description="seeds of the other ways, the cycles and (one at least) the controls"
