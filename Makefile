@@ -6,11 +6,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 PROFILE ?= full
 
-.PHONY: help study reference test lint types check report docs notebooks bench clean
+.PHONY: help study reference test test-all lint types check report docs notebooks bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ —/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ —/'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"aura_study needs Python >= 3.11; {sys.executable} is {sys.version.split()[0]}. Choose another with make PYTHON=...")'
@@ -41,8 +41,13 @@ reference: $(VENV)/.study ## make the committed reference run again and fill the
 	$(BIN)/python -m aura_study.report.readme
 
 # Two workers of one thread each: with more, torch's threads wait for each other longer than they compute.
-test: $(VENV)/.test ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: $(VENV)/.test ## run the tests, those marked slow left out
+	$(PYTEST) -m "not slow"
+
+test-all: test ## and those as well: whole studies, kills, browsers, fresh environments
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -50,7 +55,7 @@ lint: $(VENV)/.test ## ruff
 types: $(VENV)/.test ## mypy
 	$(BIN)/mypy
 
-check: lint types test ## everything that CI runs
+check: lint types test-all bench-quick ## everything that CI runs
 
 report: $(VENV)/.study ## rebuild the site of the default run from its results alone
 	$(BIN)/aura-study report
@@ -62,7 +67,10 @@ notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: $(VENV)/.test ## ratios of speed against honest baselines; fills benchmarks/README.md
-	cd benchmarks && for script in imports losses dynamics training both_cores alternatives sweep paper growth table; do ../$(BIN)/python $$script.py; done
+	cd benchmarks && ../$(BIN)/python quick.py --keep && for script in imports losses dynamics training both_cores alternatives sweep paper growth study table; do ../$(BIN)/python $$script.py; done
+
+bench-quick: $(VENV)/.test ## a minute: fails where a ratio has lost more than a fifth of the committed one
+	cd benchmarks && ../$(BIN)/python quick.py
 
 clean: ## remove the environment and every run but the reference
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

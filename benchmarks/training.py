@@ -94,14 +94,14 @@ def check_same_losses(work: Subject) -> float:
     return largest
 
 
-def whole_runs(work: Subject) -> dict[str, Callable[[], float]]:
-    """Ways to spend ``steps`` steps; each returns its seconds without those that build the model."""
+def whole_runs(work: Subject, clock: Callable[[], float] = time.perf_counter) -> dict[str, Callable[[], float]]:
+    """Ways to spend ``steps`` steps; each returns its seconds by ``clock`` without those that build the model."""
 
     def timed(run: Callable[[AuraModel], object]) -> float:
         model = work.model().train()
-        start = time.perf_counter()
+        start = clock()
         run(model)
-        return time.perf_counter() - start
+        return clock() - start
 
     def recorded(model: AuraModel) -> None:
         with TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import toy_study
 from browsing import Visit, chromium
 from made_run import make_run
 
@@ -50,6 +51,14 @@ def minilm() -> Path:
         return encoder_folder("minilm")
     except MissingDataError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy notebooks, ``notebooks``, and a finished run of them, ``run``: to be copied by who changes them."""
+    folder = tmp_path_factory.mktemp("toy")
+    toy_study.run(folder / "run", "steps=2", notebooks=toy_study.write_notebooks(folder / "notebooks"))
+    return folder
 
 
 @pytest.fixture(scope="module")

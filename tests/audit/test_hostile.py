@@ -110,6 +110,7 @@ def target(tmp_path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "name"), HOSTILE, ids=[f"{name} in {place}" for place, name in HOSTILE])
 def test_it_is_answered_with_2_and_the_reason_and_nothing_is_left(target, tmp_path, place, name):
     """Within its limit, whatever the code does; no process, no temporary file, no bytecode."""
@@ -148,6 +149,7 @@ def test_the_reason_names_the_phase_that_was_running(target, place, act):
     assert f"; last: {PHASES[place, act]}" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "act",
     [

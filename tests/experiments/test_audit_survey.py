@@ -18,6 +18,7 @@ def table():
     return audit_survey.survey(phantom_number=0.5, steps=12)
 
 
+@pytest.mark.slow
 def test_every_weighting_is_audited(table):
     """Nothing in the survey could not be audited, and every row cites a source."""
     assert set(table["weighting"]) == {weighting.name for weighting in SURVEY}
@@ -25,6 +26,7 @@ def test_every_weighting_is_audited(table):
     assert table["source"].str.len().min() > 5
 
 
+@pytest.mark.slow
 def test_the_mark_is_part_of_the_answer(table):
     """The weighting that masks L = 0 is safe for 0 and phantom for 1e-8; the one that skips None is phantom for 0."""
     found = table.set_index(["weighting", "absence"])["verdict"]
@@ -36,6 +38,7 @@ def test_the_mark_is_part_of_the_answer(table):
     assert (found["unmasked, log sigma"] == "phantom").all()
 
 
+@pytest.mark.slow
 def test_tables_and_figure_follow_the_findings(table):
     """The overview has one row per weighting and a column per mark; counts add up; the figure draws."""
     overview = audit_survey.overview(table)

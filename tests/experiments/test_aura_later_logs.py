@@ -228,6 +228,7 @@ def test_single_precision_opens_the_door_before_the_clamp() -> None:
             assert (slope == 0) == still
 
 
+@pytest.mark.slow
 def test_each_version_gets_the_verdict_that_is_told_and_a_wrong_one_would_refute() -> None:
     """Six forms, the marks that AURA's versions use themselves."""
     table = lineage.lineage()

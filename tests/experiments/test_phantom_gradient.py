@@ -1,6 +1,7 @@
 """The phantom gradient: the collapse of an absent task's sigma against its closed form, and the mask on the model."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from aura_study.claims import CLAIMS
@@ -9,8 +10,15 @@ from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import OPTIMIZERS
 
 
+@pytest.fixture(scope="module")
+def at_aura_rates() -> pd.DataFrame:
+    return absence.collapse_at_aura_rates(500)
+
+
 @pytest.mark.parametrize("absent_steps", [60, 300, 1000])
-def test_growth_is_predicted_for_every_form_until_rounding_hides_sigma(absent_steps: int) -> None:
+def test_growth_is_predicted_for_every_form_until_rounding_hides_sigma(
+    absent_steps: int, at_aura_rates: pd.DataFrame
+) -> None:
     """After an absence of any length each growth, or the step of the collapse, is the predicted one to a millionth."""
     runs = absence.collapse(0.01, absent_steps)
     summary = absence.collapse_summary(runs, 0.01, absent_steps)
@@ -18,7 +26,7 @@ def test_growth_is_predicted_for_every_form_until_rounding_hides_sigma(absent_st
     np.testing.assert_allclose(summary["ratio"], 1, rtol=1e-6)
     growth = summary.loc[summary["quantity"] == "precision growth", "measured"]
     assert growth.max() <= absence.RESOLVED
-    assert CLAIMS["P2"].rule.holds(absence.measure_collapse(summary, absence.collapse_at_aura_rates(500)))
+    assert CLAIMS["P2"].rule.holds(absence.measure_collapse(summary, at_aura_rates))
 
 
 def test_isolation_and_mask_on_the_real_model() -> None:

@@ -251,7 +251,7 @@ def test_healing_is_judged_where_its_sentence_says():
     soon = harm.harms(harm.lost(made(0.06, p=quick), harm.language_scale(CURVE)))
     unwatched = harm.measure_harm(soon, quick, "mlm_loss", "clipped", worth, harm.LATER)
     assert CLAIMS["P8h"].rule.judge(unwatched) == Verdict.VOID
-    assert "40 steps" in unwatched.void
+    assert f"{quick.healed} steps" in unwatched.void
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from explorer_page import POLICIES, USUAL, assert_twin, go, numbers, state
 
 from aura_study.report import explorer
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_the_inputs_move_everything_at_once(explorer_visit: Visit) -> None:

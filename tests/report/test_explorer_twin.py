@@ -13,7 +13,7 @@ from aura_study.report import explorer
 from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import SGD
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("optimizer", explorer.OFFERED_OPTIMIZERS)

@@ -18,7 +18,7 @@ from aura_study.figures.formulas import with_formulas
 from aura_study.paths import RunFolders
 from aura_study.report import build_report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 RAW_MATH = """() => {
   const copy = document.querySelector("main").cloneNode(true);

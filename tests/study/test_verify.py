@@ -23,11 +23,9 @@ Edit = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(toy_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy notebooks and a finished run of them."""
-    folder = tmp_path_factory.mktemp("verify")
-    toy_study.run(folder / "run", "steps=2", notebooks=toy_study.write_notebooks(folder / "notebooks"))
-    return folder
+    return shutil.copytree(toy_project, tmp_path_factory.mktemp("verify") / "project")
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ def test_a_killed_worker_costs_nothing_and_a_killing_job_is_reported(start: Star
     assert not list((tmp_path / "there" / "records").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_is_one_error_and_the_work_is_kept(start: Start, tmp_path: Path) -> None:
     """What had ended is kept; the same command on other workers does the rest."""
     address = scheduler(start, tmp_path)
@@ -136,6 +137,7 @@ def test_a_scheduler_that_dies_is_one_error_and_the_work_is_kept(start: Start, t
     assert outcome.summary["square"].tolist() == [0, 1, 4, 9]
 
 
+@pytest.mark.slow
 def test_local_n_starts_its_own_workers(tmp_path: Path) -> None:
     """``local:2`` runs the same jobs on worker processes of this machine, and starts another for one that dies."""
     with pytest.raises(

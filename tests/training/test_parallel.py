@@ -126,6 +126,7 @@ def finish(process):
     return output
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path):
     """Without dropout, sigma's whole path under the mask is that of one process on the same global batches, to 1e-5."""
     outputs = {count: finish(start(tmp_path / str(count), count, dropout=0)) for count in (1, 2)}
@@ -137,6 +138,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert one["step"].max() == POINT["steps"] - 1
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
     """Two ranks with dropout, killed after a checkpoint: the rest is what an undisturbed run does, byte for byte."""
     finish(start(tmp_path / "whole", 2))
@@ -198,6 +200,7 @@ def shorten(path):
     path.write_bytes(path.read_bytes()[:-9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "harm"),
     [

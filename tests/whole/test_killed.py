@@ -13,6 +13,8 @@ from aura_study.paths import RunFolders
 from aura_study.runs.ledger import read_claims
 from aura_study.runs.stamps import stamp_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:

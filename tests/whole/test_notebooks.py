@@ -30,6 +30,7 @@ IN_THE_OPEN = {  # what a notebook studies, made and called where the reader see
     "09_audit_survey": {"audit", "UnmaskedKendallLoss"},
     "15_balancers": {"MGDA", "PresentOnly"},
 }
+ALWAYS = ("01_focal_loss", "04_aura_training")  # one of formulas, one of trainings: run by ``make test`` as well
 EXACT = {"F1", "P1", "P2", "P3", "P4"}  # no amount of computing can improve these
 
 
@@ -153,8 +154,9 @@ def test_a_notebook_opens_its_run_and_says_at_last_where_it_is(name: str) -> Non
     assert code(name)[-1]["source"] == "run.close()"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_a_notebook_finds_what_it_claims_at_the_smallest_profile(name: str, tmp_path: Path) -> None:
     """Run through papermill, each claim of the notebook is decided by its rule; exact claims are confirmed already.
 

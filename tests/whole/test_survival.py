@@ -65,6 +65,7 @@ def begin_sweep(out: Path, limit: int = 0) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_random_moments_ends_with_the_same_files(tmp_path: Path) -> None:
     """Records, summaries and sweep.json: nothing missing, nothing half-written, nothing left over."""
     quiet, out = tmp_path / "quiet", tmp_path / "killed"
@@ -96,6 +97,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_error_that_names_the_notebook(mount: Callable[[str], Path], tmp_path: Path) -> None:
     """A disk that fills up in mid-run: one error with the notebook and its parameters; with room again, it goes on."""
     disk = mount("size=300k")
@@ -146,6 +148,7 @@ def test_a_read_only_folder_is_one_error(mount: Callable[[str], Path], tmp_path:
         toy_sweep.run(disk / "run", "number=1")
 
 
+@pytest.mark.slow
 def test_a_kernel_killed_from_outside_is_one_error_and_its_cells_are_kept(tmp_path: Path) -> None:
     """SIGKILL to the kernel, as the system does when memory is short: notebook, cell and parameters are named."""
     out = tmp_path / "run"

@@ -100,7 +100,12 @@ class AfterTheReturnParameters(TrainingParameters):
     horizon: int = Field(2000, ge=100, le=100_000, description="steps that sigma alone is watched after its return")
     learned_encoder: Encoder = BUILT
     frozen_layers: int = Field(0, ge=0, description="lowest layers of that encoder that do not learn; 0: none")
-    dose_seeds: int = Field(1, ge=1, le=100, description="seeds of the doses, by AdamW with clipping")
+    dose_seeds: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="seeds of the doses, by AdamW with clipping; 0: nothing is trained for them",
+    )
     few_seeds: int = Field(
         0, ge=0, le=100, description="seeds of the other ways, the cycles and (one at least) the controls"
     )

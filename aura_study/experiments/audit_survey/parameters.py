@@ -9,7 +9,7 @@ class AuditSurveyParameters(Parameters):
     """Parameters of notebook ``09_audit_survey``."""
 
     notebook = "09_audit_survey"
-    profiles = {"smoke": {"steps": 20}, "full": {"steps": 400}}
+    profiles = {"full": {"steps": 400}}
 
     phantom_number: float = Field(1.0, gt=0, le=10, description="sum of the learning rates of each simulated absence")
-    steps: int = Field(40, ge=10, le=10_000, description="steps of each simulated absence")
+    steps: int = Field(20, ge=10, le=10_000, description="steps of each simulated absence")

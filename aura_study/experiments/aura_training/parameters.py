@@ -4,7 +4,7 @@ from pydantic import Field
 
 from aura_study.data.tasks import TaskName
 from aura_study.training.loop import TrainingSettings
-from aura_study.training.parameters import TrainingParameters
+from aura_study.training.parameters import DevRows, TrainingParameters
 from aura_study.training.runs import Presence, TrainingJob
 
 
@@ -18,12 +18,13 @@ class AuraTrainingParameters(TrainingParameters):
         | {"lr_sigma": 0.005, "dev_rows": None},
     }
 
+    dev_rows: DevRows = 100
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of the stretch runs")
-    before: int = Field(40, ge=1, description="steps before the absence")
-    absent_steps: int = Field(200, ge=1, description="steps of the absence")
-    after: int = Field(40, ge=1, description="steps after the return")
-    lr_sigma: float = Field(0.015, gt=0, le=1, description="AdamW's rate for sigma in the demonstration")
+    before: int = Field(20, ge=1, description="steps before the absence")
+    absent_steps: int = Field(100, ge=1, description="steps of the absence")
+    after: int = Field(20, ge=1, description="steps after the return")
+    lr_sigma: float = Field(0.03, gt=0, le=1, description="AdamW's rate for sigma in the demonstration")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
 
     @property

@@ -23,7 +23,7 @@ WARM, FALL, STAY, BACK = 6, 6, 12, 6
 EPOCH = 2
 """Steps of DWA's epoch."""
 TASKS = (4, 8)
-"""Of the problems; the first alone where only one problem is asked for."""
+"""Of the problems; the first alone where fewer than four random ones are asked for."""
 LEAST = 1e-12
 
 
@@ -87,13 +87,13 @@ def solved_tasks(p: BalancersParameters) -> pd.DataFrame:
 
 
 def _of_one(name: str, p: BalancersParameters) -> list[dict[str, object]]:
-    entry = balancer(name)
+    entry, count = balancer(name), max(1, min(p.problems // 2, len(TASKS)))
     return [
         {"balancer": name, "depth": depth, "tasks": tasks, "seed": seed}
         | outcome(pd.DataFrame(list(follow(entry, tasks, seed, depth, p.balancer_lr))))
         for depth in DEPTHS
-        for tasks in TASKS[: p.problems]
-        for seed in seeds(min(p.problems, 2), p.seed)
+        for tasks in TASKS[:count]
+        for seed in seeds(count, p.seed)
     ]
 
 

@@ -21,6 +21,6 @@ class BeyondTheMaskParameters(Parameters):
     noise: float = Field(0.5, gt=0, le=2, description="standard deviation of the logarithm of the losses")
     shard_steps: int = Field(120, ge=60, le=100_000, description="steps until sigma has settled on shards")
     problems: int = Field(
-        5, ge=2, le=1000, description="pairs of regressions on which cures of a negative total are tried"
+        2, ge=2, le=1000, description="pairs of regressions on which cures of a negative total are tried"
     )
     seed: int = Field(0, ge=0, description="of the losses")

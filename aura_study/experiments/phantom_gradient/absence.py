@@ -26,7 +26,7 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
     form, closed = PARAMETERIZATIONS[form_name], FORMS[form_name]
     weigh = UnmaskedKendallLoss(["absent"], form, sigma0, dtype=torch.float64)
     stepper = getattr(torch.optim, optimizer)(weigh.parameters(), lr=1.0)
-    sigma, weight = [weigh.sigma().item()], [weigh.weights().item()]
+    thetas = [weigh.thetas().detach().clone()]
     for rate in rates:
         stepper.param_groups[0]["lr"] = float(rate)
         stepper.zero_grad()
@@ -35,8 +35,9 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
             break
         total.backward()
         stepper.step()
-        sigma.append(weigh.sigma().item())
-        weight.append(weigh.weights().item())
+        thetas.append(weigh.thetas().detach().clone())
+    theta = torch.cat(thetas)
+    sigma, weight = form.sigma(theta).numpy(), form.weight(theta).numpy()
     path = absent_trajectory(closed, form.theta(sigma0), rates, OPTIMIZERS[optimizer])[: len(sigma)]
     with np.errstate(divide="ignore"):  # a sigma rounded to 0 has an infinite weight
         predicted_sigma = np.where(np.isnan(path), np.nan, closed.sigma(path))
@@ -48,7 +49,7 @@ def absent_run(form_name: str, optimizer: str, rates: np.ndarray, sigma0: float 
             "step": np.arange(len(sigma)),
             "phantom_number": np.concatenate([[0.0], np.cumsum(rates)])[: len(sigma)],
             "sigma": sigma,
-            "precision_ratio": np.asarray(weight) / weight[0],
+            "precision_ratio": weight / weight[0],
             "predicted_sigma": predicted_sigma,
             "predicted_ratio": predicted_ratio,
         }

@@ -46,7 +46,10 @@ class PretrainingParameters(CorpusParameters):
         "full": {
             "seed_count": 8,
             "few_seeds": 5,
+            "batch_size": 16,
+            "max_length": 64,
             "mlm_steps": 4000,
+            "mlm_batch": 32,
             "before": 50,
             "absent_steps": 100,
             "after": 100,
@@ -58,24 +61,24 @@ class PretrainingParameters(CorpusParameters):
     }
 
     dev_rows: int = Field(40, ge=8, description="development rows per task that test the pre-training")
-    batch_size: BatchSize = 16
-    max_length: MaxLength = 64
+    batch_size: BatchSize = 8
+    max_length: MaxLength = 32
     checkpoint: str | None = Field(
         None, description="hub id or local folder of a masked language model; none pre-trains one here"
     )
-    mlm_steps: int = Field(200, ge=1, le=1_000_000, description="optimiser steps of the pre-training")
-    mlm_batch: int = Field(32, ge=4, le=4096, description="texts of a batch of the pre-training")
+    mlm_steps: int = Field(100, ge=1, le=1_000_000, description="optimiser steps of the pre-training")
+    mlm_batch: int = Field(16, ge=4, le=4096, description="texts of a batch of the pre-training")
     mlm_lr: float = Field(0.004, gt=0, le=1, description="AdamW's peak rate in the pre-training")
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(1, ge=1, le=100, description="seeds of the fine-tunings")
     few_seeds: int = Field(
         0, ge=0, le=100, description="seeds of other doses, several returns and the probed encoder; 0: none of these"
     )
-    before: int = Field(10, ge=1, description="steps before the absence")
-    absent_steps: int = Field(40, ge=1, description="steps of the absence")
-    after: int = Field(20, ge=ADAM_MEMORY + 1, description="steps after the return at which the harm is judged")
-    healed: int = Field(40, ge=ADAM_MEMORY + 1, description="steps after the return at which the healing is judged")
-    lr_sigma: float = Field(0.075, gt=0, le=1, description="rate for sigma in the demonstrations")
+    before: int = Field(5, ge=1, description="steps before the absence")
+    absent_steps: int = Field(20, ge=1, description="steps of the absence")
+    after: int = Field(15, ge=ADAM_MEMORY + 1, description="steps after the return at which the harm is judged")
+    healed: int = Field(25, ge=ADAM_MEMORY + 1, description="steps after the return at which the healing is judged")
+    lr_sigma: float = Field(0.15, gt=0, le=1, description="rate for sigma in the demonstrations")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     lr_sgd: float = Field(0.005, gt=0, le=10, description="SGD's rate for encoder and heads")
     probed: str | None = Field(

@@ -53,7 +53,7 @@ class TaskQualityParameters(TrainingParameters):
     scored: bool = Field(False, description="whether models are scored, and by other weightings too: if they can learn")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of each weighting; unscored regimes but mixed have one")
     further_seeds: int = Field(0, ge=0, le=100, description="seeds of further regimes, on which no claim rests")
-    steps: int = Field(160, ge=20, description="optimiser steps of a run")
+    steps: int = Field(100, ge=20, description="optimiser steps of a run")
     reporting_rows: int = Field(101, ge=2, description="training rows of reporting in the mixed regime")
     reporting_dev: int = Field(300, ge=2, description="development rows of reporting")
     phantom: float = Field(3.0, gt=0, le=20, description="phantom number of the stretch; sets sigma's rate everywhere")
