@@ -98,6 +98,7 @@ def train(steps: int = 200, rows: int = 500, encoder: str = "tiny", report_to: s
             learning_rate=5e-4,
             logging_steps=max(1, steps // 10),
             save_strategy="no",
+            dataloader_pin_memory=torch.cuda.is_available(),
             report_to=report_to,
             remove_unused_columns=False,  # the collator needs the task's name
             disable_tqdm=True,
