@@ -24,6 +24,8 @@ VOCABULARIES = (
     *("sentencepiece.bpe.model", "sentencepiece.model", "spiece.model"),
 )
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+MOST_LAYERS = 1000
+"""Of a configuration; to build what asks for more would not end."""
 DECIDING = (".json", ".safetensors", ".txt", ".model")
 """Endings of the files that decide an encoder's numbers."""
 
@@ -137,6 +139,7 @@ def _check(name: str, entry: Encoder, folder: Path) -> None:
         )
     if missing := _missing(entry, folder):
         raise MissingDataError(f"encoder {name!r} lacks {', '.join(missing)} in {folder}; {how}")
+    _check_size(folder / CONFIG)
     if wrong := _wrong(entry, folder):
         raise DataError(f"{folder / wrong[0]} is damaged or another version: {wrong[1]}. Remove {folder}, and {how}")
 
@@ -150,15 +153,28 @@ def _missing(entry: Encoder, folder: Path) -> list[str]:
     return missing + [part for part in _parts(folder) if not (folder / part).is_file()]
 
 
+def _check_size(config: Path) -> None:
+    """Nothing, if the configuration can be read and asks for no more layers than anybody trains."""
+    try:
+        layers = json.loads(config.read_text(encoding="utf-8")).get("num_hidden_layers", 0)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise DataError(f"{config} is no configuration of a model: {type(error).__name__}") from error
+    if not isinstance(layers, int) or layers > MOST_LAYERS:
+        raise DataError(f"{config} asks for num_hidden_layers = {str(layers)[:20]}; at most {MOST_LAYERS:,} are taken")
+
+
 def _parts(folder: Path) -> list[str]:
     """Files that weights in several parts lie in."""
     index = folder / WEIGHTS[1]
     if (folder / WEIGHTS[0]).is_file() or not index.is_file():
         return []
     try:
-        return sorted({str(part) for part in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        parts = sorted({str(part) for part in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{index} is no index of weights: {error}") from error
+    if others := [part for part in parts if Path(part).name != part or Path(part).suffix != ".safetensors"]:
+        raise DataError(f"{index} names {', '.join(others[:3])}: only .safetensors files beside it are read")
+    return parts
 
 
 def _wrong(entry: Encoder, folder: Path) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ Schema = Mapping[str, Any]
 MOST_VALUES = 100_000
 """Of a range."""
 RANGE = re.compile(r"(-?\d{1,18}):(-?\d{1,18})(?::(\d{1,18}))?")
+LONG = re.compile(r"[+-]?\d[\d_]{18,}")
 EXPONENT = re.compile(r"[+-]?\d{1,18}(?:\.\d{0,18})?[eE]\+?\d{1,2}")
 
 
@@ -24,9 +25,18 @@ def read_value(name: str, value: Any, schema: Schema) -> Any:
     if "array" in kinds and isinstance(value, str) and value:
         value = listed(name, value)
     integral = "integer" in kinds and "string" not in kinds
+    if kinds & {"integer", "number"} and "string" not in kinds:
+        _refuse_long(name, value)
     if integral and isinstance(value, list):
         return [number for part in value for number in spelt_out(name, part)]
     return whole(value) if integral else value
+
+
+def _refuse_long(name: str, value: Any) -> None:
+    for part in value if isinstance(value, list) else [value]:
+        text = f"{part:#x}" if isinstance(part, int) and abs(part) >= 10**18 else part
+        if isinstance(text, str) and (LONG.fullmatch(text) or text is not part):
+            raise StudyError(f"{name} = {text[:20]}...: an integer of more than 18 digits is taken for a slip")
 
 
 def listed(name: str, text: str) -> list[Any]:
@@ -89,6 +99,20 @@ def _read_list(name: str, text: str) -> Any:
         raise StudyError(f"parameter {name!r}: cannot read {shown!r} as a list") from error
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without numbers to base 60: ``1:30`` is text, a range where one is taken and refused elsewhere."""
+
+    def construct_yaml_int(self, node: Any) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: Any) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+
 def plain_yaml(text: str) -> Any:
     """YAML of plain values; anchors are refused, for a few lines of them unfold into more than a machine can hold.
 
@@ -98,7 +122,7 @@ def plain_yaml(text: str) -> Any:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("anchors and aliases are not used here")
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, AttributeError) as error:

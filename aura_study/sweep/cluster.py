@@ -21,7 +21,8 @@ ASKED_EVERY_SECONDS = 2.0
 class ClusterEngine(Engine):
     """dask.distributed: the scheduler at ``tcp://host:port``, or, for ``local:N``, N worker processes of its own.
 
-    Workers must see the output folder under the same path and have this package installed.
+    Workers must see the output folder under the same path and have this package installed. Processes of its own talk
+    over TLS, by a certificate that is made for them and kept in memory: who else is on this machine is refused.
     """
 
     def __init__(self, cluster: str) -> None:
@@ -35,18 +36,11 @@ class ClusterEngine(Engine):
         self._round = 0
 
     def __enter__(self) -> Self:
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         target: Any = self._address
         if self._wanted:
-            target = self._cluster = LocalCluster(
-                n_workers=int(self._wanted[1]),
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs="CRITICAL",
-                scheduler_kwargs={"allowed_failures": 0},  # a lost job is tried once more anyway, alone
-            )
+            target = self._cluster = _private_cluster(int(self._wanted[1]))
         try:
             self._client = Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -108,6 +102,30 @@ class ClusterEngine(Engine):
 
     def _gone(self) -> StudyError:
         return StudyError(f"the dask scheduler at {self._address} is gone; the same command goes on from here")
+
+
+def _private_cluster(workers: int) -> Any:
+    """A scheduler and worker processes that only the holder of their certificate, this process, can talk to.
+
+    dask opens an HTTP port for each of them even without its dashboard: no page is served there.
+    """
+    import dask
+    from distributed import LocalCluster, Security
+
+    nothing = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
+    with dask.config.set(nothing):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            security=Security.temporary(),
+            silence_logs="CRITICAL",
+            scheduler_kwargs={
+                "allowed_failures": 0,  # a lost job is tried once more anyway, alone
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",  # or else dask's own 8787
+            },
+        )
 
 
 def build_engine(cluster: str | None, workers: int) -> Engine:

@@ -313,7 +313,7 @@ def test_a_reporter_gets_every_number_of_every_task(tmp_path):
 
 
 class LightningLoop:
-    """Calls the hooks in Lightning's order, as its Trainer does; Lightning itself is not needed here."""
+    """Calls the hooks in Lightning's order, as its Trainer does; `test_lightning` has Lightning itself."""
 
     def __init__(self, module, callback, accumulate, log_every_n_steps):
         self.module, self.callback, self.accumulate = module, callback, accumulate

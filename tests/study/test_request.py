@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aura_study.errors import StudyError
 from aura_study.runs.parameters import describe
-from aura_study.study.registry import choose_notebooks
+from aura_study.study.registry import choose_notebooks, parameter_classes
 from aura_study.study.request import Request, default_name, parse_assignments, read_parameter_file
 
 
@@ -63,6 +63,10 @@ def test_an_integer_may_be_written_with_an_exponent(notebooks: Path) -> None:
         ),
         ("steps=many", ["03_phantom_gradient", "steps = 'many'", "integer, at least 1, at most 10000", "default 3"]),
         ("steps=0", ["greater than or equal to 1", "integer, at least 1"]),
+        (f"steps={'9' * 400}", ["steps = 99999999999999999999...: an integer of more than 18 digits"]),
+        (f"seeds=[1,{'9' * 400}]", ["seeds = ", "more than 18 digits"]),
+        (f"rate={'9' * 400}", ["rate = 99999999999999999999...: an integer of more than 18 digits"]),
+        ("steps=1:30", ["steps = '1:30'", "valid integer"]),
         ("rate=-1", ["rate = '-1'", "number, above 0"]),
         ("mode=slow", ["one of fine, raise, die"]),
         ("flag=perhaps", ["true or false"]),
@@ -96,6 +100,27 @@ def test_a_file_may_speak_to_one_notebook(notebooks: Path, tmp_path: Path) -> No
     path.write_text("03_phantom_gradient:\n  rat: 0.25\n")
     with pytest.raises(StudyError, match=r"unknown parameter 'rat' of notebook 03_phantom_gradient; did you mean rate"):
         Request.of(toy_study.REGISTRY, overrides=read_parameter_file(path), folder=notebooks)
+
+
+def test_a_file_has_no_numbers_to_base_60(notebooks: Path, tmp_path: Path) -> None:
+    """YAML 1.1 reads ``1:30`` as 90: here it is a range where one is taken, and refused where a number is."""
+    path = tmp_path / "p.yml"
+    for written in ("steps: 1:30", "rate: 1:30", "rate: 1:30.5", f"steps: {'9' * 400}", f"steps: [{'9' * 400}]"):
+        path.write_text(written)
+        with pytest.raises(StudyError, match=written.split(":")[0]):
+            Request.of(toy_study.REGISTRY, overrides=read_parameter_file(path), folder=notebooks)
+    path.write_text("seeds: [1:4, 7]")
+    request = Request.of(toy_study.REGISTRY, overrides=read_parameter_file(path), folder=notebooks)
+    assert request.parameters["01_focal_loss"].model_dump()["seeds"] == (1, 2, 3, 7)
+
+
+def test_an_encoder_without_a_name_is_refused() -> None:
+    """By every notebook and sweep that takes one."""
+    for kind in parameter_classes().values():
+        for field in ("encoder", "learned_encoder"):
+            if field in kind.model_fields:
+                with pytest.raises(StudyError, match="at least 1 char"):
+                    kind.checked({field: ""})
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,17 @@
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 
+import psutil
 import pytest
 import toy_sweep
 
@@ -144,6 +149,53 @@ def test_local_n_starts_its_own_workers(tmp_path: Path) -> None:
         SweepFailed, match=r"1 of 2 jobs failed(?s:.*)number=2 mode=trouble: the process that runs it dies"
     ):
         toy_sweep.run(tmp_path / "out", "number=2:4", "mode=trouble", engine=ClusterEngine("local:2"))
+
+
+STRANGER = """
+import os, sys
+from distributed import Client, Security
+address = sys.argv[1]
+own = Security.temporary()
+for target, security in ((address, None), (address.replace("tls", "tcp"), None), (address, own)):
+    try:
+        print("ran as", Client(target, timeout=3, security=security).submit(os.getuid).result(timeout=3))
+    except Exception as error:
+        print("refused", type(error).__name__, flush=True)
+os._exit(0)
+"""
+
+
+def answer(port: int) -> bytes:
+    """What a port says to a TLS client without a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(("127.0.0.1", port), 3) as plain, context.wrap_socket(plain) as private:
+            private.sendall(bytes(8))
+            return private.recv(1)
+    except OSError:  # the handshake's refusal may come with the first read
+        return b""
+
+
+def test_nobody_else_on_the_machine_can_talk_to_the_workers_of_local_n(tmp_path: Path) -> None:
+    """Another process, without a certificate or with one of its own, runs nothing; no port answers or serves a page."""
+    with ClusterEngine("local:1") as engine:
+        assert [ended.result() for ended in engine.submit(abs, [(-3,)])] == [3]
+        scheduler = engine._client.scheduler.address
+        command = [sys.executable, "-c", STRANGER, scheduler]
+        said = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300).stdout
+        assert [line.split()[0] for line in said.splitlines()] == ["refused"] * 3
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        sockets = [found for one in family for found in one.net_connections("inet") if found.status == "LISTEN"]
+        assert {found.laddr.ip for found in sockets} == {"127.0.0.1"}
+        ports = {found.laddr.port for found in sockets}
+        assert int(scheduler.rpartition(":")[2]) in ports
+        assert [port for port in ports if answer(port)] == []
+        for port in ports:
+            for page in ("status", "info/main/workers.html", "json/identity.json"):
+                with pytest.raises((OSError, HTTPException)) as refused:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=3)
+                assert getattr(refused.value, "code", 404) == 404
 
 
 def test_no_scheduler_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

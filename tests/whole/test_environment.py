@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_every_declared_dependency_is_pinned_to_a_version_it_allows() -> None:
             f"{name}=={pinned[name]} is outside {requirement.specifier}"
         )
     assert re.fullmatch(r"[\d.]+", pinned["torch"])
+
+
+def test_every_pin_has_its_hashes_beside_it() -> None:
+    """constraints.hashed.txt holds every pin of constraints.txt at that version, and no package without a SHA-256."""
+    lines = (ROOT / "constraints.hashed.txt").read_text().splitlines()
+    hashed: dict[str, str] = {}
+    for line, after in pairwise([line for line in lines if not line.startswith("#")]):
+        if found := re.fullmatch(r"([\w.-]+)==(\S+)(?: ; .+)? \\", line):
+            hashed[canonicalize_name(found[1])] = found[2]
+            assert re.fullmatch(r" +--hash=sha256:[0-9a-f]{64}(?: \\)?", after), found[1]
+        else:
+            assert line.startswith("    --hash=sha256:"), line
+    assert pins().items() <= hashed.items()
 
 
 def test_what_is_installed_is_what_is_pinned() -> None:
