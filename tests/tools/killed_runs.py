@@ -16,14 +16,15 @@ from aura_study.runs.records import UNFINISHED
 STEPS = "steps=300"
 
 
-def start(out: Path) -> subprocess.Popen[str]:
+def start(out: Path, **environment: str) -> subprocess.Popen[str]:
     toy_study.write_notebooks(out.parent / "notebooks")
+    path = os.pathsep.join(filter(None, [environment.pop("PYTHONPATH", ""), str(Path(toy_study.__file__).parents[2])]))
     return subprocess.Popen(
         [sys.executable, toy_study.__file__, str(out), STEPS],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(toy_study.__file__).parents[2])},
+        env={**os.environ, **environment, "PYTHONPATH": path},
     )
 
 

@@ -12,6 +12,7 @@ from nbformat import v4
 from pydantic import Field
 from rich.console import Console
 
+from aura_study.cli.options import end_like_an_interrupt
 from aura_study.cli.runs import run_and_report
 from aura_study.runs.parameters import Parameters, Profile
 from aura_study.study.request import Request, parse_assignments
@@ -118,5 +119,6 @@ def run(out: Path, *assignments: str, notebooks: Path, only: str = "", console: 
 
 
 if __name__ == "__main__":
+    end_like_an_interrupt()
     target = Path(sys.argv[1])
     run(target, *sys.argv[2:], notebooks=target.parent / "notebooks", console=Console(stderr=True))

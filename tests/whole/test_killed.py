@@ -41,12 +41,15 @@ def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed
     assert lasting(out) == lasting(undisturbed)
 
 
-def test_interrupted_the_run_says_what_is_kept(tmp_path: Path) -> None:
-    """Ctrl-C ends the kernel too, keeps the ledger of what is finished, and says how to go on."""
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_the_run_says_what_is_kept(tmp_path: Path, ended: signal.Signals) -> None:
+    """Ctrl-C, a batch system's end or the terminal's: the kernel ends too, what is finished is kept, and it says how to
+    go on.
+    """
     out = tmp_path / "run"
     process = start(out)
     wait_for_second_notebook(out, process)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, ended)
     _, words = process.communicate(timeout=30)
     assert process.returncode != 0
     assert "Interrupted. 1 of 2 notebooks are finished and kept in" in words
