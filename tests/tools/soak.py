@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 import toy_study
-from killed_runs import STEPS, lasting, start
+from killed_runs import PATIENCE, STEPS, lasting, started
 
 from aura_study.runs.records import UNFINISHED
 
@@ -43,19 +44,19 @@ def soak(folder: Path, undisturbed: Path, seconds: float, seed: int) -> list[str
     while not done or time.monotonic() < end:
         command, fault = draw.choice(COMMANDS), draw.choice(FAULTS)
         done.append(f"{command}: {fault}")
-        process = _begin(command, out)
-        _wait(process, draw.uniform(0, LONGEST))
-        _do(fault, process, out, draw)
-        process.communicate(timeout=600)
+        with _begun(command, out) as process:
+            _wait(process, draw.uniform(0, LONGEST))
+            _do(fault, process, out, draw)
+            process.communicate(timeout=PATIENCE)
         if len(done) % 10 == 0:
             _made_whole(out, undisturbed, f"seed {seed}, {done}")
     _made_whole(out, undisturbed, f"seed {seed}, {done}")
     return done
 
 
-def _begin(command: str, out: Path) -> "subprocess.Popen[str]":
+def _begun(command: str, out: Path) -> AbstractContextManager["subprocess.Popen[str]"]:
     if command == "run" or not (out / "claims.json").is_file():
-        return start(out)
+        return started(out)
     words = {"verify": [str(out)], "report": ["--run", str(out)], "claims": ["--run", str(out)]}[command]
     return subprocess.Popen(
         [sys.executable, "-m", "aura_study", command, *words],

@@ -66,6 +66,7 @@ PHANTOM_CELLS = [
         "code",
         "import sys, time, os\nfrom tqdm import tqdm\n"
         "for _ in tqdm(range(int(steps)), mininterval=0): time.sleep(0.01)\n"
+        'while os.path.exists(os.environ.get("TOY_GATE", "")): time.sleep(0.01)\n'
         'print("python:", sys.executable == os.environ.get("TOY_PYTHON"), os.environ["MPLBACKEND"])',
     ),
     ("trouble", "code", 'if mode == "raise": raise ValueError("no <b>luck</b>")\nif mode == "die": os._exit(1)'),

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import toy_study
-from killed_runs import STEPS, lasting, start, wait_for_second_notebook
+from killed_runs import PATIENCE, STEPS, lasting, let_go, started, wait_for_second_notebook
 from soak import soak
 
 from aura_study.data.scratch import HELD, scratch
@@ -48,18 +48,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_stopped_in_mid_run_and_continued_it_ends_with_the_same_files(undisturbed: Path, tmp_path: Path) -> None:
     """SIGSTOP to the runner and all that it started, and seconds later SIGCONT: as if nothing had been."""
-    process = start(tmp_path / "run")
-    wait_for_second_notebook(tmp_path / "run", process)
-    runner = psutil.Process(process.pid)
-    family = [runner, *runner.children(recursive=True)]
-    for member in family:
-        member.suspend()
-    while any(member.status() != psutil.STATUS_STOPPED for member in family):
-        time.sleep(0.01)
-    time.sleep(3)  # longer than any of them waits for a sign of life
-    for member in family:
-        member.resume()
-    _, words = process.communicate(timeout=120)
+    with started(tmp_path / "run", held=True) as process:
+        wait_for_second_notebook(tmp_path / "run", process)
+        runner = psutil.Process(process.pid)
+        family = [member for member in (runner, *runner.children(recursive=True)) if member.is_running()]
+        for member in family:
+            member.suspend()
+        time.sleep(3)  # longer than any of them waits for a sign of life
+        for member in family:
+            member.resume()
+        let_go(tmp_path / "run")
+        _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, words
     assert lasting(tmp_path / "run") == lasting(undisturbed)
 
@@ -69,8 +68,8 @@ def test_a_clock_that_jumps_a_day_ahead_and_back_changes_nothing(undisturbed: Pa
     out, site = tmp_path / "run", tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(JUMPING_CLOCK)
-    process = start(out, PYTHONPATH=str(site))
-    _, words = process.communicate(timeout=240)
+    with started(out, PYTHONPATH=str(site)) as process:
+        _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, words
     assert lasting(out) == lasting(undisturbed)
     for path in (path for path in out.rglob("*") if path.is_file()):
@@ -88,16 +87,18 @@ def place(request: pytest.FixtureRequest) -> Iterator[Path]:
 def test_killed_whole_the_next_command_removes_what_it_left(place: Path, tmp_path: Path) -> None:
     """SIGKILL to all processes at once, however long the path of the folder for temporary files is."""
     out = tmp_path / "run"
-    process = start(out, TMPDIR=str(place))
-    wait_for_second_notebook(out, process)
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    (sockets,) = {Path(word).parent for member in family for word in member.cmdline() if word.endswith("kernel.json")}
-    assert (sockets.parent == place) == (len(place.name) < 100)
-    for member in family:
-        member.suspend()  # so that none sees another's end
-    for member in family:
-        member.kill()
-    process.communicate()
+    with started(out, held=True, TMPDIR=str(place)) as process:
+        wait_for_second_notebook(out, process)
+        runner = psutil.Process(process.pid)
+        family = [member for member in (runner, *runner.children(recursive=True)) if member.is_running()]
+        for member in family:
+            member.suspend()  # so that none sees another's end
+        words = [word for member in family for word in member.cmdline()]
+        sockets = next(Path(word).parent for word in words if word.endswith("kernel.json"))
+        assert (sockets.parent == place) == (len(place.name) < 100)
+        for member in family:
+            member.kill()
+        process.communicate()
     assert sockets.is_dir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(place))
@@ -149,8 +150,8 @@ def few_files(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_folder_for_temporary_files_is_one_error(few_files: Path, tmp_path: Path) -> None:
     """It takes a folder and no more: the notebook is named with the system's words, and nothing half-made stays."""
-    process = start(tmp_path / "run", TMPDIR=str(few_files))
-    _, words = process.communicate(timeout=120)
+    with started(tmp_path / "run", TMPDIR=str(few_files)) as process:
+        _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "No space left on device" in words
     assert "notebook 01_focal_loss" in words
@@ -188,8 +189,11 @@ def _again(folder: Path) -> Outcome:
 
 def test_two_runs_at_once_on_one_folder_end_as_one(undisturbed: Path, tmp_path: Path) -> None:
     """Started together, one of them is refused with a sentence and leaves the other alone."""
-    both = [start(tmp_path / "run") for _ in range(2)]
-    words = {process.communicate(timeout=240)[1]: process.returncode for process in both}
+    with started(tmp_path / "run", held=True) as one, started(tmp_path / "run", held=True) as other:
+        while one.poll() is None and other.poll() is None:  # both wait until one is refused
+            time.sleep(0.02)
+        let_go(tmp_path / "run")
+        words = {process.communicate(timeout=PATIENCE)[1]: process.returncode for process in (one, other)}
     assert sorted(map(bool, words.values())) == [False, True], words
     assert [text for text, code in words.items() if code and "another run is writing to" in text]
     assert lasting(tmp_path / "run") == lasting(undisturbed)
