@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 PROFILE ?= full
 
-.PHONY: help study reference test lint types check report notebooks bench clean
+.PHONY: help study reference test mutants lint types check report notebooks bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +40,9 @@ reference: $(VENV)/.study ## make the committed reference run again and fill the
 test: $(VENV)/.test ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+mutants: $(VENV)/.test ## put small faults into five rooms, one at a time, and count those that the tests notice (hours; goes on where it was)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/tools/mutate.py --out .mutants
+
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -58,4 +61,4 @@ bench: $(VENV)/.test ## ratios of speed against honest baselines; fills benchmar
 	cd benchmarks && for script in imports losses dynamics training both_cores alternatives sweep paper growth table; do ../$(BIN)/python $$script.py; done
 
 clean: ## remove the environment and every run but the reference
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .mutants

@@ -4,10 +4,11 @@
 
 A sample of `--each` mutants a room is drawn with `--seed`. All happens in a copy of the tree in FOLDER. A first run of
 the room's tests, as it stands, notes which tests enter which function, how long each takes, and which fail here anyway;
-each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, until one
-fails. Child processes see the fault too. What the tests import is imported once; each mutant has a fork of that.
-Stopped and started again it goes on; `--again` repeats those that were not caught. `survivors.md`, beside this file,
-says of those that stay why: a survivor that it does not name makes the command fail, and so do more than one in ten.
+each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, and to
+those that start processes, for they see the fault too, until one fails. What the tests import is imported once; each
+mutant has a fork of that. Stopped and started again it goes on; `--again` repeats those that were not caught.
+`survivors.md`, beside this file, says of those that stay why: a survivor that it does not name makes the command fail,
+and so do more than one in ten.
 """
 
 import argparse
@@ -50,6 +51,8 @@ class Watcher:
         self.entered: dict[str, set[str]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
         self.failed: list[str] = []
+        self.parents: list[str] = []
+        """Tests that start processes, which may enter any function."""
         self.places: dict[int, tuple[CodeType, str]] = {}
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
@@ -63,7 +66,7 @@ class Watcher:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.item, before = item.nodeid, sum(os.times()[:4])
+        self.item, before = item.nodeid, os.times()
         sys.settrace(self)  # type: ignore[arg-type]
         threading.settrace(self)  # type: ignore[arg-type]
         try:
@@ -71,7 +74,9 @@ class Watcher:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
-            self.seconds[item.nodeid] = round(sum(os.times()[:4]) - before, 2)  # computed, here and in children
+            here, below = (sum(os.times()[part]) - sum(before[part]) for part in (slice(0, 2), slice(2, 4)))
+            self.seconds[item.nodeid] = round(here + below, 2)  # computed, here and in children
+            self.parents += [item.nodeid] if below > 0 else []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -140,7 +145,8 @@ def as_it_stands(tree: Path, room: str, out: Path) -> dict[str, Any]:
             watcher = Watcher(tree / "aura_study" / room)
             code = pytest.main([*QUIET, f"tests/{room}"], plugins=[watcher])
             entered = {place.removeprefix(f"{tree}/"): sorted(tests) for place, tests in watcher.entered.items()}
-            told = {"entered": entered, "seconds": watcher.seconds, "failed": watcher.failed, "used": others(tree)}
+            told = {"entered": entered, "seconds": watcher.seconds, "failed": watcher.failed}
+            told |= {"parents": watcher.parents, "used": others(tree)}
             kept.write_text(json.dumps(told, indent=1))
             return int(code)
 
@@ -155,9 +161,10 @@ def others(tree: Path) -> list[str]:
 
 
 def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests to show a mutant to, fastest first."""
-    names = known["entered"].get(f"{mutant.path}:{mutant.inside}", known["seconds"])
-    return sorted(set(names) - set(known["failed"]), key=lambda name: (known["seconds"][name], name))
+    """The tests to show a mutant to: those that enter it, fastest first, then those that do so out of sight, if any."""
+    here = set(known["entered"].get(f"{mutant.path}:{mutant.inside}", known["seconds"]))
+    every = (here | set(known["parents"])) - set(known["failed"])
+    return sorted(every, key=lambda name: (name not in here, known["seconds"][name], name))
 
 
 def judged(mutant: Mutant, tree: Path, known: dict[str, Any], out: Path) -> str:
