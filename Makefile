@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 PROFILE ?= full
 
-.PHONY: help study reference test test-all lint types check report docs notebooks bench bench-quick clean
+.PHONY: help study reference test test-all mutants lint types check report docs notebooks bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,6 +49,9 @@ test: $(VENV)/.test ## run the tests, those marked slow left out
 test-all: test ## and those as well: whole studies, kills, browsers, fresh environments
 	$(PYTEST) -m slow
 
+mutants: $(VENV)/.test ## put small faults into five rooms, one at a time, and count those that the tests notice (hours; goes on where it was)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/tools/mutate.py --out .mutants
+
 lint: $(VENV)/.test ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -73,4 +76,4 @@ bench-quick: $(VENV)/.test ## a minute: fails where a ratio has lost more than a
 	cd benchmarks && ../$(BIN)/python quick.py
 
 clean: ## remove the environment and every run but the reference
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .mutants

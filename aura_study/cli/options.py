@@ -101,9 +101,15 @@ def folders_of(run: str) -> "RunFolders":
 
 
 def end_like_an_interrupt() -> None:
-    """Let SIGTERM end this process as Ctrl-C does: what runs is stopped, and what is done is kept."""
+    """Let SIGTERM end this process as Ctrl-C does: what runs is stopped, and what is done is kept.
+
+    So does SIGHUP, the end of the terminal, unless `nohup` has it ignored.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+    for number in {signal.SIGTERM, hang_up}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)

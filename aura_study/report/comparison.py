@@ -1,6 +1,5 @@
 """The page that sets runs beside each other: in a run's report beside the reference, or by itself."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from aura_study.figures import Plate
 from aura_study.figures.overlays import Panel, overlaid
 from aura_study.report.explorer import plotting_files
-from aura_study.report.images import Picture, size_of
+from aura_study.report.images import Picture, only_shows, size_of
 from aura_study.report.render import Renderer
 from aura_study.runs.comparison import Comparison
 from aura_study.runs.overlays import Overlay
@@ -35,7 +34,7 @@ def write_page(
         overlays=overlays,
         laid=_laid(overlays.shown, comparison.names, folder),
         settings={"names": comparison.names, "overlays": [_settings(one) for one in overlays.shown]},
-        pictures_of={name: _pictures(comparison, name, folder) for name in comparison.figures},
+        pictures_of={name: drawn for name in comparison.figures if (drawn := _pictures(comparison, name, folder))},
         numbers=comparison.numbers[:MOST_NUMBERS],
         interactive=plotting_files() is not None,
         **more,
@@ -52,13 +51,13 @@ def _settings(overlay: Overlay) -> dict[str, Any]:
 
 
 def _pictures(comparison: Comparison, name: str, folder: Path) -> list[Picture]:
-    """The figure of each run, in the site."""
-    found = []
-    for place, run in enumerate(comparison.runs):
-        file = f"{name}-{place}.svg"
-        shutil.copyfile(run.folders.figures / f"{name}.svg", folder / file)
-        found.append(Picture(f"{FOLDER}/{file}", *size_of((folder / file).read_bytes())))
-    return found
+    """The figure of each run, in the site; none if one of them is no mere picture."""
+    contents = [(run.folders.figures / f"{name}.svg").read_bytes() for run in comparison.runs]
+    if not all(map(only_shows, contents)):
+        return []
+    for place, content in enumerate(contents):
+        (folder / f"{name}-{place}.svg").write_bytes(content)
+    return [Picture(f"{FOLDER}/{name}-{place}.svg", *size_of(content)) for place, content in enumerate(contents)]
 
 
 def _laid(overlays: Sequence[Overlay], names: Sequence[str], folder: Path) -> tuple[Plate, Picture] | None:

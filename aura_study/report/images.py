@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
+from xml.parsers import expat
 
 from aura_study.runs.fingerprint import digest
 from aura_study.runs.ledger import FigureEntry
@@ -18,6 +19,14 @@ SVG_SIZE = re.compile(
 )
 SVG_LETTERS = re.compile(rb"scale\((0?\.\d+) -0?\.\d+\)")
 """What matplotlib scales the outlines of a word by: a hundredth of its size in points."""
+DRAWN = {
+    "svg", "metadata", "title", "desc", "defs", "style", "g", "path", "use", "image", "rect", "circle", "ellipse",
+    "line", "polyline", "polygon", "text", "tspan", "clipPath", "mask", "linearGradient", "radialGradient", "stop",
+    "pattern", "symbol", "marker", "RDF", "Work", "type", "format", "creator", "date", "Agent",
+}  # fmt: skip
+"""Elements of a picture that shows and does nothing else, those of its own description among them."""
+REACHES = re.compile(r"url\s*\((?!\s*['\"]?#)|@import|\\", re.IGNORECASE)
+"""Style that fetches something."""
 POINT = 96 / 72  # CSS pixels
 WIDE = 1.9  # width over height
 LEGIBLE = 9  # CSS pixels of the smallest letters
@@ -53,10 +62,10 @@ class Pictures:
         """By file of a figure: HTML to follow it in its notebook's page."""
 
     def add_figure(self, figure: FigureEntry, source: Path) -> bool:
-        """Copy the SVG of a figure, and its PNG beside it; ``False`` if there is no SVG."""
-        if not source.is_file():
+        """Copy the SVG of a figure, and its PNG beside it; ``False`` if there is none, or none that only shows."""
+        if not source.is_file() or not only_shows(content := source.read_bytes()):
             return False
-        self._by_name[figure.name] = self._store(source.read_bytes(), f"{figure.name}.svg")
+        self._by_name[figure.name] = self._store(content, f"{figure.name}.svg")
         if source.with_suffix(".png").is_file():
             shutil.copyfile(source.with_suffix(".png"), self._folder / f"{figure.name}.png")
             self.with_png.add(figure.name)
@@ -76,6 +85,8 @@ class Pictures:
             content = base64.b64decode(match["content"]) if packed else unquote_to_bytes(match["content"])
         except (binascii.Error, ValueError):
             return None
+        if SUFFIXES[match["type"]] == "svg" and not only_shows(content):
+            return None
         return self._store(content, f"output-{digest(content)[:12]}.{SUFFIXES[match['type']]}")
 
     def _store(self, content: bytes, file: str) -> Picture:
@@ -85,6 +96,43 @@ class Pictures:
             width, height = size_of(content)
             self._by_digest[key] = Picture(file, width, height, _least(content, width))
         return self._by_digest[key]
+
+
+def only_shows(svg: bytes) -> bool:
+    """Whether a picture, opened by itself, runs nothing and fetches nothing: no script, no handler, no address."""
+    harmless, styles = True, False
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal harmless, styles
+        local = name.rsplit(":", 1)[-1]
+        styles = local == "style"
+        harmless = harmless and local in DRAWN and all(_is_still(*held) for held in attributes.items())
+
+    def text(words: str) -> None:
+        nonlocal harmless
+        harmless = harmless and not (styles and REACHES.search(words))
+
+    def refuse(*_: object) -> None:
+        nonlocal harmless
+        harmless = False
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.CharacterDataHandler = start, text
+    parser.EntityDeclHandler = parser.ProcessingInstructionHandler = refuse
+    try:
+        parser.Parse(svg, True)
+    except expat.ExpatError:
+        return False
+    return harmless
+
+
+def _is_still(name: str, value: str) -> bool:
+    """Whether an attribute starts nothing and leads to nothing but a part of its own picture, or a packed one."""
+    local = name.rsplit(":", 1)[-1].lower()
+    if local == "href":
+        return value.startswith(("#", "data:image/png;", "data:image/jpeg;"))
+    return not local.startswith("on") and not REACHES.search(value)
 
 
 def size_of(content: bytes) -> tuple[int | None, int | None]:

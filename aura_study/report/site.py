@@ -90,7 +90,7 @@ def _write_site(content: RunContent, site: Path) -> None:
     pictures = Pictures(site / "figures")
     for name, (notebook, figure) in content.figures.items():
         if not pictures.add_figure(figure, content.folders.figures / f"{name}.svg"):
-            content.problems.append(f"Figure {name} of notebook {notebook} is missing.")
+            content.problems.append(f"Figure {name} of notebook {notebook} is missing, or is no mere picture.")
     data = _lay_tables(content, site / "data")
     plotting = _lay_static(site)
     if not plotting:

@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, home, without_folders
 from aura_study.runs.checkout import commit
@@ -38,6 +39,8 @@ from aura_study.runs.stamps import (
 )
 
 PROGRESS_LINE = re.compile(r"\d+%\||\d+(?:it|step|B|s)?/s\]|\d+it \[")
+LONGEST_SOCKET = 103
+"""Bytes of a socket's path: macOS takes so many, Linux four more."""
 
 
 class Order(BaseModel):
@@ -161,7 +164,8 @@ def _manager_class(sockets: Path) -> type:
             return KernelSpecManager(parent=self, kernel_dirs=[])  # no folders: only ipykernel's native spec is left
 
         def _transport_default(self) -> str:
-            return "ipc" if os.name == "posix" else "tcp"  # two kernels that start at once may be given one TCP port
+            # two kernels that start at once may be given one TCP port
+            return "ipc" if os.name == "posix" and _fits(sockets) else "tcp"
 
         def _connection_file_default(self) -> str:
             return str(sockets / "kernel.json")
@@ -289,16 +293,28 @@ def main() -> None:
         told.write(json.dumps(content) + "\n")
 
     error = ""
-    with tempfile.TemporaryDirectory(prefix="aura-") as sockets:
-        threading.Thread(target=_end_with_whoever_started_it, args=(sockets,), daemon=True).start()
-        try:
-            execute(order, Path(sockets), lambda progress: tell(asdict(progress)))
-        except NotebookFailed as failure:
-            error = str(failure)
-        tell({"error": error})
+    try:
+        with scratch("aura-", _room_for_sockets()) as sockets:
+            threading.Thread(target=_end_with_whoever_started_it, args=(sockets,), daemon=True).start()
+            execute(order, sockets, lambda progress: tell(asdict(progress)))
+    except NotebookFailed as failure:
+        error = str(failure)
+    except OSError as failure:
+        error = f"notebook {order.name} cannot be run: no temporary folder can be made: {failure}"
+    tell({"error": error})
 
 
-def _end_with_whoever_started_it(sockets: str) -> None:
+def _room_for_sockets() -> Path:
+    """The system's folder for temporary files, or a shorter one where a socket's whole path would be too long."""
+    places = (Path(tempfile.gettempdir()), Path("/tmp"))
+    return next((place for place in places if place.is_dir() and _fits(place / "aura-12345678")), places[0])
+
+
+def _fits(sockets: Path) -> bool:
+    return len(os.fsencode(sockets / "kernel-ipc-5")) <= LONGEST_SOCKET
+
+
+def _end_with_whoever_started_it(sockets: Path) -> None:
     import psutil
 
     os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed, by purpose or by death

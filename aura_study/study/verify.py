@@ -12,7 +12,6 @@ evidence, and its verdict the one that its rule gives for the recorded numbers.
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from aura_study.data.registry import DATASETS, DEFAULT_DATASET
+from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, notebooks_folder
 from aura_study.runs import manifest
@@ -205,7 +205,7 @@ def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Consol
     """Run the notebooks one after another; what was recorded as short may be long, so the clock has the last word."""
     found = _Found()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="aura-study-verify-") as temporary:
+    with scratch("aura-study-verify-") as temporary:
         folders = RunFolders.of(f"{temporary}/run")
         for name in names:
             spent = time.monotonic() - started

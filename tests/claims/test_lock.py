@@ -2,10 +2,13 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from aura_study.claims import CLAIMS
 from aura_study.claims.lock import (
     PARTS,
     Lock,
@@ -55,6 +58,28 @@ def git(*arguments: str) -> str:
 def test_every_claim_is_locked_as_it_stands() -> None:
     """A statement, prediction or rule that changed, or a claim that came or went, is locked anew with a note."""
     assert complaints(read(PATH), todays()) == []
+
+
+def numbers(held: object) -> Iterator[object]:
+    """``held``, a rule or what belongs to one, with one of its numbers moved, for each of them."""
+    for field in fields(held):  # type: ignore[arg-type]
+        value = getattr(held, field.name)
+        if is_dataclass(value):
+            yield from (replace(held, **{field.name: moved}) for moved in numbers(value))  # type: ignore[type-var]
+        elif isinstance(value, int | float):
+            yield replace(held, **{field.name: 2 * value + 1})  # type: ignore[type-var]
+
+
+def test_no_number_of_a_rule_moves_without_its_wording() -> None:
+    """Bounds, tolerances, numbers of seeds, limits, gates, and the same of what a prediction foretells: all locked."""
+    moved = 0
+    for claim in CLAIMS.values():
+        rules = [(name, getattr(claim, name)) for name in ("rule", "foretells") if is_dataclass(getattr(claim, name))]
+        for name, rule in rules:
+            for other in numbers(rule):
+                moved += 1
+                assert replace(claim, **{name: other}).wording != claim.wording, (claim.key, other)
+    assert moved > 2 * len(CLAIMS)
 
 
 def test_the_lock_says_plainly_which_rules_had_a_first_look_behind_them() -> None:

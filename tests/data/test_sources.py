@@ -1,9 +1,13 @@
 """Data files: found, verified, fetched, or refused with one clear error."""
 
 import hashlib
+import os
+import subprocess
+import sys
 import threading
+import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +242,73 @@ def test_the_later_logs_ship_with_the_package_and_are_the_public_files(version, 
     assert list(weights) == [f"weight_{task}" for task in ("toxicity", "emotion", "sentiment", "reporting")]
     assert (weights.iloc[0] == 1).all()
     assert log.notna().all().all()
+
+
+KILLED = """
+import sys
+from aura_study.data import sources
+file = sources.DataFile(sys.argv[1], sys.argv[2], sys.argv[3], "MIT")
+sources.REGISTRY = {file.name: file}
+sources.fetch(file.name, download=True)
+"""
+
+
+class Half(BaseHTTPRequestHandler):
+    """Sends half of what it promises, and then waits to be killed with whoever asked."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(2**21))
+        self.end_headers()
+        self.wfile.write(bytes(2**20))
+        self.rfile.read(1)
+
+
+def test_a_download_that_was_killed_leaves_nothing_behind_the_next(cache: Path, server: Path) -> None:
+    """SIGKILL in the middle of a download; the next one removes what it had got, and only the file is there."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Half) as half:
+        half.daemon_threads = True
+        threading.Thread(target=half.serve_forever, daemon=True).start()
+        words = (NAME, f"http://127.0.0.1:{half.server_port}/dev.tsv", "0" * 64)
+        process = subprocess.Popen([sys.executable, "-c", KILLED, *words], env=dict(os.environ))
+        folder = (cache / NAME).parent
+        while process.poll() is None and not any(path.is_file() and path.stat().st_size for path in folder.rglob("*")):
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        half.shutdown()
+    assert list(folder.iterdir())
+    server.write_bytes(CONTENT)
+    fetch(NAME, download=True)
+    assert list(folder.iterdir()) == [cache / NAME]
+
+
+HOSTILE = {
+    "ten megabytes in a line": b"text,label\n" + b"a" * 10**7 + b",1\n",
+    "an open quote for ten megabytes": b'text,label\n"' + b"a\n" * 5 * 10**6,
+    "a null character": b"text,label\na\0b,1\n",
+    "utf-16": "text,label\nfine,1\n".encode("utf-16"),
+    "utf-8 with a mark": b"\xef\xbb\xbftext,label\nfine,1\n",
+    "half a character": b"text,label\nfine \xc3,1\n",
+    "a lone surrogate": b"text,label\nfine \xed\xa0\x80,1\n",
+    "carriage returns": b"text,label\rfine,1\r",
+    "ten thousand columns": b"text,label" + b",x" * 10_000 + b"\nfine,1\n",
+    "a label of four hundred digits": b"text,label\nfine," + b"9" * 400 + b"\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_table_is_read_whole_or_refused_by_name(tmp_path: Path, what: str) -> None:
+    """Never half, never with a character that stands for another, and in seconds."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(HOSTILE[what])
+    begun = time.process_time()
+    told, found = "", []
+    try:
+        frame = read_csv(path, ("text", "label"))
+        found = list(zip(texts(frame, path), class_labels(frame, path), strict=True))
+    except DataError as error:
+        told = str(error)
+    assert path.name in told or found in ([("fine", 1)], [("a\0b", 1)], [("a" * 10**7, 1)])
+    assert time.process_time() - begun < 10

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import nbformat
 import pytest
@@ -25,7 +25,9 @@ from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import build_report
+from aura_study.report.cells import clean
 from aura_study.report.formulas import with_formulas
+from aura_study.report.images import Pictures, only_shows
 from aura_study.report.references import works
 from aura_study.report.render import interval
 from aura_study.report.render import number as spoken
@@ -264,6 +266,50 @@ def test_a_missing_piece_is_said(copy: RunFolders, damage: str, words: str) -> N
     build_report(copy)
     assert words in (copy.report / "index.html").read_text()
     test_every_link_and_source_resolves_inside_the_site(copy)
+
+
+PLAIN = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt">{}</svg>'
+ACTIVE = [
+    PLAIN.format("<script>alert(1)</script>"),
+    PLAIN.format('<g onload="alert(1)"/>'),
+    PLAIN.format('<a href="javascript:alert(1)"><path d="M 0 0"/></a>'),
+    PLAIN.format('<use xlink:href="http://example.org/x.svg#a"/>'),
+    PLAIN.format('<image href="data:image/svg+xml;base64,PHN2Zy8+"/>'),
+    PLAIN.format("<foreignObject><p>x</p></foreignObject>"),
+    PLAIN.format('<set attributeName="href" to="javascript:alert(1)"/>'),
+    PLAIN.format("<style>@import 'http://example.org/x.css';</style>"),
+    PLAIN.format('<path style="fill: u\\72l(http://example.org/x)"/>'),
+    PLAIN.format('<path style="fill: url( http://example.org/x)"/>'),
+    '<!DOCTYPE svg [<!ATTLIST svg onload CDATA "alert(1)">]>' + PLAIN.format(""),
+    '<!DOCTYPE svg [<!ENTITY a "<script>alert(1)</script>">]>' + PLAIN.format("&a;"),
+    '<?xml-stylesheet href="http://example.org/x.css"?>' + PLAIN.format(""),
+    "<svg><path></svg>",
+]
+
+
+@pytest.mark.parametrize("svg", ACTIVE)
+def test_a_picture_that_runs_or_fetches_something_is_none(svg: str) -> None:
+    """Scripts, handlers, addresses, whatever an entity or a default brings in, and what no reader can parse."""
+    assert not only_shows(svg.encode())
+
+
+@pytest.mark.parametrize("inside", ["", '<path d="M 0 0" clip-path="url(#p1)"/><use xlink:href="#m1"/>'])
+def test_a_mere_picture_is_one(inside: str) -> None:
+    """What leads to a part of its own is harmless; so is every figure of the reference run."""
+    assert only_shows(PLAIN.format(inside).encode())
+    assert all(only_shows(path.read_bytes()) for path in RunFolders.of("reference").figures.glob("*.svg"))
+
+
+def test_a_forged_picture_is_left_out_of_the_site_and_named(copy: RunFolders) -> None:
+    """As a figure and as a cell's output; no file of the site holds it."""
+    (copy.figures / "focal_modulation.svg").write_text(ACTIVE[0])
+    build_report(copy)
+    words = "Figure focal_modulation of notebook 01_focal_loss is missing, or is no mere picture"
+    assert words in (copy.report / "index.html").read_text()
+    pictures = Pictures(copy.report / "figures")
+    shown = str(clean(f'<img src="data:image/svg+xml,{quote(ACTIVE[0])}" alt="one">', pictures))
+    assert shown == "[picture: one]"
+    assert not [path for path in copy.report.rglob("*.svg") if b"alert" in path.read_bytes()]
 
 
 def test_a_run_of_the_past_is_compared_with_its_manifest(copy: RunFolders) -> None:

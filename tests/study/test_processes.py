@@ -49,7 +49,7 @@ def test_a_notebook_whose_process_dies_has_failed(tmp_path: Path) -> None:
             next(process for process in started if COMMAND[-1] in process.cmdline()).kill()
     assert isinstance(event, Ended)
     assert event.error == "notebook 03_phantom_gradient stopped: its process ended with exit code -9"
-    _, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=600)
     assert alive == []
 
 
@@ -84,7 +84,7 @@ def test_a_stopped_run_leaves_no_process(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         runner.run_study(asked, Console(quiet=True), notebooks, at_once=2)
     assert started
-    _, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=600)
     assert alive == []
     assert not list((tmp_path / "run" / "notebooks").glob("03*.ipynb"))
     assert not list((tmp_path / "run" / "notebooks").glob(".*"))

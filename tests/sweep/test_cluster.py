@@ -73,7 +73,7 @@ def scheduler_address(folder: Path) -> str:
 
 
 def wait_for(condition: Callable[[], str]) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if found := condition():
             return found

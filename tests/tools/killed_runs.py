@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import toy_study
 
@@ -16,28 +19,54 @@ from aura_study.runs.records import UNFINISHED
 STEPS = "steps=300"
 
 
-def start(out: Path) -> subprocess.Popen[str]:
+PATIENCE = 900.0
+"""Seconds after which something is said to hang; what is waited for is a state, however long a busy machine takes."""
+
+
+@contextmanager
+def started(out: Path, held: bool = False, **environment: str) -> "Iterator[subprocess.Popen[str]]":
+    """The toy study as a process, ended when this is left; ``held``: its second notebook waits for `let_go`."""
     toy_study.write_notebooks(out.parent / "notebooks")
-    return subprocess.Popen(
+    path = os.pathsep.join(filter(None, [environment.pop("PYTHONPATH", ""), str(Path(toy_study.__file__).parents[2])]))
+    if held:
+        _gate(out).touch()
+        environment["TOY_GATE"] = str(_gate(out))
+    with subprocess.Popen(
         [sys.executable, toy_study.__file__, str(out), STEPS],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(toy_study.__file__).parents[2])},
-    )
+        env={**os.environ, **environment, "PYTHONPATH": path},
+    ) as process:
+        try:
+            yield process
+        finally:
+            let_go(out)
+            process.kill()
 
 
-def wait_for_second_notebook(out: Path, process: subprocess.Popen[str]) -> None:
-    """Return while the steps of the second notebook run and the first is finished."""
+def _gate(out: Path) -> Path:
+    return out.parent / "gate"
+
+
+def let_go(out: Path) -> None:
+    """Let a second notebook that is held go on."""
+    _gate(out).unlink(missing_ok=True)
+
+
+def wait_for_second_notebook(out: Path, process: "subprocess.Popen[str]") -> None:
+    """Return when the runner has seen the first notebook end, and the second, which is held, is in its steps."""
     first = out / "stamps" / "01_focal_loss.json"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         half = list((out / "notebooks").glob(f"{UNFINISHED}*-03_phantom_gradient.ipynb"))
         if first.is_file() and half and '"status": "running"' in half[0].read_text(errors="ignore"):
             cells = json.loads(half[0].read_text())["cells"]
-            if any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells):
+            steps = any(c["id"] == "steps" and c["metadata"]["papermill"]["status"] == "running" for c in cells)
+            if steps and len(psutil.Process(process.pid).children()) == 1:  # it has seen the first one's end
                 return
         time.sleep(0.02)
+    process.kill()
     pytest.fail(f"the second notebook did not start: {process.stderr.read() if process.stderr else ''}")
 
 

@@ -12,6 +12,7 @@ from nbformat import v4
 from pydantic import Field
 from rich.console import Console
 
+from aura_study.cli.options import end_like_an_interrupt
 from aura_study.cli.runs import run_and_report
 from aura_study.runs.parameters import Parameters, Profile
 from aura_study.study.request import Request, parse_assignments
@@ -65,6 +66,7 @@ PHANTOM_CELLS = [
         "code",
         "import sys, time, os\nfrom tqdm import tqdm\n"
         "for _ in tqdm(range(int(steps)), mininterval=0): time.sleep(0.01)\n"
+        'while os.path.exists(os.environ.get("TOY_GATE", "")): time.sleep(0.01)\n'
         'print("python:", sys.executable == os.environ.get("TOY_PYTHON"), os.environ["MPLBACKEND"])',
     ),
     ("trouble", "code", 'if mode == "raise": raise ValueError("no <b>luck</b>")\nif mode == "die": os._exit(1)'),
@@ -118,5 +120,6 @@ def run(out: Path, *assignments: str, notebooks: Path, only: str = "", console: 
 
 
 if __name__ == "__main__":
+    end_like_an_interrupt()
     target = Path(sys.argv[1])
     run(target, *sys.argv[2:], notebooks=target.parent / "notebooks", console=Console(stderr=True))

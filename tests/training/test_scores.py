@@ -14,7 +14,7 @@ from aura_study.data.corpus import Corpus, TaskSplit
 from aura_study.data.embedded import generate
 from aura_study.data.tasks import TASK_NAMES, TASKS
 from aura_study.training.adequacy import adequacy, bag_of_words, least_above
-from aura_study.training.scores import best_thresholds, development, measures, probabilities, truth
+from aura_study.training.scores import best_thresholds, development, measures, predictions, probabilities, truth
 
 
 def twin_auc(true: np.ndarray, probability: np.ndarray) -> float:
@@ -83,6 +83,29 @@ def test_perfect_and_reversed_answers_score_one_and_nothing():
     assert measures("toxicity", labels.astype(float), labels)["macro_f1"] == 1
     assert measures("toxicity", 1.0 - labels, labels)["macro_f1"] == 0
     assert math.isnan(measures("toxicity", labels[1:] * 1.0, labels[1:])["auc"])
+
+
+def test_a_label_is_predicted_above_a_half_and_an_empty_answer_to_an_empty_row_is_right():
+    """F1 row by row, by hand: 1/2 itself is not above; nothing found where nothing is counts 1, not 0."""
+    true = truth("emotion", np.eye(4, 7, dtype=int))
+    true[3] = 0
+    probability = np.zeros_like(true, dtype=float)
+    probability[0, 0], probability[1, 1], probability[2, [2, 3]] = 0.51, 0.5, (0.6, 0.9)
+    assert measures("emotion", probability, true)["samples_f1"] == pytest.approx((1 + 0 + 2 / 3 + 1) / 4)
+    single = truth("toxicity", np.array([1, 1, 0, 0]))
+    assert measures("toxicity", np.stack([1 - np.r_[0.51, 0.5, 0.5, 0.1], np.r_[0.51, 0.5, 0.5, 0.1]], 1), single)[
+        "macro_f1"
+    ] == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
+def test_the_models_own_predictions_are_cut_at_a_half():
+    """What `predictions` says of a real, untrained model is its probabilities, rounded."""
+    for task, split in prepared().dev.items():
+        probability, true = probabilities(model(), task, split)
+        found, labels = predictions(model(), task, split)
+        twin = probability.argmax(1) if TASKS[task].kind == "multiclass" else probability.round().squeeze()
+        assert np.array_equal(found, twin)
+        assert np.array_equal(labels, true.argmax(1) if TASKS[task].kind == "multiclass" else true.squeeze())
 
 
 def test_answers_that_are_no_numbers_have_no_area():

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 import toy_study
-from killed_runs import STEPS, lasting, start, wait_for_second_notebook
+from killed_runs import PATIENCE, STEPS, lasting, started, wait_for_second_notebook
 
 from aura_study.paths import RunFolders
 from aura_study.runs.ledger import read_claims
@@ -27,12 +27,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL in the second notebook: no kernel is left; the first is not run again; all files are as undisturbed."""
     out = tmp_path / "run"
-    process = start(out)
-    wait_for_second_notebook(out, process)
-    started = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    _, alive = psutil.wait_procs(started, timeout=10)
+    with started(out, held=True) as process:
+        wait_for_second_notebook(out, process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     assert alive == []
     folders = RunFolders.of(str(out))
     assert stamp_path(folders, "01_focal_loss").is_file()
@@ -43,13 +43,16 @@ def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed
     assert lasting(out) == lasting(undisturbed)
 
 
-def test_interrupted_the_run_says_what_is_kept(tmp_path: Path) -> None:
-    """Ctrl-C ends the kernel too, keeps the ledger of what is finished, and says how to go on."""
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_the_run_says_what_is_kept(tmp_path: Path, ended: signal.Signals) -> None:
+    """Ctrl-C, a batch system's end or the terminal's: the kernel ends too, what is finished is kept, and it says how to
+    go on.
+    """
     out = tmp_path / "run"
-    process = start(out)
-    wait_for_second_notebook(out, process)
-    os.kill(process.pid, signal.SIGINT)
-    _, words = process.communicate(timeout=30)
+    with started(out, held=True) as process:
+        wait_for_second_notebook(out, process)
+        os.kill(process.pid, ended)
+        _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "Interrupted. 1 of 2 notebooks are finished and kept in" in words
     assert "the same command goes on from there" in words

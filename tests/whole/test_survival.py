@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 import pytest
 import toy_study
 import toy_sweep
-from killed_runs import STEPS, lasting, start, wait_for_second_notebook
+from killed_runs import PATIENCE, STEPS, lasting, started, wait_for_second_notebook
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
@@ -26,15 +27,17 @@ TESTS = Path(__file__).parents[1] / "tools"
 SWEEP = ("number=0:10", "seconds=0.1")
 
 
-def kill_at_random(begin: Callable[[], subprocess.Popen[str]], out: Path, longest: float, seed: int) -> None:
+def kill_at_random(
+    begin: Callable[[], AbstractContextManager[subprocess.Popen[str]]], out: Path, longest: float, seed: int
+) -> None:
     """Start, wait until there is a folder and then some time more, kill."""
-    process = begin()
-    deadline = time.monotonic() + 60
-    while not out.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    time.sleep(random.Random(seed).uniform(0, longest))
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)  # the end of stderr: no process that it started outlives it for long
+    with begin() as process:
+        deadline = time.monotonic() + PATIENCE
+        while not out.exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(random.Random(seed).uniform(0, longest))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)  # the end of stderr: no process that it started outlives it
 
 
 @pytest.mark.slow
@@ -45,7 +48,7 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_files(tmp_path: Pat
         toy_study.write_notebooks(folder.parent / "notebooks")
     toy_study.run(quiet, STEPS, notebooks=quiet.parent / "notebooks")
     for seed in range(2):
-        kill_at_random(lambda: start(out), out, 6.0, seed)
+        kill_at_random(lambda: started(out), out, 6.0, seed)
     toy_study.run(out, STEPS, notebooks=out.parent / "notebooks")
     assert lasting(out) == lasting(quiet)
 
@@ -130,8 +133,8 @@ def test_a_full_disk_fails_the_sweeps_jobs_with_the_systems_words(mount: Callabl
 
 def test_a_limit_on_file_sizes_is_told(tmp_path: Path) -> None:
     """Where nothing may be mounted: files may not grow beyond 1,000 bytes; each job says so, none leaves a record."""
-    process = begin_sweep(tmp_path / "out", limit=1000)
-    _, words = process.communicate(timeout=60)
+    with begin_sweep(tmp_path / "out", limit=1000) as process:
+        _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "File too large" in words
     assert not list(tmp_path.rglob("*.parquet"))
@@ -152,17 +155,14 @@ def test_a_read_only_folder_is_one_error(mount: Callable[[str], Path], tmp_path:
 def test_a_kernel_killed_from_outside_is_one_error_and_its_cells_are_kept(tmp_path: Path) -> None:
     """SIGKILL to the kernel, as the system does when memory is short: notebook, cell and parameters are named."""
     out = tmp_path / "run"
-    process = start(out)
-    wait_for_second_notebook(out, process)
-    second = "while this one runs, another run is refused"
-    with pytest.raises(StudyError, match="another run is writing to"):
-        toy_study.run(out, notebooks=tmp_path / "notebooks")
-    kernels = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if "ipykernel" in str(child.cmdline())
-    ]
-    assert len(kernels) == 1, second
-    kernels[0].kill()
-    _, words = process.communicate(timeout=60)
+    with started(out, held=True) as process:
+        wait_for_second_notebook(out, process)
+        with pytest.raises(StudyError, match="another run is writing to"):  # while this one runs
+            toy_study.run(out, notebooks=tmp_path / "notebooks")
+        children = psutil.Process(process.pid).children(recursive=True)
+        (kernel,) = (child for child in children if _is_kernel(child))
+        kernel.kill()
+        _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "notebook 03_phantom_gradient stopped in cell 'steps': the kernel died" in words
     assert STEPS in words
@@ -170,3 +170,10 @@ def test_a_kernel_killed_from_outside_is_one_error_and_its_cells_are_kept(tmp_pa
     held = read_manifest(RunFolders.of(str(out)))
     assert held is not None
     assert held.unfinished == ["03_phantom_gradient"]
+
+
+def _is_kernel(process: psutil.Process) -> bool:
+    try:
+        return "ipykernel" in str(process.cmdline())
+    except psutil.Error:  # the first notebook's, which has just ended
+        return False

@@ -9,7 +9,6 @@ with a language-model head can take its place.
 
 import copy
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from aura_study.data.corpus import Corpus
 from aura_study.data.encoders import encoder_folder
 from aura_study.data.quiet import first_line, quietly
 from aura_study.data.registry import DEFAULT_DATASET, load_corpus
+from aura_study.data.scratch import scratch
 from aura_study.data.tokenization import corpus_tokenizer, pretrained_tokenizer, tokenize_splits
 from aura_study.runs.fingerprint import digest
 from aura_study.runs.jobs import Job, is_finished, job_path, keep_table
@@ -95,8 +95,8 @@ def pretrain(job: PretrainingJob, cache: Path | None = None, progress: str | Non
     folder = checkpoint_folder(job, cache)
     if not is_finished(job, folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pre-training-") as scratch:
-            fresh = Path(scratch) / folder.name
+        with scratch(".pre-training-", folder.parent) as place:
+            fresh = place / folder.name
             _train(job, fresh, progress)
             shutil.rmtree(folder, ignore_errors=True)  # of a record that was damaged
             try:

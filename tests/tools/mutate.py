@@ -1,0 +1,273 @@
+"""Do the tests notice? Puts small faults into five rooms, one at a time, and runs the tests of that room on each.
+
+    python tests/tools/mutate.py --out FOLDER [--each 90] [--seed 0] [--again] [--rooms losses theory]
+
+A sample of `--each` mutants a room is drawn with `--seed`. All happens in a copy of the tree in FOLDER. A first run of
+the room's tests, as it stands, notes which tests enter which function, how long each takes, and which fail here anyway;
+each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, and to
+those that start processes, for they see the fault too, until one fails. What the tests import is imported once; each
+mutant has a fork of that. Stopped and started again it goes on; `--again` repeats those that were not caught.
+`survivors.md`, beside this file, says of those that stay why: a survivor that it does not name makes the command fail,
+and so do more than one in ten.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from mutants import Mutant, mutants_of
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXPLAINED = Path(__file__).with_name("survivors.md")
+ROOMS = ("losses", "theory", "training", "claims", "audit")
+LEAST = 0.9
+QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "--tb=line", "-m", "not slow and not browser"]
+QUIET += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the parent has imported what would be rewritten
+
+
+class Watcher:
+    """Notes, while the tests run, which of them enter which function of the room, their times and their failures."""
+
+    def __init__(self, room: Path) -> None:
+        self.room, self.item = str(room), ""
+        self.entered: dict[str, set[str]] = defaultdict(set)
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+        self.parents: list[str] = []
+        """Tests that start processes, which may enter any function."""
+        self.places: dict[int, tuple[CodeType, str]] = {}
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        code = frame.f_code
+        if id(code) not in self.places:
+            inside = code.co_filename.startswith(self.room) and code.co_flags & inspect.CO_OPTIMIZED  # a function
+            held = ".".join(part for part in code.co_qualname.split(".") if not part.startswith("<"))
+            self.places[id(code)] = code, f"{code.co_filename}:{held}" if inside else ""
+        if place := self.places[id(code)][1]:
+            self.entered[place].add(self.item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.item, before = item.nodeid, os.times()
+        sys.settrace(self)  # type: ignore[arg-type]
+        threading.settrace(self)  # type: ignore[arg-type]
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+            here, below = (sum(os.times()[part]) - sum(before[part]) for part in (slice(0, 2), slice(2, 4)))
+            self.seconds[item.nodeid] = round(here + below, 2)  # computed, here and in children
+            self.parents += [item.nodeid] if below > 0 else []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+class Chosen:
+    """Runs the tests that it is told, in that order."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.order = {name: place for place, name in enumerate(names)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((item for item in items if item.nodeid in self.order), key=lambda one: self.order[one.nodeid])
+
+
+def forked(tree: Path, log: Path, work: Callable[[], int], seconds: float) -> int | None:
+    """Exit status of ``work`` in a child that stands in ``tree``; none if it had to be ended for its time.
+
+    ``seconds`` are of computing, so that a busy machine catches nothing; of the clock, it has a hundred times as many.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
+            with log.open("w") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            os.chdir(tree)
+            sys.path.insert(0, str(tree))
+            os.environ["PYTHONPATH"] = os.pathsep.join((str(tree), str(tree / "tests" / "tools")))
+            code = work()
+            sys.stdout.flush()
+            os._exit(code)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(70)
+    deadline = time.monotonic() + 100 * seconds
+    status: int | None = None
+    while status is None and time.monotonic() < deadline:
+        ended, code = os.waitpid(child, os.WNOHANG)
+        status = code if ended else None
+        time.sleep(0.02)
+    end_all(child)
+    if status is None:
+        os.waitpid(child, 0)
+    late = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL))
+    return None if late or status is None else os.waitstatus_to_exitcode(status)
+
+
+def end_all(leader: int) -> None:
+    """End whatever of the session that ``leader`` began is still there."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def as_it_stands(tree: Path, room: str, out: Path) -> dict[str, Any]:
+    """What the room's tests do without any fault; measured once, then read."""
+    kept = out / f"{room}.json"
+    if not kept.is_file():
+
+        def work() -> int:
+            watcher = Watcher(tree / "aura_study" / room)
+            code = pytest.main([*QUIET, f"tests/{room}"], plugins=[watcher])
+            entered = {place.removeprefix(f"{tree}/"): sorted(tests) for place, tests in watcher.entered.items()}
+            told = {"entered": entered, "seconds": watcher.seconds, "failed": watcher.failed}
+            told |= {"parents": watcher.parents, "used": others(tree)}
+            kept.write_text(json.dumps(told, indent=1))
+            return int(code)
+
+        forked(tree, out / f"{room}.log", work, 3600)
+    return dict(json.loads(kept.read_text()))
+
+
+def others(tree: Path) -> list[str]:
+    """The modules that are loaded now and lie outside the tree, in the order in which they came."""
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    return [name for name, file in files.items() if file and str(tree) not in file]
+
+
+def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
+    """The tests to show a mutant to: those that enter it, fastest first, then those that do so out of sight, if any."""
+    here = set(known["entered"].get(f"{mutant.path}:{mutant.inside}", known["seconds"]))
+    every = (here | set(known["parents"])) - set(known["failed"])
+    return sorted(every, key=lambda name: (name not in here, known["seconds"][name], name))
+
+
+def judged(mutant: Mutant, tree: Path, known: dict[str, Any], out: Path) -> str:
+    """caught, survived, or late: by the tests that may notice."""
+    names, source = tests_for(mutant, known), tree / mutant.path
+    files = sorted({name.split("::")[0] for name in names})
+    text, times = source.read_text(), source.stat()
+
+    def work() -> int:
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        return int(pytest.main([*QUIET, "-x", "--hypothesis-seed=0", *files], plugins=[Chosen(names)]))
+
+    source.write_text(mutant.applied(text))
+    try:
+        code = forked(tree, out / "last.log", work, 20 + 5 * sum(known["seconds"][name] for name in names))
+    finally:
+        source.write_text(text)
+        os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return "late" if code is None else "survived" if code in (0, 5) else "caught"
+
+
+def sample(tree: Path, rooms: list[str], each: int, seed: int) -> Iterator[tuple[str, Mutant]]:
+    """As many mutants a room, drawn with the seed, the rooms by turns."""
+    drawn = []
+    for room in rooms:
+        paths = sorted((tree / "aura_study" / room).rglob("*.py"))
+        every = [one for path in paths for one in mutants_of(path.read_text(), path.relative_to(tree).as_posix())]
+        chosen = random.Random(f"{seed} {room}").sample(every, min(each, len(every)))
+        drawn.append([(room, mutant) for mutant in chosen])
+    for place in range(each):
+        yield from (room[place] for room in drawn if place < len(room))
+
+
+def explained() -> dict[str, str]:
+    """Why a survivor stays one, by its name: the rows of the table."""
+    rows = [row.split(" | ") for row in EXPLAINED.read_text().splitlines() if row.startswith("| `aura_study/")]
+    return {row[0].removeprefix("| ").strip("`").replace("\\|", "|"): row[1].removesuffix(" |") for row in rows}
+
+
+def told(found: dict[str, tuple[str, str]]) -> bool:
+    """Print how many were caught in each room, and the survivors with their reasons; whether that is good enough."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for room, how in found.values():
+        counts[room][how] += 1
+    print("| room | mutants | caught | ended late | survived | noticed |\n|---|---|---|---|---|---|")
+    for room in (*counts, "all"):
+        count = counts[room] if room in counts else sum(counts.values(), Counter())
+        noticed = 1 - count["survived"] / max(1, count.total())
+        print(
+            f"| {room} | {count.total()} | {count['caught']} | {count['late']} | {count['survived']} | {noticed:.1%} |"
+        )
+    reasons = explained()
+    open_ = [name for name, (_, how) in found.items() if how == "survived" and name not in reasons]
+    print(f"\n{len(open_)} survivors are not explained in {EXPLAINED.name}:", *sorted(open_), sep="\n")
+    share = sum(how != "survived" for _, how in found.values()) / max(1, len(found))
+    return share >= LEAST and not open_
+
+
+def copied(out: Path) -> Path:
+    """The tree to break, as git lists it; made once, so that what goes on later breaks the same."""
+    tree = out / "tree"
+    if not tree.exists():
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True)
+        for name in filter(None, listed.stdout.decode().splitlines()):
+            if (PROJECT / name).is_file():
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, tree / name)
+    return tree
+
+
+def main() -> int:
+    """Draw, run what has no result yet, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--each", type=int, default=90)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
+    parser.add_argument("--again", action="store_true", help="repeat those that were not caught")
+    parser.add_argument("--tell", action="store_true", help="run nothing more")
+    asked = parser.parse_args()
+    out = asked.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    tree, log = copied(out), out / "found.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    found = {row["name"]: (row["room"], row["how"]) for row in rows}
+    known = {room: as_it_stands(tree, room, out) for room in asked.rooms} if not asked.tell else {}
+    for name in dict.fromkeys(name for room in known.values() for name in room["used"]):
+        with suppress(ImportError):
+            importlib.import_module(name)
+    drawn = list(sample(tree, asked.rooms, asked.each, asked.seed))
+    for room, mutant in drawn if not asked.tell else []:
+        if mutant.name in found and not (asked.again and found[mutant.name][1] != "caught"):
+            continue
+        begun = time.monotonic()
+        how = judged(mutant, tree, known[room], out)
+        found[mutant.name] = (room, how)
+        row = {"name": mutant.name, "room": room, "how": how, "seconds": round(time.monotonic() - begun, 1)}
+        with log.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    names = {mutant.name for _, mutant in drawn}
+    return 0 if told({name: result for name, result in found.items() if name in names}) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
