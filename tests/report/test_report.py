@@ -18,7 +18,7 @@ from made_run import make_run
 from markupsafe import escape
 from typer.testing import CliRunner
 
-from aura_study.claims import CLAIMS, Measurement
+from aura_study.claims import CLAIMS, Measurement, Rule
 from aura_study.claims import lock as claims_lock
 from aura_study.claims.guide import GUIDE
 from aura_study.cli import app
@@ -463,7 +463,9 @@ def test_a_one_sided_rule_accepts_to_the_end_of_the_line() -> None:
 @pytest.mark.parametrize("key", sorted(CLAIMS))
 def test_every_rules_zone_is_on_the_line(key: str) -> None:
     """Of any claim the accepted zone is drawn and told, with at least two numbers on its axis."""
-    line = scale(row_of(key, 1.5, 1.1, 2.2, 1.3))
+    rules = [rule for rule in (CLAIMS[key].rule, CLAIMS[key].foretells) if isinstance(rule, Rule)]
+    asked = [bound.quantity for rule in rules for bound in (rule.limit, rule.gate) if bound]
+    line = scale(CLAIMS[key].decide(Measurement(1.5, 1.1, 2.2, "unit", 1.3, seeds=5, limits=dict.fromkeys(asked, 1.0))))
     assert line is not None
     assert line.accepted is not None
     assert line.zone in line.words
