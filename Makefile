@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 PROFILE ?= full
 
-.PHONY: help study reference test test-all lint types check report notebooks bench bench-quick clean
+.PHONY: help study reference test test-all lint types check report docs notebooks bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,10 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.jupyter: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[jupyter,balancers]'
+	@touch $(VENV)/.study $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $(VENV)/.study $@
 
 study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and count the verdicts and say where the report is
@@ -56,6 +60,9 @@ check: lint types test-all bench-quick ## everything that CI runs
 report: $(VENV)/.study ## rebuild the site of the default run from its results alone
 	$(BIN)/aura-study report
 
+docs: $(VENV)/.docs ## build the manual into build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --quiet --doctree-dir build/doctrees aura_study/manual build/docs
+
 notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
@@ -66,4 +73,4 @@ bench-quick: $(VENV)/.test ## a minute: fails where a ratio has lost more than a
 	cd benchmarks && ../$(BIN)/python quick.py
 
 clean: ## remove the environment and every run but the reference
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

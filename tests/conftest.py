@@ -23,6 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real_data")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _without_manual() -> Iterator[None]:
+    """A manual that this checkout has built does not come with the reports that tests make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aura_study.report.site.MANUAL", "not-built")
+        yield
+
+
 @pytest.fixture
 def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of AURA's public files, set as the data cache; the test is skipped where there is none."""

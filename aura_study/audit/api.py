@@ -44,6 +44,14 @@ def audit(
     Raises:
         CannotAudit: no way to make or call the module was found, or it accepts no mark; says why and how to adapt.
         ValueError: an unknown ``absence`` or built-in ``call``, fewer than two tasks, or repeated names.
+
+    Example:
+
+    >>> from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
+    >>> audit(MaskedKendallLoss, tasks=["depth", "normals"]).safe
+    True
+    >>> print(audit(UnmaskedKendallLoss, tasks=["depth", "normals"], absence="omit").findings[0].verdict)
+    phantom
     """
     if absence is not None and absence not in set(Absence):
         raise ValueError(f"unknown absence {absence!r}; one of {[str(mark) for mark in Absence]}")

@@ -116,6 +116,15 @@ def audit_focal(target: Any = None, call: FocalCall | None = None) -> FocalRepor
 
     Raises:
         CannotAudit: a loss whose gamma cannot be set, or that fails on plain settings.
+
+    Example: the usual p_t = exp(-CE), of a cross-entropy that carries weights and smoothing.
+
+    >>> from torch.nn.functional import cross_entropy
+    >>> def focal(logits, targets, gamma=2.0, weight=None, label_smoothing=0.0):
+    ...     ce = cross_entropy(logits, targets, weight, reduction="none", label_smoothing=label_smoothing)
+    ...     return ((1 - (-ce).exp()) ** gamma * ce).mean()
+    >>> {finding.setting: str(finding.verdict) for finding in audit_focal(focal).findings}
+    {'plain': 'safe', 'class weights': 'leaks', 'label smoothing': 'leaks', 'both': 'leaks'}
     """
     if (target is None) == (call is None):
         raise ValueError("give either a target or a call")

@@ -46,6 +46,15 @@ class PresentOnly(nn.Module):
 
     Raises:
         TypeError: a balancer with state of which nobody says what belongs to a task.
+
+    Example: the mean over the present tasks; a 0 for the absent one would halve it.
+
+    >>> import torch
+    >>> weigh = PresentOnly(lambda losses: losses.mean(), tasks=["depth", "normals"])
+    >>> weigh({"depth": torch.tensor(3.0)})
+    tensor(3.)
+    >>> weigh(torch.tensor([3.0, float("nan")]), torch.tensor([True, False]))
+    tensor(3.)
     """
 
     def __init__(

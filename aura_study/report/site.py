@@ -11,7 +11,7 @@ from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section
 from aura_study.claims.model import DECIDED
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
-from aura_study.paths import RunFolders, carried, reference_run
+from aura_study.paths import RunFolders, carried, home, reference_run
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.comparison import FOLDER, write_page
@@ -33,6 +33,7 @@ PHASE_FIGURE = "phase_diagram"
 RECORD = "build.json"
 CARRIED = ("claims.lock", "references.bib")
 """What pages say beside the run."""
+MANUAL = "build/docs"
 
 SHORT = 60
 """Seconds that a notebook takes which one runs again without thinking."""
@@ -49,6 +50,8 @@ def build_report(folders: RunFolders) -> Path:
     """
     code = code_digest(["import aura_study.report"]) + _package_files()
     beside = [path for path in (reference_run().claims, reference_run().manifest) if path.is_file()]
+    manual = _manual(folders)
+    beside += sorted(path for path in manual.rglob("*") if path.is_file()) if manual else []
     inputs = digest(inputs_digest(folders, code + "".join(map(digest_file, beside))).encode())
     index = folders.report / "index.html"
     if _built_from(folders.report) == inputs:
@@ -95,7 +98,9 @@ def _write_site(content: RunContent, site: Path) -> None:
         content.problems.append("MathJax is not installed (package sphinx-mathjax-offline): formulas show as LaTeX.")
     if not plotting:
         content.problems.append("uPlot is not installed (package uplot-python): the report has no explorer.")
-    beside = _beside_reference(content)
+    beside, manual = _beside_reference(content), _manual(content.folders)
+    if manual:
+        shutil.copytree(manual, site / "manual")
     render = Renderer(
         site,
         content=content,
@@ -103,6 +108,7 @@ def _write_site(content: RunContent, site: Path) -> None:
         has_math=has_math,
         has_explorer=plotting,
         has_comparison=beside is not None,
+        has_manual=manual is not None,
         is_reference=content.folders.results == reference_run().results,
         data=data,
         seeds=ledger.seeds,
@@ -184,6 +190,12 @@ def _beside_reference(content: RunContent) -> Comparison | None:
         return Comparison([content.folders, reference])
     except StudyError:
         return None
+
+
+def _manual(folders: RunFolders) -> Path | None:
+    """The manual, where ``make docs`` has built it; not for the reference, whose report is committed."""
+    built = home() / MANUAL
+    return built if (built / "index.html").is_file() and folders.results != reference_run().results else None
 
 
 def _explorer(content: RunContent) -> dict[str, Any]:

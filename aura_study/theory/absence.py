@@ -27,7 +27,7 @@ def absent_trajectory(
 
     With directions d_k that do not depend on theta the path is a sum,
 
-    .. math:: \theta_n = P_n\Big(\theta_0 - \sum_{k \le n} \frac{\eta_k d_k}{P_k}\Big), \qquad
+    .. math:: \theta_n = P_n\left(\theta_0 - \sum_{k \le n} \frac{\eta_k d_k}{P_k}\right), \qquad
         P_k = \prod_{j \le k} (1 - \eta_j \lambda),
 
     lambda being the decoupled decay of AdamW (P = 1 without). On log sigma and log variance the slope g is constant:
@@ -114,6 +114,11 @@ def adam_phantom(rates: ArrayLike, noise: float, optimizer: Adam = DEFAULT_ADAM,
 
     Growth is an exponential: 1 % of displacement is 2 Lambda_A % of growth.
 
+    Example: after a quiet loss, a thousand steps at 0.001 count for nearly twice their Lambda of 1.
+
+    >>> round(float(adam_phantom([1e-3] * 1000, noise=0.01)[-1]), 3)
+    1.909
+
     Args:
         rates: learning rates of the absent steps, shape ``(steps,)``.
         noise, optimizer, age: as in `warm_start_factor`.
@@ -128,6 +133,13 @@ def precision_inflation(form: Form, start: ArrayLike, end: ArrayLike) -> Array:
     Over an absence of phantom number Lambda: exp(2 Lambda) for SGD on log sigma, exp(Lambda/2) on log variance,
     1/(1 - 2 Lambda/sigma_0^2) on sigma. Adam from a cold start: exp(2 Lambda) on log sigma, exp(Lambda) on log
     variance; from a settled state with `adam_phantom` in the place of Lambda.
+
+    Example: a hundred steps at 0.01, Lambda = 1.
+
+    >>> from aura_study.theory.forms import FORMS
+    >>> path = absent_trajectory(FORMS["log_sigma"], 0.0, [0.01] * 100)
+    >>> round(float(precision_inflation(FORMS["log_sigma"], path[0], path[-1])), 4)
+    7.3891
     """
     return form.weight(np.asarray(end, float)) / form.weight(np.asarray(start, float))
 

@@ -41,7 +41,7 @@ COLD_START = AdamState()
 def adam_directions(gradients: ArrayLike, optimizer: Adam = DEFAULT_ADAM, state: AdamState = COLD_START) -> Array:
     """Adam's step over its learning rate, shape ``(steps,)``, for a known gradient sequence of that shape; exact.
 
-    A constant gradient g from a cold start gives g / (|g| + epsilon) at every step: the sign of g, to 1e-8.
+    A constant gradient g from a cold start gives g / (abs(g) + epsilon) at every step: the sign of g, to 1e-8.
     """
     g = np.asarray(gradients, float)
     k = np.arange(1, g.size + 1) + state.steps
@@ -60,7 +60,7 @@ def adam_state_after(gradients: ArrayLike, optimizer: Adam = DEFAULT_ADAM, state
 def warm_start_factor(steps: int, noise: float = 0.0, optimizer: Adam = DEFAULT_ADAM, age: float = np.inf) -> Array:
     r"""First absent steps of Adam from a settled state, over eta, for an absent gradient g that is constant.
 
-    .. math:: r_k = \frac{1 - b_1^k}{\sqrt{\rho\, b_2^k + 1 - b_2^k}}, \qquad \rho = \hat v_0 / g^2,\ k = 1, 2, \dots,
+    .. math:: r_k = \frac{1 - b_1^k}{\sqrt{\rho\, b_2^k + 1 - b_2^k}}, \qquad \rho = \hat v_0 / g^2,\ k = 1, 2, \ldots,
 
     and at a finite age t, the steps that Adam has made before the absence,
 

@@ -54,6 +54,6 @@ def coupled_decay(theta: float, lr: float, steps: int) -> Array:
     r"""Adam's L2 decay from a cold start: :math:`\theta_k = \theta_0 - \eta k\,\mathrm{sign}\,\theta_0`, for any decay.
 
     The gradient is lambda theta alone, and Adam divides it by its own size, so lambda cancels: full speed. While the
-    way is short against theta, and lambda |theta| large against epsilon; shape ``(steps + 1,)``.
+    way is short against theta, and lambda abs(theta) large against epsilon; shape ``(steps + 1,)``.
     """
     return np.asarray(theta - lr * math.copysign(1.0, theta) * np.arange(steps + 1), float)

@@ -114,7 +114,7 @@ def mean_path(
     gradient has the moments
 
     .. math:: E[g] = p\,(w'L + r') + (1-p)\,a, \qquad
-        E[g^2] = p\,\big((1+c^2)(w'L)^2 + 2w'L r' + r'^2\big) + (1-p)\,a^2,
+        E[g^2] = p\,\left((1+c^2)(w'L)^2 + 2w'L r' + r'^2\right) + (1-p)\,a^2,
 
     a = r' unmasked and 0 masked, and the step that of A micro-batches: E[g], and E[g]^2 + Var[g]/A. Adam's moments are
     filters of these. Exact where nothing is random; else the mean of m / sqrt(v) is taken for the ratio of the means.

@@ -69,8 +69,8 @@ def chance_shrinkage(parts: ArrayLike, q: ArrayLike, shares: ArrayLike = 1.0) ->
 
     .. math::
 
-        \Big(\sum_i \omega_i\,E\Big[\frac{1}{1 + q_i \sum_j \kappa_j z_j^2}\Big]\Big)^{1/2}, \qquad
-        E[\dots] = \int_0^\infty e^{-\tau} \prod_j (1 + 2 q_i \kappa_j \tau)^{-1/2}\,d\tau,
+        \left(\sum_i \omega_i\,E\left[\frac{1}{1 + q_i \sum_j \kappa_j z_j^2}\right]\right)^{1/2}, \qquad
+        E[\ldots] = \int_0^\infty e^{-\tau} \prod_j (1 + 2 q_i \kappa_j \tau)^{-1/2}\,d\tau,
 
     from :math:`E\,e^{-a z^2} = (1+2a)^{-1/2}`. Exact in the model; the integral to 1e-3. Other arguments as in
     `shrinkage`, with every q > 0.
@@ -92,7 +92,7 @@ def chance_shrinkage(parts: ArrayLike, q: ArrayLike, shares: ArrayLike = 1.0) ->
 def steps_shrunk(ratio: float, q: float, shrunk_to: float = 0.9, optimizer: Adam = DEFAULT_ADAM) -> float:
     r"""Steps after one spike until the mean form is back at ``shrunk_to``; 0 if it is never below.
 
-    :math:`n = \log\frac{(1-b_2)(R^2-1)\,q}{f^{-2} - 1} \Big/ \log\frac{1}{b_2}`: it grows with the spike's logarithm
+    :math:`n = \log\frac{(1-b_2)(R^2-1)\,q}{f^{-2} - 1} / \log\frac{1}{b_2}`: it grows with the spike's logarithm
     only. For a memory in its steady state.
 
     Raises:

@@ -30,6 +30,12 @@ def whiplash_rate(form: Form, theta: ArrayLike, loss: ArrayLike = 1.0) -> Array:
 
     :math:`\eta_w = (\theta^* - \theta) / |g(\theta, L)|`: the zero of `return_step`. For log sigma
     :math:`\Lambda / (e^{2\Lambda} - 1)`, whatever the loss.
+
+    Example: after an absence of Lambda = 1 a rate above 0.157 throws the task out.
+
+    >>> from aura_study.theory.forms import FORMS
+    >>> round(float(whiplash_rate(FORMS["log_sigma"], -1.0)), 3)
+    0.157
     """
     theta = np.asarray(theta, float)
     return (fixed_point(form, loss) - theta) / -form.gradient(theta, loss)

@@ -70,6 +70,11 @@ def phantom_number(rates: ArrayLike, absent: ArrayLike | None = None) -> float:
     Args:
         rates: learning rates, shape ``(steps,)``.
         absent: boolean, shape ``(steps,)``: where the task was absent; everywhere if not given.
+
+    Example:
+
+    >>> phantom_number([0.25] * 4, [True, False, True, True])
+    0.75
     """
     rates = np.asarray(rates, float)
     if absent is None:

@@ -29,6 +29,11 @@ def settled_variance(way: str, counts: Sequence[int], losses: Sequence[float]) -
 
     Raises:
         ValueError: an unknown way, lengths that differ, or a task that no shard holds.
+
+    Example: eight rows of a task with loss 1/2, all of them on one of four ranks.
+
+    >>> {way: settled_variance(way, [8, 0, 0, 0], [0.5, 0, 0, 0]) for way in WAYS}
+    {'unmasked': 0.125, 'global presence': 0.125, 'local mask': 0.5, 'global count': 0.5}
     """
     if way not in WAYS:
         raise ValueError(f"unknown way {way!r}; one of {list(WAYS)}")

@@ -5,7 +5,7 @@ A solved row has a logit z (signed so that right is large) and the focal loss
 gradient flow at rate 1 on the logit (a parameter w with z = w h moves it at the rate :math:`\lVert h \rVert^2`),
 
 ===========  ====================================================  ================================================
-descended    :math:`\dot z`                                        time from z_0 to the floor, for large z
+descended    speed :math:`\dot z`                                  time from z_0 to the floor, for large z
 ===========  ====================================================  ================================================
 L            :math:`\sigma(-z)^\gamma(\gamma\sigma(z)\ell +        :math:`e^{(\gamma+1) z_1} / (\gamma+1)^2`: some
              \sigma(-z))`, which dies with the loss                hundred million at a floor of 1e-8

@@ -1,9 +1,12 @@
-"""The READMEs' numbers are those of the reference run, and what they tell a reader to type works."""
+"""The READMEs' numbers are those of the reference run, and what pages tell a reader to type works."""
 
 import re
 import shlex
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pages
 import pytest
 import torch
 import typer.main
@@ -19,6 +22,9 @@ from aura_study.study.request import Request, parse_assignments
 
 ROOT = project_root()
 README = "README.md"
+PACKAGE = Path("aura_study")
+ROOMS = [(PACKAGE / room / "README.md").as_posix() for room in ("audit", "data", "diagnosis", "sweep")]
+MANUAL = [page.relative_to(ROOT).as_posix() for page in sorted((ROOT / PACKAGE / "manual").glob("*.md"))]
 
 
 def text_of(page: str) -> str:
@@ -30,7 +36,7 @@ def fill(page: str, text: str) -> str:
 
 
 def snippets(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+    return pages.snippets(ROOT / page, language)
 
 
 @pytest.mark.parametrize("page", readme.PAGES)
@@ -72,7 +78,7 @@ def test_the_readme_names_every_notebook_and_stays_short() -> None:
     assert len(text.split()) <= 1900
 
 
-@pytest.mark.parametrize("page", readme.PAGES)
+@pytest.mark.parametrize("page", [*readme.PAGES, *ROOMS])
 def test_links_lead_somewhere(page: str) -> None:
     """Every relative link of a page is a file or a folder of the project."""
     folder = (ROOT / page).parent
@@ -82,6 +88,11 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def readers_names() -> dict[str, Any]:
     """What the snippets take for granted: a model, the losses of a batch without *normals*, somebody's weighting."""
+
+    class MyWeighting(UnmaskedKendallLoss):
+        def __init__(self, names: tuple[str, ...] = ("depth", "normals")) -> None:
+            super().__init__(names)
+
     model = torch.nn.Linear(2, 1)
     loss = model(torch.ones(1, 2)).square().mean()
     return {
@@ -89,8 +100,10 @@ def readers_names() -> dict[str, Any]:
         "model": model,
         "losses": {"depth": loss},
         "loss": loss,
+        "depth_loss": loss,
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
-        "MyWeighting": UnmaskedKendallLoss,
+        "trainer": SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[])),
+        "MyWeighting": MyWeighting,
     }
 
 
@@ -107,20 +120,23 @@ def test_both_sides_of_the_diff_train(side: str) -> None:
         assert names["weigh"].theta.grad.tolist()[1] == 0
 
 
-@pytest.mark.parametrize("page", readme.PAGES)
+@pytest.mark.parametrize("page", [*readme.PAGES, "aura_study/audit/README.md"])
 def test_python_snippets_run_in_order(page: str) -> None:
-    """Each page's snippets, one after the other in one namespace."""
+    """Each page's snippets, one after the other in one namespace; a reader's optimiser holds the weighting."""
     names = readers_names()
     for snippet in snippets(page, "python"):
         if "torchjd" in snippet:
             pytest.importorskip("torchjd")
         exec(snippet, names)
+        if "weigh" in names:
+            names["optimizer"] = torch.optim.SGD([*names["model"].parameters(), *names["weigh"].parameters()], lr=0.1)
     if "weigh" in names:
         assert names["weigh"](names["losses"]).isfinite()
 
 
 def commands() -> list[list[str]]:
-    lines = [line for page in readme.PAGES for snippet in snippets(page, "sh") for line in snippet.splitlines()]
+    shown = [code for page in (*readme.PAGES, *MANUAL) for code in snippets(page, "sh")]
+    lines = [line for code in shown for line in code.splitlines() if not line.startswith("torchrun")]
     return [shlex.split(line, comments=True) for line in lines]
 
 

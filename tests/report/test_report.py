@@ -78,6 +78,21 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
     assert found == others | claims | notebooks
 
 
+def test_a_manual_that_was_built_comes_along(copy: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page leads to it, in the report itself; another build of it is another report; none, no link."""
+    assert all("the manual" not in page.footer.text for _, page in pages(copy))
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr("aura_study.report.site.MANUAL", str(tmp_path / "docs"))
+    for text in ("first", "second"):
+        (tmp_path / "docs" / "index.html").write_text(f"<!doctype html><footer>{text}</footer>", encoding="utf-8")
+        build_report(copy)
+        assert text in (copy.report / "manual" / "index.html").read_text(encoding="utf-8")
+    (copy.report / "manual" / "index.html").unlink()
+    for path, page in pages(copy):
+        link = page.footer.find("a", string="the manual")["href"]
+        assert (path.parent / link).resolve() == copy.report.resolve() / "manual" / "index.html"
+
+
 def test_the_table_of_growth_is_what_theory_makes_of_an_absence(made: RunFolders) -> None:
     """exp(2 Lambda) under SGD; under Adam the phantom number that its memory of the loss, by its head, makes of it."""
     page = BeautifulSoup((made.report / "index.html").read_text(encoding="utf-8"), "html.parser")

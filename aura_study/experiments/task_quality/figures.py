@@ -122,7 +122,7 @@ def shares(table: pd.DataFrame) -> Plate:
 def shares_and_scores(relation: pd.DataFrame, slope: float, interest: float) -> Plate:
     """Change of score against change of share, unmasked against masked, a point per regime, task and seed."""
     chosen = relation[relation["policy"] == "unmasked"]
-    markers = dict(zip(chosen["regime"].unique(), "os^Dv", strict=False))
+    markers = dict(zip(chosen["regime"].unique(), "os^DvP", strict=False))
     figure, axes = subplots(figsize=(7, 3.8))
     axes.axhspan(-interest, interest, color="#888888", alpha=0.15, linewidth=0)
     for (regime, task), rows in chosen.groupby(["regime", "task"], sort=False):
