@@ -6,7 +6,8 @@ The recipe, four things:
    shuffles, so that a batch holds rows of some tasks, and of others none.
 2. The collator leaves the labels by task: ``{"rows": indices, "labels": tensor}`` for each task that is in the batch.
 3. The model gives the weighting the losses of the tasks that are there. Their keys are the presence:
-   `MaskedKendallLoss` leaves out both terms of the others, so that no absence moves their sigma.
+   `MaskedKendallLoss` leaves out both terms of the others, so that nothing pulls at their sigma. (Adam's momentum
+   coasts for a few steps all the same; `FrozenKendallLoss` stops that too.)
 4. `PhantomMonitorCallback` logs each task's loss, weight, sigma, presence and phantom number, wherever the Trainer
    reports to.
 
