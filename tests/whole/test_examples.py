@@ -9,7 +9,7 @@ from aura_study.paths import project_root
 
 
 def test_several_data_sets_in_one_trainer():
-    """Batches lack tasks, the log has every number of every task, and a batch of one task pulls at no other's weight."""
+    """Batches lack tasks, the log has every number of every task, a batch of one task pulls at no other's weight."""
     pytest.importorskip("accelerate")
     example = runpy.run_path(str(project_root() / "examples" / "several_datasets.py"))
     trainer = example["train"](steps=10, rows=40)
