@@ -63,7 +63,7 @@ def test_every_declared_dependency_is_pinned_to_a_version_it_allows() -> None:
 
 def test_every_pin_has_its_hashes_beside_it() -> None:
     """constraints.hashed.txt holds every pin of constraints.txt at that version, and no package without a SHA-256."""
-    lines = (ROOT / "constraints.hashed.txt").read_text().splitlines()
+    lines = (ROOT / ".ci" / "constraints.hashed.txt").read_text().splitlines()
     hashed: dict[str, str] = {}
     for line, after in pairwise([line for line in lines if not line.startswith("#")]):
         if found := re.fullmatch(r"([\w.-]+)==(\S+)(?: ; .+)? \\", line):

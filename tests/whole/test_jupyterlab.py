@@ -48,7 +48,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}.ipynb", folder / "work"
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(60)  # it ends its kernels first
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def _wait_for(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
