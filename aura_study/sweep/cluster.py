@@ -112,7 +112,7 @@ def _private_cluster(workers: int) -> Any:
     import dask
     from distributed import LocalCluster, Security
 
-    nothing = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
+    nothing: dict[str, list[str]] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
     with dask.config.set(nothing):
         return LocalCluster(
             n_workers=workers,

@@ -24,14 +24,12 @@ def modulation(table: pd.DataFrame, guide: pd.DataFrame) -> Plate:
         right.plot(curve["p_true"], curve["predicted"], **DOTTED, linewidth=0.8)
     left.set(xlabel=PROBABILITY, ylabel="loss (nats)", ylim=(0, 5), title="Loss")
     right.set(xlabel=PROBABILITY, ylabel="focal loss / cross-entropy", title="Share kept")
-    for row in guide.itertuples():
-        place = (row.p_true, row.measured)
+    for p_true, measured in zip(guide["p_true"], guide["measured"], strict=True):
+        place = (p_true, measured)
         right.plot(*place, "o", color=THEORY_COLOUR, markersize=5)
         look: Any = {"textcoords": "offset points", "arrowprops": {"arrowstyle": "-", "linewidth": 0.7}}
-        high = row.measured > 0.5  # clear of the curves: to the right of the left end, above the right one
-        right.annotate(
-            f"{row.measured:.2f}", place, xytext=(16, 7) if high else (-2, 26), ha="center", bbox=PLAIN, **look
-        )
+        high = measured > 0.5  # clear of the curves: to the right of the left end, above the right one
+        right.annotate(f"{measured:.2f}", place, xytext=(16, 7) if high else (-2, 26), ha="center", bbox=PLAIN, **look)
     left.legend()
     return Plate(
         figure,
