@@ -152,14 +152,20 @@ def test_local_n_starts_its_own_workers(tmp_path: Path) -> None:
 
 
 STRANGER = """
-import os, sys
+import os, sys, threading
 from distributed import Client, Security
+
+def silent():
+    print("refused", "without a word", flush=True)
+    os._exit(0)
+
+threading.Timer(30, silent).start()  # dask's end of a client that was refused may wait for ever
 security = Security.temporary() if "own" in sys.argv else None
 try:
     print("ran as", Client(sys.argv[1], timeout=3, security=security).submit(os.getuid).result(timeout=3), flush=True)
 except Exception as error:
     print("refused", type(error).__name__, flush=True)
-os._exit(0)  # dask's own end of a client that was refused may wait for ever
+os._exit(0)
 """
 
 
