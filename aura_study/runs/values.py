@@ -122,7 +122,7 @@ def plain_yaml(text: str) -> Any:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("anchors and aliases are not used here")
-        return yaml.load(text, _Loader)
+        return _Loader(text).get_single_data()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, AttributeError) as error:

@@ -135,17 +135,18 @@ def test_a_temporary_folder_goes_with_its_process_and_no_other(tmp_path: Path) -
 
 
 @pytest.fixture
-def few_files(tmp_path: Path) -> Iterator[Path]:
-    """A file system that holds two files; skipped where it may not be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
+def few_files() -> Iterator[Path]:
+    """A file system that holds two files; skipped where it may not be mounted. Its path is short enough for sockets."""
+    place = Path(tempfile.mkdtemp(prefix="few-", dir="/tmp"))
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", str(place)], capture_output=True, text=True
     )
     if done.returncode:
+        place.rmdir()
         pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+    place.rmdir()
 
 
 def test_a_full_folder_for_temporary_files_is_one_error(few_files: Path, tmp_path: Path) -> None:
