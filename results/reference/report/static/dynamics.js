@@ -60,6 +60,9 @@ const dynamics = (() => {
     return kept;
   }
 
+  // What is left of a solved task's loss: a hundred-millionth by the middle of the stretch, and 0 from there on.
+  const left = (step, steps) => (2 * step < steps ? 1e-8 ** ((2 * (step + 1)) / steps) : 0);
+
   // What a task with the given setting meets in each step: 0 where it is absent, else its loss.
   function losses(setting, steps, warmUp) {
     const { u, z } = draws(setting.seed, steps);
@@ -69,9 +72,10 @@ const dynamics = (() => {
     const met = new Float64Array(steps);
     const present = new Uint8Array(steps);
     for (let t = 0; t < steps; t++) {
-      if ((t >= warmUp && t < warmUp + setting.absent) || u[t] <= none) continue;
+      const inside = t >= warmUp && t < warmUp + setting.absent;
+      if ((inside && setting.gap === "absent") || u[t] <= none) continue;
       present[t] = 1;
-      met[t] = setting.loss * Math.exp(width * z[t] - 0.5 * spread);
+      met[t] = setting.loss * (inside ? left(t - warmUp, setting.absent) : 1) * Math.exp(width * z[t] - 0.5 * spread);
     }
     return { met, present };
   }
@@ -215,9 +219,9 @@ const dynamics = (() => {
     return Math.exp(2 * phantom) / setting.p >= 2 ? 1 : 0;
   }
 
-  // The weight over an absence that begins at the unmasked fixed point, in theory: the regulariser's slope alone, and
-  // Adam's memory holding the variance of the task's gradients, as far as `warmUp` steps fill it: theory.absence with
-  // theory.fluctuations.
+  // The weight over an absence that begins at the unmasked fixed point, in theory: the regulariser's slope alone (and
+  // the mean loss that a solved task still has), and Adam's memory holding the variance of the task's gradients, as far
+  // as `warmUp` steps fill it: theory.absence and theory.driven with theory.fluctuations.
   function foretold(setting, optimizer, warmUp) {
     const { form, p, noise } = setting;
     let theta = FIXED_POINTS[form](p * setting.loss);
@@ -227,8 +231,9 @@ const dynamics = (() => {
     const move = mover(optimizer, setting.lr, { v, steps: warmUp });
     const weight = [start];
     for (let t = 0; t < setting.absent; t++) {
-      const [w, , slope] = SLOPES[form](theta);
-      theta = undefinedAt(form, theta, w) ? NaN : move(theta, slope);
+      const [w, slope, pulled] = SLOPES[form](theta);
+      const met = setting.gap === "solved" ? p * setting.loss * left(t, setting.absent) : 0;
+      theta = undefinedAt(form, theta, w) ? NaN : move(theta, met ? slope * met + pulled : pulled);
       const next = weightOf(form, theta);
       weight.push(undefinedAt(form, theta, next) ? NaN : next);
     }
@@ -267,7 +272,7 @@ const dynamics = (() => {
       phantom: setting.lr * setting.absent,
       foretold: foretold(setting, optimizer, warmUp),
       regime: classify(outcomes.unmasked),
-      ruleOfThumb: setting.form === "log_sigma" ? ruleOfThumb(setting, optimizer) : null,
+      ruleOfThumb: setting.form === "log_sigma" && setting.gap === "absent" ? ruleOfThumb(setting, optimizer) : null,
       sensitive: sensitive(paths, setting, task, optimizer),
     };
   }

@@ -1,4 +1,4 @@
-// The explorer's two charts, drawn by uPlot: weight and sigma of the three policies, the absence shaded.
+// The explorer's two charts, drawn by uPlot: weight and sigma of the three policies, the stretch shaded.
 "use strict";
 const explorerPlots = (() => {
   const DASHES = { unmasked: [], masked: [8, 4], frozen: [2, 3] }; // as in the study's figures
@@ -11,7 +11,7 @@ const explorerPlots = (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const drawable = (y) => (y > 0 && Number.isFinite(y) ? y : null);
 
-  // Steps since the absence began, and one row of numbers per line: what is plotted, exactly.
+  // Steps since the stretch began, and one row of numbers per line: what is plotted, exactly.
   function series(run, quantity) {
     const first = run.start - Math.min(run.start, Math.max(60, Math.round(0.18 * (run.setting.absent + run.setting.after))));
     const last = run.back + run.setting.after;
@@ -61,7 +61,7 @@ const explorerPlots = (() => {
     return Math.abs(power) >= 4 && Math.abs(power - Math.round(power)) < 1e-9 ? `10${raised(Math.round(power))}` : tell(y);
   }
 
-  // The absence in yellow; along the foot a bar for each stretch of steps in which the task is present.
+  // The stretch in yellow; along the foot a bar for each stretch of steps in which the task is present.
   function backdrop(plot, run, named) {
     const { ctx, bbox } = plot;
     const at = (step) => Math.min(Math.max(plot.valToPos(step, "x", true), bbox.left), bbox.left + bbox.width);
@@ -80,7 +80,7 @@ const explorerPlots = (() => {
     ctx.font = `${12 * devicePixelRatio}px ${getComputedStyle(plot.root).fontFamily}`;
     ctx.textBaseline = "top";
     const room = 6 * devicePixelRatio;
-    if (named && at(run.setting.absent) - at(0) > ctx.measureText("absent").width + 2 * room) ctx.fillText("absent", at(0) + room, bbox.top + room);
+    if (named && at(run.setting.absent) - at(0) > ctx.measureText(run.setting.gap).width + 2 * room) ctx.fillText(run.setting.gap, at(0) + room, bbox.top + room);
     ctx.restore();
   }
 

@@ -4,7 +4,7 @@
   const constants = JSON.parse(document.getElementById("explorer-settings").textContent);
   const element = (id) => document.getElementById(id);
   const controls = Object.fromEntries(constants.controls.map((control) => [control.name, control]));
-  const choices = { form: constants.forms, optimizer: Object.keys(constants.optimizers) };
+  const choices = { form: constants.forms, optimizer: Object.keys(constants.optimizers), gap: Object.keys(constants.gaps) };
   const standard = constants.presets[0].setting;
   const names = [...Object.keys(choices), ...Object.keys(controls)];
   const STOPS = 1000; // of a slider
@@ -30,8 +30,8 @@
     return { complaint: `${name} = “${text}” is not a ${whole ? "whole " : ""}number from ${plain(low)} to ${plain(high)}` };
   }
 
-  function readAddress() {
-    const hash = location.hash.slice(1);
+  function readAddress(url) {
+    const hash = new URL(url).hash.slice(1);
     if (hash && !hash.includes("=")) return; // an anchor of the page, not a setting
     setting = { ...standard };
     complaints = new Map();
@@ -105,8 +105,8 @@
     }
     element("redraw").addEventListener("click", () => change("seed", (setting.seed + 1) % (controls.seed.high + 1)));
     element("share").addEventListener("click", share);
-    window.addEventListener("hashchange", () => {
-      readAddress();
+    window.addEventListener("hashchange", (event) => {
+      readAddress(event.newURL); // the address itself may have been written over since
       update();
     });
     window.addEventListener("resize", schedule);
@@ -153,13 +153,14 @@
 
   // Rows of the table: name and step.
   function moments() {
-    const { absent, after } = setting;
-    const rows = [["just before the absence", run.start]];
+    const { absent, after, gap } = setting;
+    const stretch = explorerWords.STRETCHES[gap];
+    const rows = [[`just before the ${stretch}`, run.start]];
     for (const [name, part] of [["a quarter into it", 0.25], ["halfway", 0.5], ["three quarters", 0.75]]) {
       const step = Math.round(part * absent);
       if (step > 0 && step < absent) rows.push([name, run.start + step]);
     }
-    rows.push(["the absence ends", run.back]);
+    rows.push([`the ${stretch} ends`, run.back]);
     for (const later of [1, 10, 100, 1000]) if (later < after) rows.push([later === 1 ? "1 step later" : `${later} steps later`, run.back + later]);
     rows.push(["last step shown", run.back + after]);
     return rows;
@@ -229,7 +230,7 @@
   };
 
   element("explorer").hidden = false;
-  readAddress();
+  readAddress(location.href);
   listen();
   showInputs();
   flush();
