@@ -14,8 +14,8 @@ class AuraLaterLogsParameters(Parameters):
         "full": {"seeds": 8, "batches": 2_400},
     }
 
-    seeds: int = Field(3, ge=1, le=1000, description="trainings of the small model; intervals over these")
-    batches: int = Field(600, ge=40, le=1_000_000, description="of a training, in ten epochs, four to a step")
+    seeds: int = Field(4, ge=1, le=1000, description="trainings of the small model; intervals over these")
+    batches: int = Field(1_000, ge=40, le=1_000_000, description="of a training, in ten epochs, four to a step")
     rate: float = Field(0.1, gt=0, le=1, description="learning rate of the small model's heads; a fifth on its encoder")
     flow_steps: int = Field(20_000, ge=1_000, le=10_000_000, description="descent of sigma beside a solved task's loss")
     solved_steps: int = Field(4_000, ge=100, le=1_000_000, description="a solved stretch before the loss is back")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
 from aura_study.training.loop import TrainingSettings
-from aura_study.training.parameters import BatchSize, DevRows, TrainingParameters
+from aura_study.training.parameters import BatchSize, TrainingParameters
 
 AS_THEY_ARE = "as they are"
 """Name of the training set with the data's own share of toxic comments."""
@@ -44,9 +44,8 @@ class FocalOnToxicityParameters(TrainingParameters):
         },
     }
 
-    dev_rows: DevRows = 120
     batch_size: BatchSize = 32
-    seed_count: int = Field(1, ge=1, le=100, description="seeds of every training")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of every training")
     gamma: float = Field(2.0, gt=0, le=10, description="focusing parameter of focal loss; cross-entropy has 0")
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.25, 0.5, 0.75], min_length=2, description="weights of the toxic class to compare"
@@ -66,7 +65,7 @@ class FocalOnToxicityParameters(TrainingParameters):
     noise_rates: list[Annotated[float, Field(ge=NOISY, le=0.5)]] = Field(
         [0.4], min_length=1, description="shares of flipped training labels"
     )
-    noise_comments: int = Field(120, ge=20, description="training comments under label noise")
+    noise_comments: int = Field(200, ge=20, description="training comments under label noise")
     noise_epochs: int = Field(12, ge=2, description="epochs under label noise, enough to memorise")
 
     @property
