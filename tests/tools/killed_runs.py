@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,12 +38,19 @@ def started(out: Path, held: bool = False, **environment: str) -> "Iterator[subp
         text=True,
         start_new_session=True,
         env={**os.environ, **environment, "PYTHONPATH": path},
+        preexec_fn=_hear,
     ) as process:
         try:
             yield process
         finally:
             let_go(out)
             process.kill()
+
+
+def _hear() -> None:
+    """Hear the signals that a suite in the background, or under nohup, was started deaf to."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _gate(out: Path) -> Path:
