@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from docutils.nodes import SkipNode
-from docutils.utils.math.latex2mathml import tex2mathml
 from numpy import float64
 from numpy.typing import ArrayLike, NDArray
 from sphinx.util.typing import stringify_annotation
+
+from aura_study.report.formulas import mathml_of
 
 project, author, release = "aura_study", "The aura_study developers", metadata.version("aura-study")
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
@@ -55,12 +56,12 @@ def _shorten(app: Any, what: str, name: str, value: Any, options: Any, *parts: s
 
 
 def _inline(writer: Any, node: Any) -> None:
-    writer.body.append(tex2mathml(node.astext()))
+    writer.body.append(mathml_of(node.astext(), display=False))
     raise SkipNode
 
 
 def _displayed(writer: Any, node: Any) -> None:
-    writer.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    writer.body.append(f'<div class="math">{mathml_of(node.astext(), display=True)}</div>')
     raise SkipNode
 
 

@@ -39,6 +39,8 @@ ATTRIBUTES = {
 
 _BEFORE_FUNCTION = re.compile(r"(?<=[\w}])\s*(?=\\(?:log|ln|exp|max|min)\b)")
 _AFTER_FUNCTION = re.compile(r"(\\(?:log|ln|exp))(?![A-Za-z])\s*(?=\\?[A-Za-z\d])(?!\\(?:left|big))")
+_RAISED_NORM = re.compile(r"(\\lVert(?:(?!\\lVert).)*?\\rVert|\\\|(?:(?!\\\|).)*\\\|)(?=\s*[\^_])")
+"""The converter would raise, or lower, at the closing bar alone, which browsers stretch to the exponent's height."""
 _GREEK_CAPITAL = re.compile(r"<mi>(?=&#x003(?:9[1-9A-F]|A[0-9]);</mi>)")
 _SLASH = re.compile(r"<mo>(?=&#x0002F;</mo>)")
 
@@ -80,6 +82,7 @@ def _part(text: str) -> BeautifulSoup | NavigableString:
 def mathml_of(latex: str, display: bool) -> str | None:
     """A formula as MathML, in a box to scroll in if it may be wide; ``None`` if it is not LaTeX."""
     spaced = _AFTER_FUNCTION.sub(r"\1\\,", _BEFORE_FUNCTION.sub(r"\\,", latex))
+    spaced = _RAISED_NORM.sub(r"{\1}", spaced)
     try:
         made = convert(spaced, display="block" if display else "inline")
     except Exception:  # the converter has no common class of errors, and raises others besides

@@ -81,3 +81,11 @@ def test_functions_stand_off_and_greek_capitals_upright() -> None:
     assert f"<mi>p</mi>{space}<mi>log</mi>{space}<mi>p</mi>" in page
     assert '<mi>log</mi><mo stretchy="false">(' in page
     assert '<mi mathvariant="normal">Λ</mi><mo lspace="0" rspace="0">/</mo>' in page
+
+
+@pytest.mark.parametrize("latex", [r"\lVert g \rVert^2", r"\|g\|_1", r"\|f\| + \|g\|^2"])
+def test_an_exponent_belongs_to_the_whole_norm(latex: str) -> None:
+    """Not to its closing bar, which a browser would stretch."""
+    math = BeautifulSoup(with_formulas(f"<p>${latex}$</p>"), "html.parser").math
+    assert math is not None
+    assert [raised.find().text for raised in math.find_all(["msup", "msub"])] == ["‖g‖"]

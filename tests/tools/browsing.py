@@ -1,14 +1,14 @@
 """A headless Chromium for the tests of the report, and one page of it, watched."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from aura_study.report.single import BROWSERS
+from aura_study.errors import StudyError
+from aura_study.report import single
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -18,10 +18,11 @@ SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 @contextmanager
 def chromium() -> Iterator[Any]:
     """The system's browser; without one the test is skipped, or fails where the environment asks for it."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
+    try:
+        program = single.browser()
+    except StudyError as error:
         if os.environ.get("AURA_STUDY_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"AURA_STUDY_REQUIRE_BROWSER is set, but none of {', '.join(BROWSERS)} is installed")
+            pytest.fail(f"AURA_STUDY_REQUIRE_BROWSER is set, but {error}")
         pytest.skip("no Chromium on this machine")
     from playwright.sync_api import sync_playwright
 
