@@ -1,8 +1,8 @@
 """Random faults over random commands on the toy study, for as long as told: in the end all files are as undisturbed.
 
-    python tests/tools/soak.py --minutes 60 [--seed 0] [--out FOLDER]
+    python tests/tools/soak.py --minutes 60 [--seed 0]
 
-Each round starts a command in a process of its own (run, verify, report, thin of a copy), does something to it at a
+Each round starts a command in a process of its own (run, verify, report, claims), does something to it at a
 random moment (kill the runner, its notebook, its kernel, or all; stop and continue it; end it with a signal; alter,
 cut, empty or remove a file of the run; leave a file half-written), and at times lets one through. The run is then made
 once more, by the same command: every file is byte for byte that of an undisturbed run, and nothing is left over.
