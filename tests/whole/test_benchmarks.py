@@ -57,3 +57,26 @@ def test_slope_of_a_power_is_its_exponent(script) -> None:
     slope, half = growth.slope(sizes, 1e-9 * sizes**1.3 + 1e-9)
     assert slope == pytest.approx(1.3, abs=1e-3)
     assert half < 1e-2
+
+
+def test_the_guard_judges_the_same_machine_and_fails_beyond_a_fifth(script, monkeypatch, capsys) -> None:
+    """More than a fifth lost of a committed ratio ends it with an error; less, or another machine, does not."""
+    quick = script("quick")
+    kept = {"a ratio": 1.0}
+    for ratio, same, words in ((0.79, True, "a ratio"), (0.81, True, ""), (0.1, False, "not judged")):
+        monkeypatch.setattr(quick, "PARTS", (lambda ratio=ratio: {"a ratio": ratio},))
+        monkeypatch.setattr(quick, "committed", lambda same=same: (kept, same))
+        monkeypatch.setattr(quick.sys, "argv", ["quick.py"])
+        if same and words:
+            with pytest.raises(SystemExit, match=words):
+                quick.main()
+        else:
+            quick.main()
+            assert words in capsys.readouterr().out
+
+
+def test_every_committed_ratio_of_the_guard_can_be_read(script) -> None:
+    """Or there would be nothing to lose."""
+    kept, _ = script("quick").committed()
+    assert len(kept) >= 8
+    assert all(ratio > 0 for ratio in kept.values())
