@@ -83,6 +83,7 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
     assert found == others | claims | notebooks
 
 
+@pytest.mark.slow
 def test_a_manual_that_was_built_comes_along(copy: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every page leads to it, in the report itself; another build of it is another report; none, no link."""
     assert all("the manual" not in page.footer.text for _, page in pages(copy))
@@ -127,6 +128,7 @@ def test_a_claims_page_says_when_its_wording_was_fixed(made: RunFolders) -> None
         assert "judged by another" not in page
 
 
+@pytest.mark.slow
 def test_a_run_judged_by_another_wording_and_a_damaged_lock_are_a_sentence_each(
     copy: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +255,7 @@ def test_a_forged_ledger_is_told_where_it_is_read(copy: RunFolders, capsys: pyte
     assert CliRunner().invoke(app, ["claims", "--run", str(copy.results)]).stderr.count(words) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -400,6 +403,7 @@ def test_a_damaged_row_is_one_error_that_names_file_and_place(made: RunFolders, 
     assert words is None or words.startswith(f"{path} is damaged at claims.1.{field}")
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 4000), noise=st.binary(max_size=3), name=st.sampled_from(["claims", "evidence", "notebook"]))
 def test_a_truncated_or_noisy_file_never_crashes_the_report(
