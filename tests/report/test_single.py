@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from aura_study.claims import CLAIMS
 from aura_study.cli import app
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders
+from aura_study.paths import RunFolders, reference_run
 from aura_study.report import build_report, single
 
 MOST_PAGES = 40
@@ -41,10 +41,16 @@ def test_one_file_holds_story_and_claims_and_asks_for_no_other(made: RunFolders)
     assert len(page.find_all("h1")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.browser
-def test_paper_holds_every_figure_on_few_pages(made: RunFolders, browser: object) -> None:
+def test_paper_holds_every_figure_of_the_reference_on_few_pages(tmp_path: Path, browser: object) -> None:
     """Chromium prints a PDF of at most forty pages."""
-    printed = single.write_pdf(made).read_bytes()
+    reference = reference_run()
+    shutil.copytree(reference.results, tmp_path / "reference")
+    shutil.copytree(reference.figures, tmp_path / "reference" / "figures")
+    folders = RunFolders.of(str(tmp_path / "reference"))
+    build_report(folders)
+    printed = single.write_pdf(folders).read_bytes()
     assert printed.startswith(b"%PDF")
     assert 3 < len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) <= MOST_PAGES
 
