@@ -1,7 +1,9 @@
 """What to type next, where the audit did not find out by itself how a weighting is called."""
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import nn
 
 from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import asked_for_nothing, methods_of, shape_of
@@ -26,10 +28,13 @@ TARGET = "TARGET"
 def advise(made: Made, tasks: Sequence[str]) -> str:
     """An adapter of a few lines and the command that uses it, with the module's own methods and arguments in it."""
     module = made.module
+    if labels := _labels(module):
+        tasks = labels
     methods = list(dict.fromkeys([*methods_of(module), *asked_for_nothing(module)]))
-    if not methods or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
+    if (not labels and not methods) or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
         return ADAPT
-    given = sum(map(_is_given, _names(shape_of(module, methods[0]))))
+    methods = methods if not labels else ["__call__"]
+    given = sum(map(_is_given, _names(shape_of(module, methods[0])))) if not labels else 0
     tasks = tasks[:given] if given > 1 else tasks
     shown = [f"{_target(method)}({', '.join(_names(shape_of(module, method)))})" for method in methods]
     lines = [
@@ -37,11 +42,36 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
         "Save as adapt.py (losses: a dict of scalars by task name; the result: the total), and put right what is not:",
         "    import torch",
         "    def adapt(module, losses):",
-        *(f"        {line}" for line in _body(module, tasks)),
+        *(f"        {line}" for line in (_by_criteria(module, labels) if labels else _body(module, tasks))),
         f"and type: aura-study audit {TARGET} --tasks {','.join(tasks)} --call adapt.py:adapt",
         f"In Python: audit(..., tasks={list(tasks)}, call=adapt); what is made otherwise is made with args={{...}}",
     ]
     return "\n".join(lines)
+
+
+def _labels(module: object) -> dict[str, str]:
+    """Of a network that is called with its input and labels: the argument that holds each task's labels."""
+    if not isinstance(module, nn.Module) or not any(parameter.ndim > 1 for parameter in module.parameters()):
+        return {}
+    shape = shape_of(module, "__call__")
+    every = (*shape.positional, *shape.keyword_only)
+    labels = {name.lower(): name for name in every if is_one_of(name, TARGET_NAMES)}
+    for word in ("labels", "label", "targets", "target"):
+        labels = {short.replace(word, "").strip("_") or short: name for short, name in labels.items()}
+    return labels if len(labels) > 1 else {}
+
+
+def _by_criteria(module: object, labels: Mapping[str, str]) -> Iterator[str]:
+    """Torch's criteria answer the losses, in the order in which the network computes them."""
+    required = [name for name in _names(shape_of(module, "__call__")) if name not in labels.values()]
+    inputs = [f"{name}=torch.ones(2, 4, dtype=torch.long)" for name in required]
+    told = [f"{name}=None if losses.get({task!r}) is None else LABELS" for task, name in labels.items()]
+    yield "from unittest import mock"
+    yield "LABELS = torch.zeros(2, dtype=torch.long)"
+    yield "given = iter([loss for loss in losses.values() if loss is not None])"
+    yield "answers = {name: lambda *a, **k: next(given) for name in ('cross_entropy', 'mse_loss', 'l1_loss')}"
+    yield "with mock.patch.multiple('torch.nn.functional', **answers):"
+    yield f"    return module({', '.join([*inputs, *told])})"
 
 
 def _body(module: object, tasks: Sequence[str]) -> Iterator[str]:

@@ -96,6 +96,7 @@ class Bench:
         self.subject, self.settings, self.late = subject, settings, late
         self.convention, self.tasks = subject.convention, subject.tasks
         self.moved = False
+        self._pasts: dict[str, history.RealPast] = {}
 
     @cached_property
     def memory(self) -> tuple[bool, bool]:
@@ -236,6 +237,12 @@ class Bench:
         return Drift(
             optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone, totals=(first.total, last.total)
         )
+
+    def real_past(self, task: str) -> history.RealPast:
+        """What absences of ``task`` are compared with; the same for every mark."""
+        if task not in self._pasts:
+            self._pasts[task] = history.real_past(self, task)
+        return self._pasts[task]
 
     def _reading_at(self, step: int) -> dict[str, float]:
         """Weights at rest with all tasks, by the draws of ``step``."""
