@@ -20,6 +20,9 @@ SAMPLES = 5
 class Asked(dict[str, Any]):
     """Has whatever it is asked for, by key or as an attribute, each a tensor of ones; ``asked`` are the names."""
 
+    size: tuple[int, ...]
+    asked: dict[str, None]
+
     def __init__(self, size: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.__dict__.update(size=size, asked={})
@@ -67,7 +70,8 @@ class _Answering:
         return self[name] if default is None else default  # type: ignore[index]
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return type(self)(self._names)
+        kind: Any = type(self)
+        return kind(self._names)
 
     def __repr__(self) -> str:
         return "<settings by name>"

@@ -13,6 +13,7 @@ import torch
 
 from aura_study.audit.calls.asked import COUNT_WORDS, NAME_WORDS, Answers, told_by_name
 from aura_study.audit.calls.copies import draw_alike
+from aura_study.audit.calls.held import held_leaves
 from aura_study.audit.calls.signature import Signature, is_one_of
 from aura_study.audit.laboratory import CannotAudit
 
@@ -122,10 +123,10 @@ def _built(target: Any, first: Sequence[Any], keywords: Mapping[str, Any]) -> An
 
 
 def prepared(module: Any, names: Sequence[str]) -> Any:
-    """A module that may be called: the first function of several things, or one whose trainer would prepare it."""
+    """A module that may be called: the first function of several things, or one that a trainer prepares."""
     if isinstance(module, tuple | list):
         return next(filter(callable, module), module)
-    for name in PREPARING:
+    for name in PREPARING if not held_leaves(module) else ():
         prepare = getattr(module, name, None)
         while callable(prepare) and not Signature.of(prepare).required:
             try:

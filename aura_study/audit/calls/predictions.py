@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aura_study.audit.calls.asked import asked_of
+from aura_study.audit.calls.asked import SAMPLES, asked_of
 from aura_study.audit.calls.copies import duplicate
 from aura_study.audit.calls.held import held
 from aura_study.audit.calls.methods import function_of
@@ -28,7 +28,6 @@ from aura_study.audit.marks import Absence
 
 PREDICTIONS = "predictions"
 """Name of the form in which a module is handed predictions, targets and masks."""
-SAMPLES = 5
 IGNORED = -100
 MIXED = 4
 """Of so many tasks every mixture of numbers and classes is tried."""
