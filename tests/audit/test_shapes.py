@@ -63,6 +63,7 @@ RIGHT = [
     (shapes.LastChanges, {"zero": "phantom", "tiny": "phantom"}, 1),
     (shapes.RelativeChanges, {"zero": "phantom", "tiny": "phantom"}, 1),
     (shapes.ChangesByName, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.OwnEpochs, {"zero": "unstable", "omit": "safe"}, 0),
     (shapes.FromNamedTuple, {"zero": "phantom", "nan": "unstable"}, 1),
     (shapes.FromDataclass, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
     (shapes.KnownNames, {"zero": "phantom", "nan": "unstable"}, 1),

@@ -631,6 +631,23 @@ class ChangesByName(nn.Module):
         return sum(weights[name] / sum(weights.values()) * loss for name, loss in losses.items())
 
 
+class OwnEpochs(nn.Module):
+    """Each loss over its mean in the last epoch of 300 steps, by its own count."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.scale, self.kept, self.seen = dict.fromkeys(task_names, 1.0), {name: [] for name in task_names}, 0
+
+    def forward(self, losses):
+        self.seen += 1
+        for name, loss in losses.items():
+            self.kept[name].append(loss.item())
+        if self.seen % 300 == 0:
+            self.scale |= {name: sum(kept) / len(kept) for name, kept in self.kept.items() if kept}
+            self.kept = {name: [] for name in self.kept}
+        return sum(loss / self.scale[name] for name, loss in losses.items())
+
+
 class Terms(NamedTuple):
     box: torch.Tensor
     category: torch.Tensor

@@ -29,7 +29,7 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
     """An adapter of a few lines and the command that uses it, with the module's own methods and arguments in it."""
     module = made.module
     if labels := _labels(module):
-        tasks = labels
+        tasks = list(labels)
     methods = list(dict.fromkeys([*methods_of(module), *asked_for_nothing(module)]))
     if (not labels and not methods) or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
         return ADAPT

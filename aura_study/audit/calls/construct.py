@@ -133,10 +133,10 @@ def prepared(module: Any, names: Sequence[str]) -> Any:
                 prepare()
                 break
             except AttributeError as error:  # set from outside
-                value = told_by_name(error.name or "", names) if error.obj is module else None
-                if value is None:
+                missing = error.name if error.obj is module and error.name else ""
+                if (value := told_by_name(missing, names)) is None:
                     raise
-                setattr(module, error.name, value)
+                setattr(module, missing, value)
     return module
 
 
@@ -219,7 +219,9 @@ def _likeliest_first(
 def _arguments(target: Any) -> list[inspect.Parameter]:
     """Of its signature, annotations resolved where they can be."""
     try:
-        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+        hints = typing.get_type_hints(
+            inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
+        )
     except Exception:  # names that exist for the type checker alone
         hints = {}
     every = inspect.signature(target).parameters.values()

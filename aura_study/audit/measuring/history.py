@@ -94,7 +94,7 @@ def drift(
         pairs = [(reading[name], same[name]) for reading, same in zip(back, usual[steps:], strict=False)]
         margin = min((high - low) * WIDTHS, MOST * abs(high)) + MOVED * abs(high)
         outside += [ratio_of(now, same) for now, same in pairs if not low - margin <= now <= high + margin]
-    if not outside and optimizer == "SGD":
+    if not outside and optimizer == "SGD" and bench.remembers:
         outside = _by_mean(bench, mark, task)
     growth = max(outside, key=distance) if outside else 1.0
     ratios = [ratio_of(_mean(away, other), _mean(usual[:steps], other)) for other in away[0]]

@@ -25,6 +25,8 @@ from aura_study.audit.measuring.solved import solve
 from aura_study.audit.measuring.warm import LOSS_LEVELS, warm_up
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
+COUNTED = 1200
+"""Steps of an absence where a module counts its steps and nothing moved: it may keep what it is told for an epoch."""
 ALIKE, BLOCK = 1e-3, 16
 """First steps of two tasks that differ by less are alike; and so many tasks are compared at once, away together."""
 
@@ -136,6 +138,13 @@ class Bench:
         except AuditedCodeError:
             return None
 
+    def _longer(self, mark: Absence, task: str) -> Drift:
+        """The same phantom number over many more steps, which a module's own count may divide into epochs."""
+        say(f"{mark}: {task!r} absent for {COUNTED} steps")
+        bench = Bench(self.subject, Settings(self.settings.phantom_number / COUNTED, COUNTED))
+        subject = bench.fresh()
+        return history.drift(bench, subject, mark, task, "SGD", bench.own_entries(subject, task))
+
     def fresh(self) -> Subject:
         """A new module at the warm state."""
         twin = self.warm.subject.twin()
@@ -151,6 +160,8 @@ class Bench:
         drifts = [self.drift(mark, task, optimizer) for optimizer, task in pairs]
         if self.later is not None:
             drifts += [self.later.drift(mark, task, "SGD") for task in chosen]
+        if self.warm.counts and distance(worst(drifts).growth) <= MOVED:
+            drifts.append(self._longer(mark, chosen[0]))
         cold = next((found for task in chosen[:FEW] if (found := cold_start(self, mark, task)).strange), None)
         evidence = Evidence(mark, self.convention, self.warm, tuple(drifts), cold=cold, measured=tuple(chosen))
         if any(drift.broke_at is not None for drift in drifts) or self.warm.responds is None:
