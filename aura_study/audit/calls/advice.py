@@ -3,10 +3,8 @@
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import nn
-
 from aura_study.audit.calls.make import Made
-from aura_study.audit.calls.methods import asked_for_nothing, methods_of, shape_of
+from aura_study.audit.calls.methods import INPUT_NAMES, asked_for_nothing, has_layers, methods_of, shape_of
 from aura_study.audit.calls.signature import (
     PREDICTION_NAMES,
     TARGET_NAMES,
@@ -51,7 +49,7 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
 
 def _labels(module: object) -> dict[str, str]:
     """Of a network that is called with its input and labels: the argument that holds each task's labels."""
-    if not isinstance(module, nn.Module) or not any(parameter.ndim > 1 for parameter in module.parameters()):
+    if not has_layers(module):
         return {}
     shape = shape_of(module, "__call__")
     every = (*shape.positional, *shape.keyword_only)
@@ -66,17 +64,26 @@ def _by_criteria(module: object, labels: Mapping[str, str]) -> Iterator[str]:
     required = [name for name in _names(shape_of(module, "__call__")) if name not in labels.values()]
     inputs = [f"{name}=torch.ones(2, 4, dtype=torch.long)" for name in required]
     told = [f"{name}=None if losses.get({task!r}) is None else LABELS" for task, name in labels.items()]
+    yield from _answered("LABELS = torch.zeros(2, dtype=torch.long)", f"module({', '.join([*inputs, *told])})")
+
+
+def _answered(first: str, call: str) -> Iterator[str]:
     yield "from unittest import mock"
-    yield "LABELS = torch.zeros(2, dtype=torch.long)"
+    yield first
     yield "given = iter([loss for loss in losses.values() if loss is not None])"
     yield "answers = {name: lambda *a, **k: next(given) for name in ('cross_entropy', 'mse_loss', 'l1_loss')}"
     yield "with mock.patch.multiple('torch.nn.functional', **answers):"
-    yield f"    return module({', '.join([*inputs, *told])})"
+    yield f"    return {call}"
 
 
 def _body(module: object, tasks: Sequence[str]) -> Iterator[str]:
     shapes = {method: shape for method in methods_of(module) if _names(shape := shape_of(module, method))}
     told_nothing = list(asked_for_nothing(module))
+    for method, shape in shapes.items():
+        if has_layers(module) and _names(shape)[0] in INPUT_NAMES:
+            rest = ", 0" * (len(_names(shape)) - 1)
+            yield from _answered("BATCH = ...  # one of your data loader's", f"{_target(method)}(BATCH{rest})")
+            return
     for method, shape in shapes.items():
         if told_nothing and len(_names(shape)) == 2 and is_one_of(_names(shape)[0], ("name", "task", "key")):
             yield "for name, loss in losses.items():"
