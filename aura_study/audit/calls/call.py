@@ -77,7 +77,7 @@ def ready_subjects(
                 return _by_sample(list(ready.values()))
     if cut_off:
         raise CannotAudit(f"A finding about it: {CUT_OFF}", "Hand the losses on as they are: torch.stack(losses).")
-    shown = list(dict.fromkeys(failures))[:8] or ["nothing to call was found"]
+    shown = list(dict.fromkeys(failures))[:8] or [f"{', '.join(made)}: nothing to call was found"]
     reason = "No way of calling it gave a total:\n  " + "\n  ".join(shown)
     first = next((one for one in made.values() if isinstance(one, Made)), None)
     raise CannotAudit(reason, advise(first, tasks) if first else ADAPT)
@@ -135,7 +135,7 @@ def task_guesses(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Task names or numbers that a module made without any hint may want; ``first`` if its arguments named them."""
     told = dict.fromkeys(guess for guess in _told(made, first) if len(guess) > 1)
     yield from told
-    asked = dict.fromkeys(_asked(made, method)[0] for method in methods_of(made.module))
+    asked = dict.fromkeys(names for method in methods_of(made.module) for names in _asked(made, method)[:1])
     yield from (guess for guess in asked if len(guess) > 1 and guess not in told)
 
 

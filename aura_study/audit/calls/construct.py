@@ -299,6 +299,7 @@ def _factory(title: str, place: str, arguments: Mapping[str, str]) -> str:
             "    def make():",
             f"        return {title}({given})",
             "and type: aura-study audit adapt.py:make",
+            "In Python: audit(..., args={...})",
         )
     )
 

@@ -75,7 +75,7 @@ def from_predictions(module: Any, method: str, shape: Signature, tasks: Sequence
 def _from_batch(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions for a method that takes predictions by name and a batch with the targets, and often the masks."""
     required = shape.positional[: shape.required]
-    if len(required) != 2 or not is_one_of(required[0], PREDICTION_NAMES):
+    if len(required) != 2 or shape.keyword_required or not is_one_of(required[0], PREDICTION_NAMES):
         return
     copied = duplicate(module, ())
     given, batch = asked_of(function_of(copied[0], method), shape) if copied else ((), ())
