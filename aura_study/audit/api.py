@@ -5,14 +5,17 @@ from typing import Any
 
 from aura_study.audit.balancers import BalancerReport, audit_balancer, balancer_kind
 from aura_study.audit.calls.call import ready_subjects
-from aura_study.audit.calls.construct import named_by_arguments, task_names
+from aura_study.audit.calls.construct import DEFAULT_TASKS, named_by_arguments, task_names
 from aura_study.audit.calls.make import Made, make_in_every_way
 from aura_study.audit.evidence import Settings
 from aura_study.audit.judge import judge
-from aura_study.audit.laboratory import laboratory, without_accelerator
+from aura_study.audit.laboratory import CannotAudit, laboratory, without_accelerator
 from aura_study.audit.marks import Absence
 from aura_study.audit.measuring.measure import measure
 from aura_study.audit.report import Report
+
+COUNTS = (DEFAULT_TASKS, 2, 4)
+"""Numbers of tasks to try where nothing says it."""
 
 
 def audit(
@@ -60,7 +63,16 @@ def audit(
         task_names(tasks)
 
     def work() -> Report | BalancerReport:
-        names = task_names(tasks or named_by_arguments(make_module) or None)
+        told = tasks or named_by_arguments(make_module)
+        failures = []
+        for names in [task_names(told)] if told else map(task_names, COUNTS):
+            try:
+                return of_tasks(names)
+            except CannotAudit as failure:
+                failures.append(failure)
+        raise failures[0]
+
+    def of_tasks(names: Sequence[str]) -> Report | BalancerReport:
         made = make_in_every_way(make_module, names, args)
         for one in made.values() if call is None else ():
             if isinstance(one, Made) and (kind := balancer_kind(one.module)):

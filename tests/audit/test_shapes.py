@@ -60,6 +60,24 @@ RIGHT = [
     (shapes.UnderAKey, {"zero": "phantom", "omit": "safe"}, 0),
     (shapes.Optional, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
     (shapes.OptionalLabels, {"nan": "unstable"}, 1),
+    (shapes.LastChanges, {"zero": "phantom", "tiny": "phantom"}, 1),
+    (shapes.RelativeChanges, {"zero": "phantom", "tiny": "phantom"}, 1),
+    (shapes.ChangesByName, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.OwnEpochs, {"zero": "unstable", "omit": "safe"}, 0),
+    (shapes.FromNamedTuple, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.FromDataclass, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
+    (shapes.KnownNames, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.NestedSettings, {"zero": "phantom"}, 0),
+    (shapes.TypedSettings, {"zero": "phantom"}, 1),
+    (shapes.with_its_parameters, {"zero": "phantom"}, 1),
+    (shapes.Prepared, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.AroundAModel, {"zero": "phantom", "nan": "unstable"}, 1),
+    (shapes.FromBatch, {"mask": "phantom", "nan": "unstable"}, 1),
+    (shapes.ByNumber, {"mask": "safe"}, 0),
+    (shapes.Ascends, {"zero": "safe", "nan": "unstable"}, 1),
+    (shapes.ByKind, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.PartsOfGroups, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.GivenOrNot, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
 ]
 
 
@@ -159,3 +177,38 @@ def test_one_task_a_call_is_told_as_a_sum_of_calls(tmp_path):
     (tmp_path / "adapt.py").write_text(dedent(code))
     report = audit(shapes.OnePerCall, call=load_target(f"{tmp_path / 'adapt.py'}:adapt"), settings=QUICK)
     assert (report["zero"].verdict, report["omit"].verdict, report.exit_code) == ("phantom", "safe", 0)
+
+
+def test_a_network_that_is_given_labels_is_told_as_criteria_that_answer(tmp_path):
+    """The adapter that is printed is right as it stands: the labels of an absent task are None."""
+    with pytest.raises(CannotAudit) as caught:
+        audit(shapes.TextModel)
+    code = caught.value.adapt.split("what is not:\n")[1].split("and type")[0]
+    assert "--tasks topic,mood" in caught.value.adapt
+    (tmp_path / "adapt.py").write_text(dedent(code))
+    call = load_target(f"{tmp_path / 'adapt.py'}:adapt")
+    report = audit(shapes.TextModel, ["topic", "mood"], call, absence="none", settings=QUICK)
+    assert (report["none"].verdict, report.exit_code) == ("safe", 0)
+    assert audit(shapes.TextModel, ["topic", "mood"], call, absence="zero", settings=QUICK).exit_code == 1
+
+
+def test_a_configuration_given_as_json_has_attributes():
+    """What ``--args`` gives as an object is read as code reads its configuration, however deep."""
+    args = {"cfg": {"model": {"heads": ["x", "y"]}, "loss": {"weighting": {"scale": 2.0}}}}
+    report = audit(shapes.NestedSettings, args=args, absence="omit", settings=QUICK)
+    assert (report.tasks, report.exit_code) == (("x", "y"), 0)
+
+
+def test_what_is_needed_and_not_known_is_told_as_a_function_to_fill_in(tmp_path):
+    """A factory of three lines with the class's own arguments; ... stands for what nobody can guess."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\nclass Mine(torch.nn.Module):\n"
+        "    def __init__(self, n_tasks, vocabulary, tokenizer):\n        super().__init__()\n"
+        "        self.s = torch.nn.Parameter(torch.zeros(n_tasks + len(vocabulary) * 0))\n"
+        "    def forward(self, losses):\n        return (torch.exp(-self.s) * losses + self.s).sum()\n"
+    )
+    with pytest.raises(CannotAudit) as caught:
+        audit(load_target(f"{tmp_path / 'mine.py'}:Mine"))
+    code = caught.value.adapt.split("... filled in:\n")[1].split("and type")[0]
+    (tmp_path / "adapt.py").write_text(dedent(code).replace("...", "'ab'"))
+    assert audit(load_target(f"{tmp_path / 'adapt.py'}:make"), absence="zero", settings=QUICK).exit_code == 1

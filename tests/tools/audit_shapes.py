@@ -1,5 +1,9 @@
 """Shapes met in public code: states beside the parameters, calls that are not declared, marks of many kinds."""
 
+import math
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
@@ -585,3 +589,252 @@ class OnePerCall(nn.Module):
 
     def forward(self, loss, task_id: int):
         return torch.exp(-self.s[task_id]) * loss + self.s[task_id]
+
+
+class LastChanges(nn.Module):
+    """Softmax of the losses' last changes: what a gap leaves behind is gone after one step."""
+
+    def __init__(self, num_tasks):
+        super().__init__()
+        self.before = None
+
+    def forward(self, losses):
+        now = torch.stack(losses).detach()
+        change = now - (now if self.before is None else self.before)
+        self.before = now
+        return (torch.softmax(self._scaled(change), 0) * torch.stack(losses)).sum()
+
+    def _scaled(self, change):
+        return 0.1 * change
+
+
+class RelativeChanges(LastChanges):
+    """In shares of all changes: on the return a weight is within the range of what it does anyway."""
+
+    def _scaled(self, change):
+        return 0.1 * change / (change.abs().sum() + 1e-8)
+
+
+class ChangesByName(nn.Module):
+    """The same over a mapping, a history of five for each name."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.history = {name: [] for name in task_names}
+
+    def forward(self, losses):
+        for name, loss in losses.items():
+            self.history[name] = [*self.history[name], loss.item()][-5:]
+        changes = {name: (kept[-1] - kept[0]) / len(kept) for name, kept in self.history.items() if kept}
+        whole = sum(map(abs, changes.values())) + 1e-8
+        weights = {name: math.exp(0.1 * change / whole) for name, change in changes.items()}
+        return sum(weights[name] / sum(weights.values()) * loss for name, loss in losses.items())
+
+
+class OwnEpochs(nn.Module):
+    """Each loss over its mean in the last epoch of 300 steps, by its own count."""
+
+    def __init__(self, task_names):
+        super().__init__()
+        self.scale, self.kept, self.seen = dict.fromkeys(task_names, 1.0), {name: [] for name in task_names}, 0
+
+    def forward(self, losses):
+        self.seen += 1
+        for name, loss in losses.items():
+            self.kept[name].append(loss.item())
+        if self.seen % 300 == 0:
+            self.scale |= {name: sum(kept) / len(kept) for name, kept in self.kept.items() if kept}
+            self.kept = {name: [] for name in self.kept}
+        return sum(loss / self.scale[name] for name, loss in losses.items())
+
+
+class Terms(NamedTuple):
+    box: torch.Tensor
+    category: torch.Tensor
+
+
+class FromNamedTuple(nn.Module):
+    """A named tuple of the losses."""
+
+    def __init__(self, init: float = 0.0):
+        super().__init__()
+        self.box, self.category = (nn.Parameter(torch.tensor(init)) for _ in range(2))
+
+    def forward(self, losses: Terms):
+        box = torch.exp(-self.box) * losses.box + self.box
+        return box + torch.exp(-self.category) * losses.category + self.category
+
+
+@dataclass
+class Given:
+    speed: torch.Tensor | None = None
+    slope: torch.Tensor | None = None
+    depth: torch.Tensor | None = None
+
+
+class FromDataclass(nn.Module):
+    """A dataclass of the losses, None where one is not there."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_vars = nn.ParameterDict({field.name: nn.Parameter(torch.zeros(())) for field in fields(Given)})
+
+    def forward(self, given: "Given"):
+        named = {field.name: getattr(given, field.name) for field in fields(given)}
+        there = {name: loss for name, loss in named.items() if loss is not None}
+        return sum(torch.exp(-self.log_vars[name]) * loss + self.log_vars[name] for name, loss in there.items())
+
+
+class KnownNames(nn.Module):
+    """Asks for its losses by names that stand in its code alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.zeros(())) for _ in range(2))
+
+    def forward(self, losses):
+        return losses["near"] * torch.exp(-self.a) + self.a + losses["far"] * torch.exp(-self.b) + self.b
+
+
+class Mapped(ByName):
+    def forward(self, losses):
+        return sum(self.scale * self.term(name, loss) for name, loss in losses.items())
+
+    scale = 1.0
+
+
+class NestedSettings(Mapped):
+    """A configuration within a configuration, by attribute and by key."""
+
+    def __init__(self, cfg):
+        super().__init__(list(cfg.model.heads))
+        self.scale = cfg["loss"].weighting["scale"]
+
+
+@dataclass
+class Weighting:
+    start: float
+    n_tasks: int
+
+
+@dataclass
+class Experiment:
+    weighting: Weighting
+    title: str
+
+
+class TypedSettings(Vector):
+    """Settings of a class of its own, within another one."""
+
+    def __init__(self, experiment: Experiment):
+        super().__init__(experiment.weighting.n_tasks)
+
+    def forward(self, losses):
+        return (torch.exp(-self.log_vars) * losses + self.log_vars).sum()
+
+
+def with_its_parameters(n_losses):
+    """A function that gives the weighting and what the optimiser gets."""
+    log_vars = torch.zeros(n_losses, requires_grad=True)
+    return lambda losses: sum(torch.exp(-s) * loss + s for s, loss in zip(log_vars, losses, strict=True)), [log_vars]
+
+
+class Prepared(nn.Module):
+    """A trainer tells it its tasks from outside, then has it make its parameters."""
+
+    def init_param(self):
+        self.scales = nn.Parameter(torch.full((self.task_num,), -0.5, device=self.device))
+
+    def backward(self, losses, **kwargs):
+        total = (losses * torch.exp(-self.scales) + self.scales).sum()
+        total.backward()
+        return torch.exp(-self.scales).detach().numpy()
+
+
+class AroundAModel(nn.Module):
+    """Calls the model itself, which gives two predictions."""
+
+    def __init__(self, task_num, model):
+        super().__init__()
+        self.model, self.log_vars = model, nn.Parameter(torch.zeros(task_num))
+
+    def forward(self, input, targets):
+        outputs = self.model(input)
+        first = (torch.exp(-self.log_vars[0]) * (targets[0] - outputs[0]) ** 2 + self.log_vars[0]).mean()
+        return first + (torch.exp(-self.log_vars[1]) * (targets[1] - outputs[1]) ** 2 + self.log_vars[1]).mean()
+
+
+class FromBatch(nn.Module):
+    """Predictions by name, and a batch that holds each one's target and which of it are valid."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.zeros(())) for _ in range(2))
+
+    def forward(self, outputs, batch):
+        near = ((outputs["near"] - batch["near"]) ** 2 * batch["near_valid"]).sum() / batch["near_valid"].sum().clamp(1)
+        far = ((outputs["far"] - batch["far"]) ** 2 * batch["far_valid"]).sum() / batch["far_valid"].sum().clamp(1)
+        return near * torch.exp(-self.a) + self.a + far * torch.exp(-self.b) + self.b
+
+
+class ByNumber(Vector):
+    """The losses of the tasks that are there, and these tasks' numbers."""
+
+    def forward(self, losses, task_ids):
+        log_vars = self.log_vars[task_ids]
+        return (torch.exp(-log_vars) * losses + log_vars).sum()
+
+
+class Ascends(nn.Module):
+    """A hook turns the weights' descent into ascent; without a loss they get no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.raw = nn.Parameter(torch.zeros(3))
+        self.raw.register_hook(torch.neg)
+
+    def forward(self, losses: list):
+        return (nn.functional.softplus(self.raw) * torch.stack(losses)).sum()
+
+
+class ByKind(Mapped):
+    """Told of each task whether it is a regression or a classification."""
+
+    def __init__(self, tasks: dict[str, str]):
+        super().__init__(tasks)
+        self.scales = [{"classification": 1.0, "regression": 0.5}[kind] for kind in tasks.values()]
+
+
+class PartsOfGroups(Mapped):
+    """Each task's losses are several."""
+
+    def forward(self, losses):
+        return super().forward({name: sum(parts.values()) for name, parts in losses.items()})
+
+
+class GivenOrNot(nn.Module):
+    """Keywords that are None where a loss is not there."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_vars = nn.ParameterList([nn.Parameter(torch.zeros(())) for _ in range(2)])
+
+    def forward(self, *, loss_box=None, loss_class=None):
+        pairs = [(s, loss) for s, loss in zip(self.log_vars, (loss_box, loss_class), strict=True) if loss is not None]
+        return sum(torch.exp(-s) * loss + s for s, loss in pairs)
+
+
+class TextModel(nn.Module):
+    """A whole model that computes its losses where it is given labels."""
+
+    def __init__(self, vocab_size=10, hidden_size=4):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(vocab_size, hidden_size), nn.Linear(hidden_size, 3)
+        self.log_vars = nn.Parameter(torch.zeros(2))
+
+    def forward(self, input_ids, topic_labels=None, mood_labels=None):
+        logits, total = self.head(self.embed(input_ids).mean(1)), 0.0
+        for s, labels in zip(self.log_vars, (topic_labels, mood_labels), strict=True):
+            if labels is not None:
+                total = total + torch.exp(-s) * nn.functional.cross_entropy(logits, labels) + s
+        return total, logits

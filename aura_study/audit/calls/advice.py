@@ -1,10 +1,10 @@
 """What to type next, where the audit did not find out by itself how a weighting is called."""
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from aura_study.audit.calls.make import Made
-from aura_study.audit.calls.methods import asked_for_nothing, methods_of, shape_of
+from aura_study.audit.calls.methods import INPUT_NAMES, asked_for_nothing, has_layers, methods_of, shape_of
 from aura_study.audit.calls.signature import (
     PREDICTION_NAMES,
     TARGET_NAMES,
@@ -26,10 +26,13 @@ TARGET = "TARGET"
 def advise(made: Made, tasks: Sequence[str]) -> str:
     """An adapter of a few lines and the command that uses it, with the module's own methods and arguments in it."""
     module = made.module
+    if labels := _labels(module):
+        tasks = list(labels)
     methods = list(dict.fromkeys([*methods_of(module), *asked_for_nothing(module)]))
-    if not methods or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
+    if (not labels and not methods) or (isinstance(module, types.FunctionType) and not _names(Signature.of(module))):
         return ADAPT
-    given = sum(map(_is_given, _names(shape_of(module, methods[0]))))
+    methods = methods if not labels else ["__call__"]
+    given = sum(map(_is_given, _names(shape_of(module, methods[0])))) if not labels else 0
     tasks = tasks[:given] if given > 1 else tasks
     shown = [f"{_target(method)}({', '.join(_names(shape_of(module, method)))})" for method in methods]
     lines = [
@@ -37,16 +40,50 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
         "Save as adapt.py (losses: a dict of scalars by task name; the result: the total), and put right what is not:",
         "    import torch",
         "    def adapt(module, losses):",
-        *(f"        {line}" for line in _body(module, tasks)),
+        *(f"        {line}" for line in (_by_criteria(module, labels) if labels else _body(module, tasks))),
         f"and type: aura-study audit {TARGET} --tasks {','.join(tasks)} --call adapt.py:adapt",
         f"In Python: audit(..., tasks={list(tasks)}, call=adapt); what is made otherwise is made with args={{...}}",
     ]
     return "\n".join(lines)
 
 
+def _labels(module: object) -> dict[str, str]:
+    """Of a network that is called with its input and labels: the argument that holds each task's labels."""
+    if not has_layers(module):
+        return {}
+    shape = shape_of(module, "__call__")
+    every = (*shape.positional, *shape.keyword_only)
+    labels = {name.lower(): name for name in every if is_one_of(name, TARGET_NAMES)}
+    for word in ("labels", "label", "targets", "target"):
+        labels = {short.replace(word, "").strip("_") or short: name for short, name in labels.items()}
+    return labels if len(labels) > 1 else {}
+
+
+def _by_criteria(module: object, labels: Mapping[str, str]) -> Iterator[str]:
+    """Torch's criteria answer the losses, in the order in which the network computes them."""
+    required = [name for name in _names(shape_of(module, "__call__")) if name not in labels.values()]
+    inputs = [f"{name}=torch.ones(2, 4, dtype=torch.long)" for name in required]
+    told = [f"{name}=None if losses.get({task!r}) is None else LABELS" for task, name in labels.items()]
+    yield from _answered("LABELS = torch.zeros(2, dtype=torch.long)", f"module({', '.join([*inputs, *told])})")
+
+
+def _answered(first: str, call: str) -> Iterator[str]:
+    yield "from unittest import mock"
+    yield first
+    yield "given = iter([loss for loss in losses.values() if loss is not None])"
+    yield "answers = {name: lambda *a, **k: next(given) for name in ('cross_entropy', 'mse_loss', 'l1_loss')}"
+    yield "with mock.patch.multiple('torch.nn.functional', **answers):"
+    yield f"    return {call}"
+
+
 def _body(module: object, tasks: Sequence[str]) -> Iterator[str]:
     shapes = {method: shape for method in methods_of(module) if _names(shape := shape_of(module, method))}
     told_nothing = list(asked_for_nothing(module))
+    for method, shape in shapes.items():
+        if has_layers(module) and _names(shape)[0] in INPUT_NAMES:
+            rest = ", 0" * (len(_names(shape)) - 1)
+            yield from _answered("BATCH = ...  # one of your data loader's", f"{_target(method)}(BATCH{rest})")
+            return
     for method, shape in shapes.items():
         if told_nothing and len(_names(shape)) == 2 and is_one_of(_names(shape)[0], ("name", "task", "key")):
             yield "for name, loss in losses.items():"

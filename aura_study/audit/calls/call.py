@@ -6,12 +6,14 @@ anywhere in a user's code, so they are found by trial; an adapter of one line re
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from aura_study.audit.calls.advice import ADAPT, advise
+from aura_study.audit.calls.asked import asked_of
 from aura_study.audit.calls.construct import DEFAULT_TASKS, task_names
 from aura_study.audit.calls.forms import (
     CALL_FORMS,
@@ -21,10 +23,11 @@ from aura_study.audit.calls.forms import (
     mask_kinds,
 )
 from aura_study.audit.calls.make import Made
-from aura_study.audit.calls.methods import methods_of, shape_of
+from aura_study.audit.calls.methods import function_of, methods_of, shape_of
 from aura_study.audit.calls.predictions import PREDICTIONS, from_predictions
+from aura_study.audit.calls.signature import fields_of
 from aura_study.audit.calls.subject import CUT_OFF, Convention, Subject
-from aura_study.audit.calls.totals import CutOff, Losses
+from aura_study.audit.calls.totals import CutOff, Losses, Unusable
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
 from aura_study.audit.marks import Absence
 
@@ -74,7 +77,7 @@ def ready_subjects(
                 return _by_sample(list(ready.values()))
     if cut_off:
         raise CannotAudit(f"A finding about it: {CUT_OFF}", "Hand the losses on as they are: torch.stack(losses).")
-    shown = list(dict.fromkeys(failures))[:8] or ["nothing to call was found"]
+    shown = list(dict.fromkeys(failures))[:8] or [f"{', '.join(made)}: nothing to call was found"]
     reason = "No way of calling it gave a total:\n  " + "\n  ".join(shown)
     first = next((one for one in made.values() if isinstance(one, Made)), None)
     raise CannotAudit(reason, advise(first, tasks) if first else ADAPT)
@@ -102,6 +105,8 @@ def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
     """A subject that was called once; with what it wants after each step, if it takes that."""
     subject = Subject(one.way, convention, names)
     subject.probe()
+    if convention.rows and _mixed(subject):
+        raise Unusable("its rows are no samples: every parameter is pulled at by all tasks")
     if subject.place is not None and subject.place.regulariser is not None:
         where = "".join(f"[{key!r}]" for key in subject.place.regulariser)
         subject.convention = replace(convention, guessed=f"the scalar at {where} of its result was added to the total")
@@ -126,23 +131,40 @@ def _conventions(call: Callable[..., Any] | str | None, module: Any, names: Sequ
     return named(call, module, names) if isinstance(call, str) else [adapter(call)]
 
 
-def task_guesses(made: Made, first: Sequence[str]) -> list[tuple[str, ...]]:
+def task_guesses(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Task names or numbers that a module made without any hint may want; ``first`` if its arguments named them."""
+    told = dict.fromkeys(guess for guess in _told(made, first) if len(guess) > 1)
+    yield from told
+    asked = dict.fromkeys(names for method in methods_of(made.module) for names in _asked(made, method)[:1])
+    yield from (guess for guess in asked if len(guess) > 1 and guess not in told)
+
+
+def _told(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """By its arguments, attributes and parameters."""
     module, leaves = made.module, made.leaves
-    guesses: list[tuple[str, ...]] = [tuple(first)] if tuple(first) != task_names(None) else []
+    if tuple(first) != task_names(None):
+        yield tuple(first)
+    yield from (fields_of(record) for method in methods_of(module) if (record := shape_of(module, method).record))
     for attribute in TASK_ATTRIBUTES:
         value = getattr(module, attribute, None)
         if isinstance(value, list | tuple) and len(value) > 1 and all(isinstance(name, str) for name in value):
-            guesses.append(tuple(value))
+            yield tuple(value)
     for value in [*vars(module).values()] if hasattr(module, "__dict__") else []:
         if isinstance(value, list | tuple) and 1 < len(value) <= 64 and all(isinstance(name, str) for name in value):
-            guesses.append(tuple(dict.fromkeys(value)))
+            yield tuple(dict.fromkeys(value))
     for kept in vars(module).get("_modules", {}).values() if isinstance(module, nn.Module) else ():
-        if isinstance(kept, nn.ParameterDict | nn.ModuleDict) and len(kept) > 1:
-            guesses.append(tuple(kept))
+        if isinstance(kept, nn.ParameterDict | nn.ModuleDict):
+            yield tuple(kept)
     counts = [leaf.numel() for leaf in leaves if leaf.numel() > 1] + [len(leaves)]
-    guesses += [task_names(count) for count in (*counts, DEFAULT_TASKS, 2, 4) if 1 < count <= 64]
-    return [guess for guess in dict.fromkeys(guesses) if len(guess) > 1]
+    yield from (task_names(count) for count in (*counts, DEFAULT_TASKS, 2, 4) if 1 < count <= 64)
+
+
+def _asked(made: Made, method: str) -> list[tuple[str, ...]]:
+    """Names that a method asks each of its arguments for, told on a module of its own."""
+    with suppress(AuditedCodeError), audited_code():
+        module = made.way.make()
+        return asked_of(function_of(module, method), shape_of(module, method))
+    return [()]
 
 
 def adapter(call: Callable[..., Any]) -> Convention:
@@ -182,14 +204,15 @@ def candidates(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     for method in methods_of(module):
         shape = shape_of(module, method)
         yield from from_predictions(module, method, shape, tasks)
+        fields = shape.record is not None and set(tasks) <= set(fields_of(shape.record))
         for form, how in CALL_FORMS.items():
-            if how.fits(shape, tasks):
+            if how.fits(shape, tasks) and (form == "record" or not fields):
                 yield built_in(method, form, shape)
         for mask, telling in shape.masks():
             if shape.fillers(mask) is None or (not telling and shape.takes_each(tasks)):
                 continue  # two places without telling names are two tasks' losses
             yield from (
-                built_in(method, form, shape, mask, kind) for form in FORMS_WITH_MASK for kind in mask_kinds(form)
+                built_in(method, form, shape, mask, kind) for form in FORMS_WITH_MASK for kind in mask_kinds(form, mask)
             )
 
 
@@ -214,4 +237,4 @@ def named(name: str, module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
         yield built_in(method, form, shape)
     else:
         masks = [mask for mask, _ in shape.masks()] or list(shape.others()[:1]) or [""]
-        yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in mask_kinds(form))
+        yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in mask_kinds(form, mask))

@@ -1,27 +1,31 @@
 """Ways to construct the audited module from a class, a factory function or an instance."""
 
 import copy
-import functools
 import inspect
 import json
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
+from aura_study.audit.calls.asked import COUNT_WORDS, NAME_WORDS, Answers, told_by_name
 from aura_study.audit.calls.copies import draw_alike
-from aura_study.audit.calls.signature import Signature
+from aura_study.audit.calls.held import held_leaves
+from aura_study.audit.calls.signature import Signature, is_one_of
 from aura_study.audit.laboratory import CannotAudit
 
+PACKAGE = "audited"
+"""Stands for the package that a file's folders are."""
 DEFAULT_TASKS, MOST_TASKS = 3, 4096
-NAME_WORDS = ("name", "keys", "heads")
 CONFIGURATIONS = ("cfg", "conf", "config", "args", "opt", "opts", "hparams", "params", "settings")
-COUNT_WORDS = ("num", "count", "shape", "size", "dim", "n_")
 SETTING_WORDS = ("lr", "rate", "temp", "alpha", "beta", "gamma", "decay", "momentum", "tau", "eps", "scale", "init")
 ORDER = {
-    "names": ("names", "count", "weights"),
-    "weights": ("weights", "configs", "settings", "names", "count"),
+    "names": ("names", "count", "weights", "kinds"),
+    "kinds": ("kinds", "kinds by name", "names", "count"),
+    "weights": ("weights", "kinds by name", "configs", "settings", "names", "count"),
     "count": ("count", "names", "weights"),
     "criteria": ("criteria", "criteria by name"),
     "criteria by name": ("criteria by name",),
@@ -29,6 +33,10 @@ ORDER = {
 }
 """What is tried for the argument that is told the tasks, by what its name says."""
 CRITERIA_WORDS = ("crit", "loss_f", "loss_m")
+KIND_WORDS, KIND = ("types", "kinds"), "regression"
+MODEL_WORDS = ("model", "network", "backbone", "encoder", "trunk")
+PREPARING = ("init_param", "init_params", "init_parameters")
+"""Methods by which a trainer has a weighting make its parameters, once it has set attributes on it."""
 INTEGER, TEXT = ("int", "<class 'int'>"), ("str", "<class 'str'>")
 
 
@@ -84,28 +92,69 @@ def constructions(
     """
     title = getattr(target, "__name__", type(target).__name__)
     function = inspect.isroutine(target)
-    if not (isinstance(target, type | functools.partial) or function):
-        return [_way(lambda: copy.deepcopy(target), f"a copy of the {title} given")]
-    if isinstance(arguments, Mapping):
-        return [_call(target, title, [], arguments)]
+    if not (isinstance(target, type | partial) or function):
+        return [_way(lambda: copy.deepcopy(target), f"a copy of the {title} given", names)]
+    call = partial(_call, target, title, names)
     if arguments is not None:
-        return [_call(target, title, arguments, {})]
-    return [*_likeliest_first(target, title, names), *([_way(lambda: target, f"{title} itself")] if function else [])]
+        given = attributed(arguments)
+        return [call([], given) if isinstance(given, Mapping) else call(given, {})]
+    itself = [_way(lambda: target, f"{title} itself", names)] if function else []
+    return [*_likeliest_first(target, title, names, call), *itself]
 
 
-def _way(build: Callable[[], Any], text: str, told: bool = False) -> Construction:
+def _way(build: Callable[[], Any], text: str, names: Sequence[str], told: bool = False) -> Construction:
     def make() -> Any:
         draw_alike(0)
-        return unwrapped(build())
+        return prepared(unwrapped(build()), names)
 
     return Construction(make, told, text)
 
 
 def _call(
-    target: Any, title: str, first: Sequence[Any], keywords: Mapping[str, Any], told: bool = False
+    target: Any, title: str, names: Sequence[str], first: Sequence[Any], keywords: Mapping[str, Any], told: bool = False
 ) -> Construction:
     text = ", ".join([*map(repr, first), *(f"{name}={value!r}" for name, value in keywords.items())])
-    return _way(lambda: target(*copy.deepcopy(first), **copy.deepcopy(dict(keywords))), f"{title}({text})", told)
+    build = partial(_built, target, first, keywords)
+    return _way(build, f"{title}({text})", names, told)
+
+
+def _built(target: Any, first: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    return target(*copy.deepcopy(first), **copy.deepcopy(dict(keywords)))
+
+
+def prepared(module: Any, names: Sequence[str]) -> Any:
+    """A module that may be called: the first function of several things, or one that a trainer prepares."""
+    if isinstance(module, tuple | list):
+        return next(filter(callable, module), module)
+    for name in PREPARING if not held_leaves(module) else ():
+        prepare = getattr(module, name, None)
+        while callable(prepare) and not Signature.of(prepare).required:
+            try:
+                prepare()
+                break
+            except AttributeError as error:  # set from outside
+                missing = error.name if error.obj is module and error.name else ""
+                if (value := told_by_name(missing, names)) is None:
+                    raise
+                setattr(module, missing, value)
+    return module
+
+
+class Attributed(dict[str, Any]):
+    """A mapping whose entries are attributes too, as those of configurations are."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def attributed(value: Any) -> Any:
+    """``value`` with every mapping in it such a one."""
+    if isinstance(value, dict):
+        return Attributed({name: attributed(part) for name, part in value.items()})
+    return [attributed(part) for part in value] if isinstance(value, list) else value
 
 
 def unwrapped(module: Any) -> Any:
@@ -115,42 +164,48 @@ def unwrapped(module: Any) -> Any:
     return unwrapped(module._modules[name]) if name in getattr(module, "_modules", {}) else module
 
 
-def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Construction]:
+def _likeliest_first(
+    target: Any, title: str, names: Sequence[str], call: Callable[..., Construction]
+) -> list[Construction]:
     """Ways to make it that its signature allows: told the tasks' names, their number, or nothing."""
     values: dict[str, Any] = {
         "count": len(names), "names": list(names), "weights": dict.fromkeys(names, 1.0),
         "configs": {name: Answers(names) for name in names}, "settings": Answers(names),
         "flags": torch.ones(len(names)), "criteria": [torch.nn.MSELoss() for _ in names],
         "criteria by name": {name: torch.nn.MSELoss() for name in names},
+        "kinds": [KIND for _ in names], "kinds by name": dict.fromkeys(names, KIND),
     }  # fmt: skip
     try:
-        every = [
-            p for p in inspect.signature(target).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        ]
+        every = _arguments(target)
     except (TypeError, ValueError):
-        told = [_call(target, title, [values[role]], {}, told=True) for role in ("count", "names")]
-        return [_call(target, title, [], {}), *told]
+        told = [call([values[role]], {}, told=True) for role in ("count", "names")]
+        return [call([], {}), *told]
     if not every:
-        return [_call(target, title, [], {})]
-    required = [p for p in every if p.default is p.empty]
+        return [call([], {})]
     here = {p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()}
+    required = [p for p in every if p.default is p.empty]
+    here |= {p.name: made for p in required if (made := _instance(p.annotation, values)) is not None}
+    required = [p for p in required if p.name not in here]
+    if not required and len(here) == len(every):
+        return [call([], here)]
     open_ones = [p for p in required if _value(p, values) is None]
-    tasks = next((p for p in (*required, *every) if _role(p)), (open_ones or required or every)[0])
+    candidates = [p for p in (*required, *every) if p.name not in here] or every
+    tasks = next((p for p in candidates if _role(p)), (open_ones or required or candidates)[0])
     filled = {p.name: _value(p, values) for p in required if p is not tasks}
     if unknown := [name for name, value in filled.items() if value is None]:
         if isinstance(target, type):
             raise _needs(
-                title, required, {**filled, tasks.name: values[_role(tasks)]} if _role(tasks) else filled, unknown
+                target, required, {**filled, tasks.name: values[_role(tasks)]} if _role(tasks) else filled, unknown
             )
         return []
     here |= filled
 
     def told_of(role: str) -> Construction:
         if tasks is every[0] and tasks.kind != tasks.KEYWORD_ONLY:
-            return _call(target, title, [values[role]], here, told=True)
-        return _call(target, title, [], {tasks.name: values[role], **here}, told=True)
+            return call([values[role]], here, told=True)
+        return call([], {tasks.name: values[role], **here}, told=True)
 
-    nothing = _call(target, title, [], here)
+    nothing = call([], here)
     if tasks.name in here:
         return [nothing]
     role = _role(tasks)
@@ -161,31 +216,33 @@ def _likeliest_first(target: Any, title: str, names: Sequence[str]) -> list[Cons
     return [*told, nothing] if role in ("names", "count") and not knows else [nothing, *told]
 
 
-class Answers(dict[str, Any]):
-    """A configuration that answers whatever it is asked, as an attribute or a key, by what the name says."""
+def _arguments(target: Any) -> list[inspect.Parameter]:
+    """Of its signature, annotations resolved where they can be."""
+    try:
+        hints = typing.get_type_hints(
+            inspect.getattr_static(target, "__init__") if isinstance(target, type) else target
+        )
+    except Exception:  # names that exist for the type checker alone
+        hints = {}
+    every = inspect.signature(target).parameters.values()
+    resolved = [p.replace(annotation=hints[p.name]) if isinstance(hints.get(p.name), type) else p for p in every]
+    return [p for p in resolved if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self.__dict__["_names"] = list(names)
 
-    def __missing__(self, name: Any) -> Any:
-        word = str(name).lower()
-        if any(part in word for part in NAME_WORDS) or word == "tasks":
-            return list(self._names)
-        if any(part in word for part in COUNT_WORDS):
-            return len(self._names)
-        return "cpu" if "device" in word else 1.0
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self[name]
-
-    def __deepcopy__(self, memo: Any) -> "Answers":
-        return Answers(self._names)
-
-    def __repr__(self) -> str:
-        return "<settings by name>"
+def _instance(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Of a class of the user's own that holds settings, with those in it filled likewise; None if ``kind`` is none."""
+    if not (isinstance(kind, type) and (is_dataclass(kind) or hasattr(kind, "_fields"))):
+        return None
+    filled = {}
+    for p in _arguments(kind):
+        if p.default is p.empty:
+            made = _instance(p.annotation, values)
+            told = _value(p, values) if made is None else made
+            filled[p.name] = values["settings"][p.name] if told is None else told
+    try:
+        return kind(**filled)
+    except Exception:  # whatever its __post_init__ raises
+        return None
 
 
 def _role(parameter: inspect.Parameter) -> str:
@@ -193,6 +250,8 @@ def _role(parameter: inspect.Parameter) -> str:
     name, annotation = parameter.name.lower(), str(parameter.annotation)
     if parameter.annotation is parameter.empty:
         annotation = ""
+    if is_one_of(name, KIND_WORDS):
+        return "kinds"
     if any(word in name for word in CRITERIA_WORDS):
         return "criteria by name" if "dict" in annotation.lower() or "Mapping" in annotation else "criteria"
     if (
@@ -222,17 +281,39 @@ def _value(parameter: inspect.Parameter, values: Mapping[str, Any]) -> Any:
         return "cpu"
     if name in CONFIGURATIONS:
         return values["settings"]
+    if is_one_of(name, MODEL_WORDS) or name == "net":
+        return torch.nn.Identity()
     if "bool" in annotation:
         return False
     return 0.5 if "float" in annotation or any(word in name for word in SETTING_WORDS) else None
 
 
+def _factory(title: str, place: str, arguments: Mapping[str, str]) -> str:
+    """A function of a few lines that makes the module, and the command that audits it; ``...`` is left to fill in."""
+    module = place.rpartition(".")[2] if place.startswith(PACKAGE) else place
+    given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    return "\n".join(
+        (
+            "Save as adapt.py beside it, ... filled in:",
+            f"    from {module} import {title}",
+            "    def make():",
+            f"        return {title}({given})",
+            "and type: aura-study audit adapt.py:make",
+            "In Python: audit(..., args={...})",
+        )
+    )
+
+
 def _needs(
-    title: str, required: Sequence[inspect.Parameter], known: Mapping[str, Any], unknown: Sequence[str]
+    target: Any, required: Sequence[inspect.Parameter], known: Mapping[str, Any], unknown: Sequence[str]
 ) -> CannotAudit:
-    given = json.dumps({p.name: known.get(p.name) if known.get(p.name) is not None else "..." for p in required})
+    title = target.__name__
+    given = {p.name: known.get(p.name) if known.get(p.name) is not None else "..." for p in required}
+    try:
+        line = f"Fill ... in and type: aura-study audit TARGET --args '{json.dumps(given)}'\nOr: "
+    except TypeError:  # what no text can say
+        line = ""
     return CannotAudit(
         f"{title} needs {len(required)} arguments: {[p.name for p in required]}; nothing is known of {unknown}",
-        f"Give them with args={{...}} and type: aura-study audit TARGET --args '{given}'\n"
-        "or audit a function of no arguments that returns the module.",
+        line + _factory(title, target.__module__, {n: "..." if v == "..." else repr(v) for n, v in given.items()}),
     )

@@ -31,6 +31,9 @@ def duplicate(module: Any, parameters: Sequence[Tensor]) -> tuple[Any, list[Tens
         own = [copy.deepcopy(parameter, memo) for parameter in parameters]
     except Exception:  # whatever its __deepcopy__ or __reduce__ raises
         return None
+    for leaf in held_leaves(module):
+        for hook in (leaf._backward_hooks or {}).values():  # such as one that turns descent into ascent
+            memo[id(leaf)].register_hook(hook)
     reached = {id(leaf) for leaf in held_leaves(twin)}
     return (twin, own) if all(id(leaf) in reached for leaf in own) else None
 

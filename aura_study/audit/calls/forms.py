@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aura_study.audit.calls.asked import SAMPLES
 from aura_study.audit.calls.construct import task_names
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, function_of
-from aura_study.audit.calls.predictions import SAMPLES
-from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask
+from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask, tells_places
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
@@ -24,6 +25,11 @@ MASK_KINDS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
     "names of the present": lambda present, tasks: [t for t, here in zip(tasks, present.tolist(), strict=True) if here],
     "places of the present": lambda present, tasks: present.nonzero()[:, 0].tolist(),
     "True for the absent": lambda present, tasks: ~present,
+}
+ALONE = "places of the present, whose losses alone are handed over"
+PLACES: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
+    "places of the present": lambda present, tasks: present.nonzero()[:, 0],
+    ALONE: lambda present, tasks: present.nonzero()[:, 0],
 }
 MATRIX_MASKS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
     "samples by tasks": lambda present, tasks: present.expand(SAMPLES, -1),
@@ -55,12 +61,25 @@ _FILLED = frozenset({Absence.ZERO, Absence.TINY, Absence.NAN, Absence.SENTINEL})
 _LISTED = _FILLED | {Absence.NONE, Absence.EMPTY}
 _SHORT = _LISTED | {Absence.SHORTER}
 _NAMED = _LISTED | {Absence.OMIT}
+_MASKED = frozenset({Absence.MASK, Absence.NAN})
 CALL_FORMS = {
     "varargs": CallForm("*losses", lambda losses: ([*losses.values()], {}), Signature.takes_each, _LISTED, False),
     "keywords": CallForm("**losses", lambda losses: ([], dict(losses)), Signature.takes_keywords, _NAMED, False),
     "mapping": CallForm("{name: loss}", lambda losses: ([dict(losses)], {}), Signature.takes_one, _NAMED),
     "nested": CallForm(
         "{'losses': {name: loss}}", lambda losses: ([{"losses": dict(losses)}], {}), Signature.takes_one, _NAMED
+    ),
+    "record": CallForm(
+        "Losses(name=loss)",
+        lambda losses: ([SimpleNamespace(**losses)], {}),
+        lambda shape, tasks: shape.takes_one(tasks) and all(map(str.isidentifier, tasks)),
+        _NAMED,
+    ),
+    "parts": CallForm(
+        "{name: {'loss': loss}}",
+        lambda losses: ([{name: {"loss": loss} for name, loss in losses.items()}], {}),
+        Signature.takes_one,
+        _NAMED,
     ),
     "numbered": CallForm(
         "{number: loss}",
@@ -93,8 +112,10 @@ def _shared() -> nn.Linear:
     return layer
 
 
-def mask_kinds(form: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
-    """Kinds of mask that go with losses in ``form``, the likeliest first."""
+def mask_kinds(form: str, mask: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
+    """Kinds of mask that go with losses in ``form`` and with the argument's name, the likeliest first."""
+    if tells_places(mask):
+        return {**PLACES, **MASK_KINDS}
     return MATRIX_MASKS if form == "matrix" else MASK_KINDS
 
 
@@ -104,6 +125,8 @@ def built_in(method: str, form: str, shape: Signature, mask: str | None = None, 
     Other required arguments are filled with numbers, or with a layer of one weight of 1 that every loss goes through.
     """
     how = CALL_FORMS[form]
+    named_fields = form == "record"
+    text = how.text.replace("Losses", shape.record.__name__) if named_fields and shape.record else how.text
     fill = (shape.fillers(mask) or {}) if how.one_argument else {}
     alone = "" if shape.positional or not how.one_argument or shape.star else shape.first
     shared = [name for name in fill if is_shared(name) and not shape.is_number(name)]
@@ -115,14 +138,17 @@ def built_in(method: str, form: str, shape: Signature, mask: str | None = None, 
         layer = _shared()
         if shared:
             losses = {task: None if loss is None else loss * layer.weight.sum() for task, loss in losses.items()}
-        arguments, keywords = how.pack(losses)
+        told = None if mask is None else mask_kinds(form, mask)[kind](present, list(losses))
+        if kind == ALONE:
+            losses = {task: loss for (task, loss), here in zip(losses.items(), present, strict=True) if here}
+        arguments, keywords = ([shape.record(**losses)], {}) if named_fields and shape.record else how.pack(losses)
         if alone:
             keywords, arguments = {alone: arguments[0]}, []
         keywords |= {name: value(layer) for name, value in fill.items()}
         if mask:
-            keywords[mask] = mask_kinds(form)[kind](present, list(losses))
+            keywords[mask] = told
         elif mask is not None:
-            arguments.append(mask_kinds(form)[kind](present, list(losses)))
+            arguments.append(told)
         return function_of(module, method)(*arguments, **keywords)
 
     doubtful = [name for name in fill if not shape.is_number(name) and name not in shared]
@@ -130,12 +156,13 @@ def built_in(method: str, form: str, shape: Signature, mask: str | None = None, 
     guess = f"its argument {doubtful[0]!r} was taken for a number (1)" if doubtful else handed
     return Convention(
         f"{'' if method == '__call__' else method + ':'}{form}{'' if mask is None else '+mask'}",
-        f"module{'' if method == '__call__' else '.' + method}({alone and alone + '='}{how.text}{extra})",
+        f"module{'' if method == '__call__' else '.' + method}({alone and alone + '='}{text}{extra})",
         invoke,
-        frozenset({Absence.MASK, Absence.NAN}) if mask is not None else how.marks,
+        _MASKED - ({Absence.NAN} if kind == ALONE else set()) if mask is not None else how.marks,
         mask is not None,
         guess,
-        mask is not None and not looks_like_mask(mask),
+        mask is not None and not (looks_like_mask(mask) or tells_places(mask)),
+        {Absence.MASK: "neither its number nor its loss is handed over"} if kind == ALONE else {},
     )
 
 

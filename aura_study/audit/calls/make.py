@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from aura_study.audit.calls.construct import Construction, constructions
+from aura_study.audit.calls.construct import PACKAGE, Construction, constructions
 from aura_study.audit.calls.held import held_leaves
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
 
-PACKAGE, LEVELS = "audited", 4
-"""Stands for the package that a file's folders are, so many of them."""
+LEVELS = 4
+"""So many of a file's folders are taken for its package."""
 HOW = "Give package.module:Name or file.py:Name, Name being a class, a factory function or an instance."
 
 

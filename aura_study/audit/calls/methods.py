@@ -56,10 +56,14 @@ def own_methods(module: Any) -> list[str]:
     return [name for name in names if inspect.isroutine(getattr(type(module), name, None))]
 
 
+def has_layers(module: Any) -> bool:
+    """Whether it is a module with a parameter of more than one dimension."""
+    return isinstance(module, nn.Module) and any(parameter.ndim > 1 for parameter in module.parameters())
+
+
 def _is_network(module: Any) -> bool:
     """Whether it has layers, and is called with what a network sees: its answers are predictions and no total."""
-    layers = isinstance(module, nn.Module) and any(parameter.ndim > 1 for parameter in module.parameters())
-    return layers and shape_of(module, "__call__").first.lower() in INPUT_NAMES
+    return has_layers(module) and shape_of(module, "__call__").first.lower() in INPUT_NAMES
 
 
 def _has_forward(module: Any) -> bool:

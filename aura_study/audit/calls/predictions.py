@@ -8,7 +8,7 @@ criteria that the module holds are made to answer L. A task is absent by labels 
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aura_study.audit.calls.asked import SAMPLES, asked_of
+from aura_study.audit.calls.copies import duplicate
 from aura_study.audit.calls.held import held
 from aura_study.audit.calls.methods import function_of
 from aura_study.audit.calls.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, is_one_of, looks_like_mask
@@ -26,11 +28,11 @@ from aura_study.audit.marks import Absence
 
 PREDICTIONS = "predictions"
 """Name of the form in which a module is handed predictions, targets and masks."""
-SAMPLES = 5
 IGNORED = -100
 MIXED = 4
 """Of so many tasks every mixture of numbers and classes is tried."""
 SAYS = {
+    Absence.ZERO: "its predictions equal its targets",
     Absence.NAN: f"its labels are NaN (of classes: {IGNORED})",
     Absence.SENTINEL: "its labels are -1",
     Absence.MASK: "its mask is False for every sample",
@@ -58,16 +60,38 @@ def from_predictions(module: Any, method: str, shape: Signature, tasks: Sequence
     """Conventions for a method that takes predictions and targets: together in one container, or one for each task."""
     names = _handed(shape)
     if names is None:
+        yield from _from_batch(module, method, shape, tasks)
         return
     apart = len(names.predictions) == len(tasks) > 1
     containers = {"one each": None} if apart else CONTAINERS
-    kinds = itertools.product(_GIVEN, repeat=len(tasks)) if len(tasks) <= MIXED else [(k,) * len(tasks) for k in _GIVEN]
-    for mixture, (text, pack) in itertools.product(list(kinds), containers.items()):
+    for mixture, (text, pack) in itertools.product(list(_mixtures(tasks)), containers.items()):
         if text != "samples by tasks" or set(mixture) == {"numbers"}:
             yield _convention(method, names, dict(zip(tasks, mixture, strict=True)), text, pack)
     if len(_criteria(module)) == len(tasks):
         for text, pack in containers.items():
             yield _convention(method, names, dict.fromkeys(tasks, "numbers"), text, pack, stubbed=True)
+
+
+def _from_batch(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
+    """Conventions for a method that takes predictions by name and a batch with the targets, and often the masks."""
+    required = shape.positional[: shape.required]
+    if len(required) != 2 or shape.keyword_required or not is_one_of(required[0], PREDICTION_NAMES):
+        return
+    copied = duplicate(module, ())
+    given, batch = asked_of(function_of(copied[0], method), shape) if copied else ((), ())
+    targets = {task: [key for key in batch if task in key and not looks_like_mask(key)] for task in tasks}
+    masks = {task: [key for key in batch if task in key and looks_like_mask(key)] for task in tasks}
+    if set(given) != set(tasks) or not all(targets.values()):
+        return
+    keys = {task: (found[0], *masks[task][:1]) for task, found in targets.items()}
+    names = _Handed(required[:1], required[1:], (), {})
+    for kinds in _mixtures(tasks):
+        yield _convention(method, names, dict(zip(tasks, kinds, strict=True)), "{name: ...}", dict, keys=keys)
+
+
+def _mixtures(tasks: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    """Kinds of prediction for each task: numbers or classes."""
+    return itertools.product(_GIVEN, repeat=len(tasks)) if len(tasks) <= MIXED else [(k,) * len(tasks) for k in _GIVEN]
 
 
 def _handed(shape: Signature) -> _Handed | None:
@@ -83,8 +107,9 @@ def _handed(shape: Signature) -> _Handed | None:
 
 
 def _numbers(loss: Tensor) -> tuple[Tensor, Tensor]:
-    label = float(loss.detach()) if not float(loss.detach()) >= 0 else 0.0
-    prediction = torch.sqrt(loss.clamp(min=1e-12)) if label == 0 else torch.ones_like(loss)
+    value = float(loss.detach())
+    label = 0.0 if value >= 0 else value
+    prediction = loss if value == 0 else torch.sqrt(loss) if value > 0 else torch.ones_like(loss)
     return prediction.expand(SAMPLES), torch.full((SAMPLES,), label, dtype=loss.dtype, device=loss.device)
 
 
@@ -100,7 +125,7 @@ _GIVEN: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {"numbers": _numb
 
 def _convention(
     method: str, names: _Handed, kinds: Mapping[str, str], container: str, pack: Callable[[Column], Any] | None,
-    stubbed: bool = False,
+    stubbed: bool = False, keys: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Convention:  # fmt: skip
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
         given = {task: _GIVEN[kinds[task]](loss) for task, loss in losses.items() if loss is not None}
@@ -113,21 +138,28 @@ def _convention(
                 keywords |= dict(zip(arguments, column.values(), strict=True))
             else:
                 keywords |= {name: (pack or CONTAINERS["samples by tasks"])(column) for name in arguments}
+        if keys:
+            pairs = {task: (columns[1][task], mask[task]) for task in given}
+            batch = {key: part for task, pair in pairs.items() for key, part in zip(keys[task], pair, strict=False)}
+            keywords[names.targets[0]] = batch
         with _answering(module, losses) if stubbed else ExitStack():
             return function_of(module, method)(**keywords)
 
-    marks = {Absence.NAN, Absence.SENTINEL} | ({Absence.MASK} if names.masks else set())
+    masked = bool(names.masks) or all(len(found) > 1 for found in (keys or {"": ()}).values())
+    marks = {Absence.NAN, Absence.SENTINEL} | ({Absence.MASK} if masked else set())
+    marks |= {Absence.ZERO} if set(kinds.values()) == {"numbers"} else set()
     marks |= {Absence.OMIT} if pack is dict else set()
     what = "/".join(dict.fromkeys(kinds.values()))
     shown = [f"{name}={container}" for name in (*names.predictions, *names.targets, *names.masks)]
     return Convention(
-        f"{'' if method == '__call__' else method + ':'}{PREDICTIONS}{'+mask' if names.masks else ''}",
+        f"{'' if method == '__call__' else method + ':'}{PREDICTIONS}{'+mask' if masked else ''}",
         f"module{'' if method == '__call__' else '.' + method}({', '.join([*shown, *names.numbers])})",
         invoke,
         frozenset(marks | {Absence.ZERO, Absence.TINY} if stubbed else marks),
-        bool(names.masks),
+        masked,
         "its criteria were made to answer the losses" if stubbed else f"its losses were given by {what} as predictions",
         says={} if stubbed else SAYS,
+        rows=container == "samples by tasks",
     )
 
 

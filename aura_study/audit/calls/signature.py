@@ -1,6 +1,8 @@
 """What a signature says of its arguments: losses, a presence mask, a number, predictions."""
 
+import dataclasses
 import inspect
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +42,7 @@ class Signature:
         star, double_star: whether there is ``*args``, ``**kwargs``.
         numbers: names that an annotation or a default says to be a number, a text or a flag.
         together: whether the first argument's annotation says that it holds several.
+        record: the class of the first argument, where it is one with a field for each task.
     """
 
     positional: tuple[str, ...] = ()
@@ -50,6 +53,7 @@ class Signature:
     double_star: bool = True
     numbers: frozenset[str] = frozenset()
     together: bool = False
+    record: type | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any], skip: int = 0) -> "Signature":
@@ -70,6 +74,7 @@ class Signature:
             any(p.kind == kinds.VAR_KEYWORD for p in parameters),
             frozenset(p.name for p in parameters if _is_number(p)),
             bool(positional) and any(word in str(positional[0].annotation).lower() for word in _HOLDERS),
+            _record(function, positional[0].name) if positional else None,
         )
 
     @property
@@ -81,7 +86,7 @@ class Signature:
     def tasks(self) -> tuple[str, ...]:
         """Names of arguments that are clearly one task's loss each; none if there are not two."""
         names = self.positional[: self.required] + self.keyword_required
-        names = names or tuple(name for name in self.positional if not self.is_number(name))
+        names = names or tuple(n for n in (*self.positional, *self.keyword_only) if not self.is_number(n))
         clear = len(names) > 1 and all("loss" in name.lower() for name in names)
         return names if clear and not self.holds_several else ()
 
@@ -130,7 +135,7 @@ class Signature:
         for name in self.others():
             if name == mask:
                 continue
-            if looks_like_mask(name) and name not in self.numbers:
+            if (looks_like_mask(name) or tells_places(name)) and name not in self.numbers:
                 return None
             if is_shared(name) and name not in self.numbers:
                 filled[name] = _parameters if _any(name, ("param", "weight")) else _itself
@@ -149,7 +154,7 @@ class Signature:
     def masks(self) -> list[tuple[str, bool]]:
         """Names of arguments that may be a presence mask, and whether the name says so."""
         names = [*(self.positional[1:] if self.positional else ()), *self.keyword_only]
-        telling = [name for name in names if looks_like_mask(name) and name not in self.numbers]
+        telling = [n for n in names if (looks_like_mask(n) or tells_places(n)) and n not in self.numbers]
         if telling:
             return [(name, True) for name in telling]
         return [(name, False) for name in self.others() if not self.is_number(name) and not _any(name, TARGET_NAMES)]
@@ -187,6 +192,11 @@ def looks_like_mask(name: str) -> bool:
     )
 
 
+def tells_places(name: str) -> bool:
+    """Whether an argument's name says that it holds the numbers of the tasks that are there."""
+    return _any(name, ("ids", "indices")) and is_one_of(name, ("task", "head", "loss", *MASK_NAMES))
+
+
 def is_one_of(name: str, words: Sequence[str]) -> bool:
     """Whether one of ``words`` is in ``name``."""
     return any(word in name.lower() for word in words)
@@ -199,9 +209,34 @@ def _any(name: str, words: Sequence[str]) -> bool:
     return any(word in parts if len(word) <= 3 else word in lowered for word in words)
 
 
+def fields_of(record: Any) -> tuple[str, ...]:
+    """Names of the fields of a dataclass, a named tuple or a typed dictionary that are no numbers or texts."""
+    if not isinstance(record, type):
+        return ()
+    if dataclasses.is_dataclass(record):
+        kinds = {field.name: field.type for field in dataclasses.fields(record)}
+    elif hasattr(record, "_fields") or typing.is_typeddict(record):
+        kinds = getattr(record, "__annotations__", None) or dict.fromkeys(getattr(record, "_fields", ()), "")
+    else:
+        return ()
+    return tuple(name for name, kind in kinds.items() if not _says_number(kind))
+
+
+def _record(function: Callable[..., Any], argument: str) -> type | None:
+    """The class of ``argument`` by its annotation, if it has fields for tasks."""
+    try:
+        hint = typing.get_type_hints(inspect.unwrap(function)).get(argument)
+    except Exception:  # names that exist for the type checker alone
+        return None
+    return hint if len(fields_of(hint)) > 1 else None
+
+
 def _is_number(parameter: inspect.Parameter) -> bool:
     if isinstance(parameter.default, int | float | str | bool):
         return True
-    annotation = parameter.annotation
+    return _says_number(parameter.annotation)
+
+
+def _says_number(annotation: Any) -> bool:
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     return name.replace("| None", "").strip() in ("int", "float", "str", "bool")

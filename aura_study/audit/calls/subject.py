@@ -38,6 +38,7 @@ class Convention:
         guessed: what was guessed of its arguments, in words for a note; empty if nothing was.
         guessed_mask: whether its mask was recognised by what it does alone, not by its name.
         says: how it marks an absence, where not as `MARK_TEXT` says.
+        rows: whether predictions are handed over as one matrix, a row for each sample.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Convention:
     guessed: str = ""
     guessed_mask: bool = False
     says: Mapping[Absence, str] = field(default_factory=dict, hash=False)
+    rows: bool = False
 
     def mark_text(self, mark: Absence) -> str:
         """How a task is marked absent, in words."""

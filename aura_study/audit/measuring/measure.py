@@ -25,6 +25,8 @@ from aura_study.audit.measuring.solved import solve
 from aura_study.audit.measuring.warm import LOSS_LEVELS, warm_up
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
+COUNTED = 1200
+"""Steps of an absence where a module counts its steps and nothing moved: it may keep what it is told for an epoch."""
 ALIKE, BLOCK = 1e-3, 16
 """First steps of two tasks that differ by less are alike; and so many tasks are compared at once, away together."""
 
@@ -96,6 +98,7 @@ class Bench:
         self.subject, self.settings, self.late = subject, settings, late
         self.convention, self.tasks = subject.convention, subject.tasks
         self.moved = False
+        self._pasts: dict[str, history.RealPast] = {}
 
     @cached_property
     def memory(self) -> tuple[bool, bool]:
@@ -135,6 +138,13 @@ class Bench:
         except AuditedCodeError:
             return None
 
+    def _longer(self, mark: Absence, task: str) -> Drift:
+        """The same phantom number over many more steps, which a module's own count may divide into epochs."""
+        say(f"{mark}: {task!r} absent for {COUNTED} steps")
+        bench = Bench(self.subject, Settings(self.settings.phantom_number / COUNTED, COUNTED))
+        subject = bench.fresh()
+        return history.drift(bench, subject, mark, task, "SGD", bench.own_entries(subject, task))
+
     def fresh(self) -> Subject:
         """A new module at the warm state."""
         twin = self.warm.subject.twin()
@@ -150,6 +160,8 @@ class Bench:
         drifts = [self.drift(mark, task, optimizer) for optimizer, task in pairs]
         if self.later is not None:
             drifts += [self.later.drift(mark, task, "SGD") for task in chosen]
+        if self.warm.counts and distance(worst(drifts).growth) <= MOVED:
+            drifts.append(self._longer(mark, chosen[0]))
         cold = next((found for task in chosen[:FEW] if (found := cold_start(self, mark, task)).strange), None)
         evidence = Evidence(mark, self.convention, self.warm, tuple(drifts), cold=cold, measured=tuple(chosen))
         if any(drift.broke_at is not None for drift in drifts) or self.warm.responds is None:
@@ -236,6 +248,12 @@ class Bench:
         return Drift(
             optimizer, task, growth, broke_at, pull, (min(others), max(others)), gone, totals=(first.total, last.total)
         )
+
+    def real_past(self, task: str) -> history.RealPast:
+        """What absences of ``task`` are compared with; the same for every mark."""
+        if task not in self._pasts:
+            self._pasts[task] = history.real_past(self, task)
+        return self._pasts[task]
 
     def _reading_at(self, step: int) -> dict[str, float]:
         """Weights at rest with all tasks, by the draws of ``step``."""
