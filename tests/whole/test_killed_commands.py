@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from killed_runs import PATIENCE, hear, lasting, obey_permissions, snapshot
 from aura_study.audit.child import LINUX
 from aura_study.paths import project_root
 from aura_study.runs.jobs import job_metadata
+from aura_study.runs.records import UNFINISHED
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +86,11 @@ def hidden(folder: Path) -> list[Path]:
     return [path for path in folder.rglob(".*") if path.name != ".lock"]
 
 
+def ours(place: Path) -> list[Path]:
+    """What bears our name in a folder for temporary files; torch leaves its own there."""
+    return list(place.glob("aura-*"))
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two notebooks, one of which trains."""
@@ -118,7 +125,7 @@ def test_verify_ended_in_mid_run_leaves_the_run_alone_and_the_next_reproduces_it
         end(process, number)
     assert snapshot(copy) == before
     killed = number == signal.SIGKILL
-    assert (len(list(place.iterdir())) > 1) == killed
+    assert (ours(place) != [mine]) == killed
     if killed:
         found = json.loads(ended(*words, TMPDIR=str(place)))
         again = [check for check in found["checks"] if check["notebook"] == "04_aura_training"]
@@ -126,7 +133,7 @@ def test_verify_ended_in_mid_run_leaves_the_run_alone_and_the_next_reproduces_it
         assert all(check["measured"] == check["recorded"] for check in again)
         assert not found["altered"]
         assert snapshot(copy) == before
-    assert list(place.iterdir()) == [mine]
+    assert ours(place) == [mine]
 
 
 @pytest.mark.parametrize("then", ["thin", "run"])
@@ -159,12 +166,26 @@ def test_report_killed_leaves_a_site_and_the_next_is_the_same(made: Path, copy: 
     lost.unlink()
     half = {"begun": "*", "half": "*/new/index.html", "whole": "*/new/build.json"}[moment]
     with begun("report", "--run", str(copy)) as process:
-        wait(process, lambda: list(copy.glob(f".aura_study-unfinished-report-{half}")))
+        wait(process, lambda: list(copy.glob(f"{UNFINISHED}report-{half}")))
         end(process, signal.SIGKILL)
     assert moment == "whole" or (site / "index.html").is_file()
     ended("report", "--run", str(copy))
     assert contents(site) == contents(made / "report")
     assert not hidden(copy)
+
+
+def test_archive_killed_leaves_nothing_beyond_the_next(made: Path, tmp_path: Path) -> None:
+    """While it writes the zip beside a file of the user's; the next one writes it whole."""
+    mine, target = tmp_path / ".run.zip", tmp_path / "run.zip"
+    mine.write_text("mine")
+    words = ("archive", str(made), "--to", str(target))
+    with begun(*words) as process:
+        wait(process, lambda: list(tmp_path.glob(f"{UNFINISHED}run.zip-*/run.zip")))
+        end(process, signal.SIGKILL)
+    assert not target.exists()
+    ended(*words)
+    assert zipfile.ZipFile(target).testzip() is None
+    assert sorted(tmp_path.iterdir()) == [mine, target]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -238,7 +259,7 @@ def test_what_ends_the_writing_in_mid_run_is_one_error_and_costs_nothing_that_wa
     assert first.items() <= snapshot(out / "trajectories").items()
     assert lasting(out) == lasting(made)
     assert not hidden(out)
-    assert not list(place.iterdir())
+    assert not ours(place)
 
 
 def test_verify_without_room_is_one_error_and_leaves_the_run_alone(copy: Path, mount: Callable[[str], Path]) -> None:
@@ -250,7 +271,7 @@ def test_verify_without_room_is_one_error_and_leaves_the_run_alone(copy: Path, m
     assert "No space left on device" in output + error
     assert "Traceback" not in error
     assert snapshot(copy) == before
-    assert not list(place.iterdir())
+    assert not ours(place)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
@@ -274,7 +295,7 @@ def test_an_audit_that_is_ended_leaves_nothing_beyond_the_next(tmp_path: Path, p
         assert other.poll() is None
         end(other, signal.SIGTERM)
     assert not held.exists()
-    assert list(place.iterdir()) == [mine]
+    assert ours(place) == [mine]
 
 
 def grandchildren(process: "subprocess.Popen[str]") -> bool:
