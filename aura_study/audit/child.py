@@ -40,6 +40,7 @@ LIMIT = (
     "Audit a function that makes and calls the weighting alone, without the program around it (put what runs under "
     "if __name__ == '__main__'); --limit SECONDS allows more time, --memory GIB more memory."
 )
+ROOM = "Make room there, or name another folder for temporary files in TMPDIR."
 
 
 def in_a_child(
@@ -59,7 +60,7 @@ def in_a_child(
     try:
         return _in_a_child(work, limit, memory, tell)
     except OSError as error:
-        raise CannotAudit(f"It cannot have a process and a temporary folder of its own: {error}", LIMIT) from error
+        raise CannotAudit(f"It cannot have a process and a temporary folder of its own: {error}", ROOM) from error
 
 
 def _in_a_child(work: Callable[[], Any], limit: float, memory: float, tell: Callable[[str], None]) -> Any:

@@ -305,7 +305,7 @@ def grandchildren(process: "subprocess.Popen[str]") -> bool:
 
 def test_an_audit_without_room_could_not_be_made(mount: Callable[[str], Path]) -> None:
     """Exit code 2 and the reason, not 1, which says that a loss is not safe."""
-    place = mount("nr_inodes=1")
+    place = mount("nr_inodes=2")  # the folder, and no file in it
     answer = json.loads(ended("audit", PHANTOM, "--json", code=2, TMPDIR=str(place)))
     assert "it cannot have a process and a temporary folder of its own" in answer["reason"].lower()
 
