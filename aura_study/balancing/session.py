@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -144,7 +145,7 @@ def same_draws(seed: int) -> Iterator[None]:
     tasks themselves), and k normal numbers are the first k of the same long row. The global generator is put back.
     """
     with torch.random.fork_rng(devices=[]), _SameDraws(seed):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a stack for each kind of absent device
         yield
 
 
@@ -155,8 +156,13 @@ class _SameDraws(TorchFunctionMode):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        random = torch.Generator().manual_seed(seed)
-        self.normal = torch.randn(self.LONGEST, generator=random, dtype=torch.float64)
+        self._seed = seed
+
+    @cached_property
+    def normal(self) -> Tensor:
+        """The row that is drawn from."""
+        random = torch.Generator().manual_seed(self._seed)
+        return torch.randn(self.LONGEST, generator=random, dtype=torch.float64)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -51,8 +51,8 @@ def run(
     outcome, report = run_and_report(request, Console(stderr=True), replace=replace, at_once=at_once)
     console = Console()
     held = ledger.read_claims(request.folders)
-    if notebooks:
-        asked = [row for row in held.claims if row.notebook in request.parameters]
+    asked = [row for row in held.claims if row.notebook in request.parameters]
+    if notebooks and asked:
         console.print(ledger.table(held.model_copy(update={"claims": asked}), seconds_taken(request.folders)))
     else:
         console.print(ledger.tally_table(held))

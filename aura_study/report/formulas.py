@@ -7,7 +7,7 @@ import re
 from functools import cache
 
 import bleach
-from bs4 import BeautifulSoup, NavigableString
+from bs4 import BeautifulSoup, NavigableString, PageElement
 from bs4.formatter import HTMLFormatter
 from latex2mathml.converter import convert
 from markupsafe import escape
@@ -53,7 +53,7 @@ def with_formulas(page: str) -> str:
     for text in soup.find_all(string=FORMULA):
         if type(text) is NavigableString and not _is_left_alone(text):
             parts = FORMULA.sub(lambda found: "\0" + found.group() + "\0", text).split("\0")
-            text.replace_with(*(_part(part) for part in parts if part))
+            text.replace_with(*(node for part in parts if part for node in _nodes(part)))
     return soup.decode(formatter=AS_JINJA)
 
 
@@ -66,16 +66,16 @@ def _is_left_alone(text: NavigableString) -> bool:
     return False
 
 
-def _part(text: str) -> BeautifulSoup | NavigableString:
+def _nodes(text: str) -> list[PageElement]:
     found = FORMULA.fullmatch(text)
     mathml = mathml_of(found["display"] or found["inline"], bool(found["display"])) if found else None
     if not found or not mathml:
-        return NavigableString(text)
+        return [NavigableString(text)]
     before, after = (escape(found[name] or "") for name in ("before", "after"))
     mathml = f"{before}{mathml}{after}"
     if (before or after) and "<span" not in mathml:  # a browser would part a formula and its punctuation
         mathml = f'<span class="together">{mathml}</span>'
-    return BeautifulSoup(mathml, "html.parser")
+    return [node.extract() for node in list(BeautifulSoup(mathml, "html.parser").children)]
 
 
 @cache

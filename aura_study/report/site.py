@@ -118,6 +118,7 @@ def _write_site(content: RunContent, site: Path) -> None:
         seeds=ledger.seeds,
         said=said,
         open_because=content.open_because,
+        answered=_answered(content) if beside else {},
         kind_words=KINDS,
         titles={entry.name: entry.title for entry in content.notebooks},
     )
@@ -193,6 +194,16 @@ def _beside_reference(content: RunContent) -> Comparison | None:
         return Comparison([content.folders, reference])
     except StudyError:
         return None
+
+
+def _answered(content: RunContent) -> dict[str, ledger.Row]:
+    """The reference's rows of claims that this run leaves open, and that the reference decides, by today's wording."""
+    decided = {row.claim for row in content.ledger.claims if row.verdict in DECIDED}
+    return {
+        claim: row
+        for claim, row in ledger.read_claims(reference_run()).rows.items()
+        if claim not in decided and row.verdict in DECIDED and not content.reworded(row)
+    }
 
 
 def _manual(folders: RunFolders) -> Path | None:

@@ -137,6 +137,7 @@ def _execute(order: Order, target: Path, sockets: Path, follow: "_Follower") -> 
             on_notebook_start=follow.notebook_started,
             kernel_manager_class=_manager_class(sockets),
             ipython_hist_file="",
+            extra_arguments=["--log-level=CRITICAL"],  # that it was told to stop is no news to the user
         )
         _save(notebook, target, order)
         failed_path(order.folders, order.name).unlink(missing_ok=True)

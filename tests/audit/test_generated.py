@@ -29,6 +29,7 @@ def difference(parts):
     return f"safe {wrong}: {report}" if wrong else "" if report.exit_code == code else f"exit {report.exit_code}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(-(-EXAMPLES // BLOCK)))
 def test_the_verdict_is_that_of_the_formula(block):
     """Each mark is safe exactly where the formula leaves the absent task alone, and the exit code follows."""

@@ -198,11 +198,28 @@ class Layer:
         return tf.add(tf.multiply(tf.div(1.0, self.s[0]), self.losses[0]), tf.log(self.s[0]))
 """
 
+KEPT_FUNCTION = """
+def gaussian(output, target, sigma):
+    return 0.5 * (target - output) ** 2 / sigma ** 2 + torch.log(sigma)
+
+class Net(nn.Module):
+    def __init__(self):
+        self.log_noise = nn.Parameter(torch.zeros(1))
+
+class Wrapper:
+    def __init__(self, net):
+        self.net, self.loss_func = net, None
+        self.loss_func = gaussian
+
+    def fit(self, x, y):
+        return self.loss_func(self.net(x), y, torch.exp(self.net.log_noise))
+"""
+
 
 @pytest.mark.parametrize(
     ("code", "form"),
-    [(FOLLOWED, "log variance"), (APART, "log variance"), (HANDED, "variance")],
-    ids=["through a function", "weight and regulariser apart", "losses that the constructor was handed"],
+    [(FOLLOWED, "log variance"), (APART, "log variance"), (HANDED, "variance"), (KEPT_FUNCTION, "log sigma")],
+    ids=["through a function", "apart", "losses that the constructor was handed", "a function under another name"],
 )
 def test_a_parameter_is_followed(tmp_path: Path, code: str, form: str) -> None:
     """Through calls, attributes of other objects and containers."""

@@ -81,6 +81,7 @@ def test_a_death_that_a_longer_absence_brings_is_told():
         audit(shapes.Narrow, absence="zero")["mask"]
 
 
+@pytest.mark.slow
 def test_tasks_that_differ_are_told_apart():
     """A task that is left out at 0 stays where it was, the others move."""
     assert "by task: task_0 unmoved" in " ".join(audit(shapes.Different)["zero"].notes)
@@ -101,6 +102,7 @@ def by_mask(module, losses, present):
     return module(list(losses.values()), present)
 
 
+@pytest.mark.slow
 def test_zero_under_an_adapter_of_three_is_not_told_to_the_mask():
     """Nobody says that the task is absent: its loss is 0, and the mask is True."""
     assert audit(shapes.OptionalMask, call=by_mask, absence="zero").exit_code == 1
@@ -109,6 +111,7 @@ def test_zero_under_an_adapter_of_three_is_not_told_to_the_mask():
     assert "phantom" in " ".join(report.notes)
 
 
+@pytest.mark.slow
 def test_twenty_eight_tasks_are_audited_by_a_few():
     """Three are measured in full; one that differs is found by its first step, and measured too."""
     names = shapes.names_of(28)

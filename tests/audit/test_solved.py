@@ -41,6 +41,7 @@ class Plain(nn.Module):
         return torch.stack(losses).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "fate", "safe"),
     [
@@ -64,6 +65,7 @@ def test_solved_by_presence_and_phantom_by_absence_are_two_questions(make, fate,
     assert told["reason"] == report.solved.reason
 
 
+@pytest.mark.slow
 def test_the_growth_is_that_of_the_theory():
     """At a loss of 0 SGD moves log sigma by its rate a step: e^2 at a phantom number of 1; the floor bounds it.
 

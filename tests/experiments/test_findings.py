@@ -61,6 +61,7 @@ def test_an_unknown_question_is_named() -> None:
         findings.answers({}, "price")
 
 
+@pytest.mark.slow
 def test_the_summary_runs_last_and_again_when_a_finding_changed(tmp_path: Path) -> None:
     """Though it is read first, it runs after the others; a new finding of one of them makes it run again."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")

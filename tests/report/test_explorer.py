@@ -60,6 +60,7 @@ def test_the_page_carries_the_settings_and_a_label_for_every_input(folders: RunF
     assert (folders.report / "static" / "uPlot.iife.js").stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_without_the_plotting_library_the_report_has_no_explorer_and_says_so(
     folders: RunFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

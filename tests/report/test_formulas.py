@@ -74,6 +74,16 @@ def test_a_formula_keeps_its_punctuation_and_a_long_one_scrolls() -> None:
     assert page.find(class_="display").math["display"] == "block"
 
 
+def test_the_words_around_a_formula_stay_in_their_order() -> None:
+    """A comma behind a formula with a box of its own comes before the words that follow."""
+    page = BeautifulSoup(
+        with_formulas(rf"<p>once ${'+'.join('abcdefghijklmnop')}$, it goes ($q$) on.</p>"), "html.parser"
+    )
+    for formula in page.find_all("math"):
+        formula.replace_with("M")
+    assert page.text == "once M, it goes (M) on."
+
+
 def test_functions_stand_off_and_greek_capitals_upright() -> None:
     """As LaTeX sets them: a thin space about log, none before its bracket, Lambda not slanted, a slash without air."""
     page = with_formulas(r"<p>$p \log p$ $\log(1)$ $\Lambda/2$</p>")

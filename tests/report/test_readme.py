@@ -120,6 +120,7 @@ def test_both_sides_of_the_diff_train(side: str) -> None:
         assert names["weigh"].theta.grad.tolist()[1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [*readme.PAGES, "aura_study/audit/README.md"])
 def test_python_snippets_run_in_order(page: str) -> None:
     """Each page's snippets, one after the other in one namespace; a reader's optimiser holds the weighting."""

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from aura_study.claims import CLAIMS, Measurement, Rule
 from aura_study.claims import lock as claims_lock
 from aura_study.claims.guide import GUIDE
+from aura_study.claims.model import DECIDED
 from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried, reference_run
@@ -82,6 +83,7 @@ def test_there_is_a_page_for_each_claim_and_each_notebook(made: RunFolders) -> N
     assert found == others | claims | notebooks
 
 
+@pytest.mark.slow
 def test_a_manual_that_was_built_comes_along(copy: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every page leads to it, in the report itself; another build of it is another report; none, no link."""
     assert all("the manual" not in page.footer.text for _, page in pages(copy))
@@ -126,6 +128,7 @@ def test_a_claims_page_says_when_its_wording_was_fixed(made: RunFolders) -> None
         assert "judged by another" not in page
 
 
+@pytest.mark.slow
 def test_a_run_judged_by_another_wording_and_a_damaged_lock_are_a_sentence_each(
     copy: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +255,7 @@ def test_a_forged_ledger_is_told_where_it_is_read(copy: RunFolders, capsys: pyte
     assert CliRunner().invoke(app, ["claims", "--run", str(copy.results)]).stderr.count(words) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -399,6 +403,7 @@ def test_a_damaged_row_is_one_error_that_names_file_and_place(made: RunFolders, 
     assert words is None or words.startswith(f"{path} is damaged at claims.1.{field}")
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 4000), noise=st.binary(max_size=3), name=st.sampled_from(["claims", "evidence", "notebook"]))
 def test_a_truncated_or_noisy_file_never_crashes_the_report(
@@ -526,6 +531,30 @@ def test_each_page_says_which_run_it_is_and_the_first_what_differs(made: RunFold
     differing = {key for key in here.keys() & there.keys() if here[key].verdict != there[key].verdict}
     index = BeautifulSoup((made.report / "index.html").read_text(), "html.parser")
     assert {link.get_text() for link in index.select(".changes a")} == differing != set()
+
+
+def test_what_is_open_here_shows_the_references_answer(copy: RunFolders) -> None:
+    """On its page, marked as the reference's; what the reference leaves open, or was asked in other words, has none.
+
+    A claim that this run did not ask at all has it on the first page.
+    """
+    answers, locked = read_claims(reference_run()).rows, claims_lock.read(carried("claims.lock")).claims
+    asked = {key: not locked[key].changed(claims_lock.digests(row.model_dump())) for key, row in answers.items()}
+    answerable = {key for key, row in answers.items() if asked[key] and row.verdict in DECIDED}
+    open_here = {key for key, row in read_claims(copy).rows.items() if row.verdict not in DECIDED}
+    gone = sorted(answerable - open_here)[0]
+    record = json.loads(copy.claims.read_text())
+    record["claims"] = [row for row in record["claims"] if row["claim"] != gone]
+    copy.claims.write_text(json.dumps(record))
+    evidence = copy.evidence / f"{answers[gone].notebook}.json"
+    held = json.loads(evidence.read_text())
+    evidence.write_text(json.dumps(held | {"claims": [claim for claim in held["claims"] if claim["claim"] != gone]}))
+    build_report(copy)
+    said = "The reference run decides it: "
+    shown = {path.stem: soup.get_text() for path, soup in pages(copy) if path.parent.name == "claims"}
+    assert {key for key, text in shown.items() if said in text} == answerable & open_here != set()
+    index = BeautifulSoup((copy.report / "index.html").read_text(), "html.parser").get_text()
+    assert f"{CLAIMS[gone].statement} {said}{answers[gone].verdict}" in " ".join(index.split())
 
 
 def test_the_ledger_has_intervals_and_seeds(made: RunFolders) -> None:

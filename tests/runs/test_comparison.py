@@ -101,6 +101,7 @@ def test_what_cannot_be_compared_is_one_error(tmp_path: Path) -> None:
         Comparison([run, other])
 
 
+@pytest.mark.slow
 def test_sweeps_compare_by_their_summaries_and_records(tmp_path: Path) -> None:
     """Two sweeps of one kind: the axis that differs, the numbers of the jobs that both have."""
     folders = []
@@ -116,6 +117,7 @@ def test_sweeps_compare_by_their_summaries_and_records(tmp_path: Path) -> None:
     assert [(one.name, one.where, one.values) for one in found.numbers] == [("summary", ("2", "square"), (5, 4))]
 
 
+@pytest.mark.slow
 def test_a_sweeps_training_is_laid_over_the_references_nearest(tmp_path: Path) -> None:
     """Where no name is shared, trainings are paired by their settings, and what differs is said."""
     words = ["presence=stretch", "absent_start=2", "absent_stop=4", "steps=6", "policy=masked"]

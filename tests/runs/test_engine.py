@@ -20,11 +20,13 @@ def square(number: int, folder: Path, always: bool) -> int:
     return number**2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
     """All results, in the order of the items."""
     assert side_by_side(square, range(5), tmp_path, False, workers=2) == [0, 1, 4, 9, 16]
 
 
+@pytest.mark.slow
 def test_a_call_that_always_kills_its_worker_is_an_error(tmp_path: Path) -> None:
     """It is raised here, in place of a result that never comes."""
     with pytest.raises(BrokenProcessPool):

@@ -25,6 +25,7 @@ def events(tmp_path: Path, at_once: int) -> list[tuple[str, str]]:
     return [(name[:2], kind) for name, kind in told if kind != "Progress"]
 
 
+@pytest.mark.slow
 def test_no_more_notebooks_run_at_once_than_asked(tmp_path: Path) -> None:
     """Alone, the second waits for the end of the first; together, both have begun before one ends."""
     assert events(tmp_path, 1) == [("01", "Started"), ("01", "Ended"), ("03", "Started"), ("03", "Ended")]
@@ -37,6 +38,7 @@ def test_side_by_side_begins_at_both_ends() -> None:
     assert from_both_ends(["a", "b", "c", "d", "e"]) == ["a", "e", "b", "d", "c"]
 
 
+@pytest.mark.slow
 def test_a_notebook_whose_process_dies_has_failed(tmp_path: Path) -> None:
     """Killed from outside, it is told by its name and how it ended; its kernel goes with it."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
@@ -58,6 +60,7 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
+@pytest.mark.slow
 def test_side_by_side_or_one_by_one_the_files_are_the_same(tmp_path: Path) -> None:
     """Every file but for its times, and the order in which the outcome tells them."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
@@ -69,6 +72,7 @@ def test_side_by_side_or_one_by_one_the_files_are_the_same(tmp_path: Path) -> No
     assert lasting(tmp_path / "alone" / "run") == lasting(tmp_path / "together" / "run")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted while both kernels and a worker of theirs run: the call returns, and no child of this is left."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")

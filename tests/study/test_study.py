@@ -139,6 +139,7 @@ def test_a_failing_notebook_is_one_clear_error(mode: str, reason: str, notebooks
     assert held.unfinished == ["03_phantom_gradient"]
 
 
+@pytest.mark.slow
 def test_one_failing_notebook_does_not_stop_the_others(notebooks: Path, tmp_path: Path) -> None:
     """The other is run and kept, the report says what is missing; later only the failed one runs again."""
     out = tmp_path / "out"

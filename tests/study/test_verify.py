@@ -127,6 +127,7 @@ def test_any_output_that_was_altered_fails(copy: Path, project: Path, key: str) 
     assert not found.passed
 
 
+@pytest.mark.slow
 def test_code_that_measures_something_else_fails(project: Path, tmp_path: Path) -> None:
     """The notebook now measures another number, then another verdict, then raises: three different answers."""
     source = shutil.copytree(project / "notebooks", tmp_path / "notebooks")

@@ -212,6 +212,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
         build_engine(address, 1)
 
 
+@pytest.mark.slow
 def test_dynamics_and_training_leave_the_numbers_they_promise(tmp_path: Path) -> None:
     """A masked cell of loss L ends at weight 1 / (2 L); a training record holds sigmas, weights and scores."""
     dynamics = run_sweep(

@@ -45,6 +45,7 @@ def test_an_altered_trajectory_is_named_and_trained_again(tmp_path, capsys):
     assert f"{path.name} was altered since it was written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_and_one_process_give_equal_files(tmp_path):
     """Where a job runs does not change its record."""
     jobs = [job(f"seed{seed}", seed=seed) for seed in (0, 1)]

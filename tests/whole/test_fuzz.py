@@ -155,6 +155,7 @@ def put(value: Any, place: tuple[Any, ...], entry: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["claims.json", "manifest.json", "evidence/03_phantom_gradient.json"])
 def test_a_damaged_record_is_named_or_harmless(command: Command, project: Path, tmp_path: Path, name: str) -> None:
     """Bytes cut, changed or wrong in encoding, values of another type, entries gone: reading commands never crash."""

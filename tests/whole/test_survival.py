@@ -112,6 +112,7 @@ def test_a_full_disk_fails_the_sweeps_jobs_with_the_systems_words(mount: Callabl
     assert not [path for path in (disk / "sweep").rglob(".*") if path.name != ".lock"]
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_told(tmp_path: Path) -> None:
     """Where nothing may be mounted: files may not grow beyond 1,000 bytes; each job says so, none leaves a record."""
     with begin_sweep(tmp_path / "out", limit=1000) as process:

@@ -86,6 +86,7 @@ class Walk:
         self.owner: ast.ClassDef | None = place.scope if isinstance(place.scope, ast.ClassDef) else None
         self.steps = [MOST_STEPS]
         self.following = ""
+        self.aliases: dict[str, str] = {}  # self.loss_func = log_gaussian_loss
         self.optional: frozenset[str] = frozenset()
 
     # ---- classes and functions
@@ -109,6 +110,7 @@ class Walk:
     def _inside(self, place: Place, env: dict[str, Value], scope: Scope) -> "Walk":
         inner = Walk(self.names, place, self.found, env)
         inner.calls, inner.guards, inner.steps = (*self.calls, scope), self.guards, self.steps
+        inner.aliases = self.aliases
         inner.owner = place.scope if isinstance(place.scope, ast.ClassDef) else self.owner
         return inner
 
@@ -198,6 +200,8 @@ class Walk:
                 self._learn(_text(target))
             return
         for target in targets:
+            if isinstance(value, ast.Name) and value.id in self.names.functions:
+                self.aliases[_text(target)] = value.id
             if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
                 for one, its in zip(target.elts, value.elts, strict=True):
                     self._assign([one], its)
@@ -386,7 +390,7 @@ class Walk:
         return value
 
     def _call(self, node: ast.Call) -> Value:
-        name = called(node)
+        name = self.aliases.get(_text(node.func), called(node))
         receiver = self.evaluate(node.func.value) if isinstance(node.func, ast.Attribute) else NUMBER
         arguments = [self.evaluate(argument) for argument in node.args]
         named = {keyword.arg or "**": self.evaluate(keyword.value) for keyword in node.keywords}
