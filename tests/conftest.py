@@ -1,7 +1,9 @@
 """Fixtures shared by the test files."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,26 @@ def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     toy_study.run(folder / "run", "steps=2", notebooks=toy_study.write_notebooks(folder / "notebooks"))
     return folder
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[[str], Path]]:
+    """Mounts a file system of its own in memory, whose path is short enough for sockets; skipped where it may not."""
+    mounted: list[Path] = []
+
+    def make(options: str) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="disk-", dir="/tmp"))
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+        if done.returncode:
+            folder.rmdir()
+            pytest.skip(f"mounting is not allowed here: {done.stderr.decode().strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+        folder.rmdir()
 
 
 @pytest.fixture(scope="module")

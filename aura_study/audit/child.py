@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import secrets
 import select
-import shutil
 import signal
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any
 import psutil
 
 from aura_study.audit.laboratory import CannotAudit, listening
+from aura_study.data.scratch import scratch
 
 STUCK = 0.4
 """Share of the time limit after which a single call of the code under audit counts as one that does not return."""
@@ -40,6 +40,7 @@ LIMIT = (
     "Audit a function that makes and calls the weighting alone, without the program around it (put what runs under "
     "if __name__ == '__main__'); --limit SECONDS allows more time, --memory GIB more memory."
 )
+ROOM = "Make room there, or name another folder for temporary files in TMPDIR."
 
 
 def in_a_child(
@@ -54,8 +55,15 @@ def in_a_child(
         tell: is told what is being done, every few seconds.
 
     Raises:
-        CannotAudit: as ``work`` raises it; or the code ended the process, or did not end in time.
+        CannotAudit: as ``work`` raises it; or the code ended the process, or did not end in time; or there is none.
     """
+    try:
+        return _in_a_child(work, limit, memory, tell)
+    except OSError as error:
+        raise CannotAudit(f"It cannot have a process and a temporary folder of its own: {error}", ROOM) from error
+
+
+def _in_a_child(work: Callable[[], Any], limit: float, memory: float, tell: Callable[[str], None]) -> Any:
     context: Any = multiprocessing.get_context("fork" if LINUX else "spawn")
     ours, theirs = context.Pipe(duplex=False)
     word = secrets.token_hex()
@@ -78,21 +86,20 @@ def _cleaned_up() -> Iterator[str]:
     """A temporary folder, and afterwards none of the processes that were started meanwhile, nor of theirs."""
     me = psutil.Process()
     before = {process.pid for process in me.children(recursive=True)}
-    _prctl(ADOPT_ORPHANS, 1)
-    folder = tempfile.mkdtemp(prefix="aura-audit-")
-    try:
-        yield folder
-    finally:
-        for _ in range(100):
-            left = [process for process in me.children(recursive=True) if process.pid not in before]
-            if not left:
-                break
-            for process in left:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(left, timeout=0.1)
-        _prctl(ADOPT_ORPHANS, 0)
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch("aura-audit-") as folder:
+        _prctl(ADOPT_ORPHANS, 1)
+        try:
+            yield str(folder)
+        finally:
+            for _ in range(100):
+                left = [process for process in me.children(recursive=True) if process.pid not in before]
+                if not left:
+                    break
+                for process in left:
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+                psutil.wait_procs(left, timeout=0.1)
+            _prctl(ADOPT_ORPHANS, 0)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from aura_study import __version__
 from aura_study.cli import data, grids, results, runs
-from aura_study.cli.options import examples
+from aura_study.cli.options import end_like_an_interrupt, examples
 from aura_study.cli.scan import scan
 from aura_study.errors import StudyError, require
 
@@ -72,6 +72,7 @@ def audit(context: typer.Context) -> None:
     """Test any multi-task loss for the phantom gradient; `aura-study audit --help` tells more."""
     from aura_study.audit.cli import audit_command
 
+    end_like_an_interrupt()
     _typer(audit_command)(context.args, prog_name="aura-study audit")
 
 

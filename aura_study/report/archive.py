@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from nbformat import v4
 
+from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
 from aura_study.report.crate import CODE, REPORT, RUN, Subject, codemeta, ro_crate, zenodo
@@ -18,7 +19,7 @@ from aura_study.runs import ledger
 from aura_study.runs.checkout import tracked
 from aura_study.runs.lock import locked
 from aura_study.runs.manifest import read_manifest
-from aura_study.runs.records import write_atomically
+from aura_study.runs.records import UNFINISHED
 
 CITED = ("CITATION.cff", "LICENSE")
 """Of the code, also at the archive's top."""
@@ -89,7 +90,11 @@ def write_archive(folders: RunFolders, target: Path, *, replace: bool = False) -
     described = replace_fields(subject, sizes=listed)
     top |= {"ro-crate-metadata.json": _json(ro_crate(described))}
     moment = datetime.fromisoformat(held.finished).timetuple()[:6]
-    return write_atomically(target, lambda path: _zip(path, top, files, moment))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(f"{UNFINISHED}{target.name}-", target.parent) as place:  # no run's folder, which a lock would clean
+        _zip(place / target.name, top, files, moment)
+        (place / target.name).replace(target)
+    return target
 
 
 def _run(folders: RunFolders) -> dict[str, Path]:

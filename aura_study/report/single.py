@@ -5,16 +5,17 @@ import mimetypes
 import posixpath
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
+from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.report.images import WIDE
+from aura_study.runs.records import write_atomically
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
@@ -47,8 +48,8 @@ def write_pdf(folders: RunFolders) -> Path:
         gallery = _gallery(folders.report, path.relative_to(folders.report).as_posix())
         page.main.append(gallery)  # type: ignore[union-attr]
     target = folders.results / "report.pdf"
-    with tempfile.TemporaryDirectory() as folder:
-        source, made = _write(page, Path(folder) / "report.html"), Path(folder) / "report.pdf"
+    with scratch("aura-report-") as folder:
+        source, made = _write(page, folder / "report.html"), folder / "report.pdf"
         command = [program, *FLAGS, f"--user-data-dir={folder}/profile", "--no-pdf-header-footer"]
         try:
             subprocess.run(
@@ -58,8 +59,7 @@ def write_pdf(folders: RunFolders) -> Path:
             raise StudyError(f"{program} could not print the report: {error}") from None
         if not made.is_file():
             raise StudyError(f"{program} printed nothing")
-        shutil.move(made, target)
-    return target
+        return write_atomically(target, lambda path: shutil.copyfile(made, path))
 
 
 def browser() -> str:
@@ -168,5 +168,4 @@ def _soup(site: Path, page: str) -> BeautifulSoup:
 
 
 def _write(page: BeautifulSoup, target: Path) -> Path:
-    target.write_text(str(page), encoding="utf-8")
-    return target
+    return write_atomically(target, lambda path: path.write_text(str(page), encoding="utf-8"))

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section, said
 from aura_study.claims.model import DECIDED
+from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
 from aura_study.paths import RunFolders, carried, home, reference_run
@@ -24,7 +27,7 @@ from aura_study.runs import ledger
 from aura_study.runs.comparison import Comparison
 from aura_study.runs.fingerprint import code_digest, digest, digest_file
 from aura_study.runs.manifest import seconds_taken
-from aura_study.runs.records import unfinished
+from aura_study.runs.records import UNFINISHED
 from aura_study.theory.forms import FORMS
 
 HEADLINE_FIGURE = "sigma_trajectories"
@@ -56,15 +59,23 @@ def build_report(folders: RunFolders) -> Path:
     if _built_from(folders.report) == inputs:
         return index
     content = gather(folders)
-    new, old = (unfinished(folders.results / f"report-{word}") for word in ("new", "old"))
-    new.mkdir()
-    _write_site(content, new)
-    (new / RECORD).write_text(json.dumps({"inputs": inputs, "files": _files(new)}, indent=1) + "\n", encoding="utf-8")
-    if folders.report.exists():
-        folders.report.replace(old)
-    new.replace(folders.report)
-    shutil.rmtree(old, ignore_errors=True)
+    with _replaced(folders.report) as new:
+        _write_site(content, new)
+        record = {"inputs": inputs, "files": _files(new)}
+        (new / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return index
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of ``folder`` when it is whole; till then that stays as it is."""
+    with scratch(f"{UNFINISHED}{folder.name}-", folder.parent) as place:
+        new = place / "new"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.replace(place / "old")
+        new.replace(folder)
 
 
 def build_comparison(comparison: Comparison, folder: Path) -> Path:
@@ -76,13 +87,10 @@ def build_comparison(comparison: Comparison, folder: Path) -> Path:
     index = folder / "index.html"
     if folder.exists() and any(folder.iterdir()) and not (index.is_file() and (folder / FOLDER).is_dir()):
         raise StudyError(f"{folder} holds something else; name a folder that is empty or not there")
-    new = folder.with_name(f".{folder.name}-new")
-    for leftover in (new, folder):
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
-    plotting = _lay_static(new)
-    write_page(comparison, Renderer(new, has_explorer=plotting), new, "index.html", alone=True)
-    new.replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _replaced(folder) as new:
+        plotting = _lay_static(new)
+        write_page(comparison, Renderer(new, has_explorer=plotting), new, "index.html", alone=True)
     return index
 
 

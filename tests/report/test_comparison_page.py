@@ -1,7 +1,10 @@
 """The page of runs beside each other, by itself and in a report: its pictures, with scripts and without."""
 
+import errno
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,25 @@ def test_a_comparison_is_written_again_over_itself_alone(page: Path, tmp_path: P
     before = page.read_bytes()
     runs = [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")]
     assert build_comparison(Comparison(runs), page.parent).read_bytes() == before
+
+
+def test_a_page_that_cannot_be_made_leaves_the_old_one_and_nothing_else_is_touched(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, and a hidden folder of the user's beside it."""
+    old, mine = shutil.copytree(page.parent, tmp_path / "page"), tmp_path / ".page-new" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    runs = [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")]
+    monkeypatch.setattr("aura_study.report.site.write_page", full)
+    with pytest.raises(OSError, match="No space left"):
+        build_comparison(Comparison(runs), old)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_report_sets_its_run_beside_the_reference(tmp_path: Path) -> None:

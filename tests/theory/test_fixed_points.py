@@ -98,6 +98,14 @@ def test_adam_effective_presence_at_the_ends() -> None:
     assert adam_effective_presence(0.01, beta2=1.0) == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("value", [gradient_noise, weight_jitter, rate_for_jitter, relaxation_steps])
+def test_unmasked_is_meant_where_nothing_is_said(value) -> None:
+    """Of what trembles about the fixed point."""
+    given = (LOG_SIGMA, 1.0, 0.2) if value is gradient_noise else (LOG_SIGMA, 1.0, 0.2, 0.05)
+    assert value(*given, noise=0.5) == value(*given, noise=0.5, masked=False)
+    assert value(*given, noise=0.5) != value(*given, noise=0.5, masked=True)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=["sgd", "adam"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_jitter_and_relaxation_are_those_of_the_simulation(optimizer, masked: bool) -> None:

@@ -5,8 +5,9 @@
 A sample of `--each` mutants a room is drawn with `--seed`. All happens in a copy of the tree in FOLDER. A first run of
 the room's tests, as it stands, notes which tests enter which function, how long each takes, and which fail here anyway;
 each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, and to
-those that start processes, for they see the fault too, until one fails. What the tests import is imported once; each
-mutant has a fork of that. Stopped and started again it goes on; `--again` repeats those that were not caught.
+those that start processes, for they see the fault too, until one fails, for `--limit` seconds. What the tests import is
+imported once; each mutant has a fork of that. Stopped and started again it goes on, in the first run from file to file;
+`--again` repeats those that were not caught.
 `survivors.md`, beside this file, says of those that stay why: a survivor that it does not name makes the command fail,
 and so do more than one in ten.
 """
@@ -25,13 +26,16 @@ import sys
 import threading
 import time
 import traceback
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+import psutil
 import pytest
 from mutants import Mutant, mutants_of
 
@@ -39,6 +43,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 EXPLAINED = Path(__file__).with_name("survivors.md")
 ROOMS = ("losses", "theory", "training", "claims", "audit")
 LEAST = 0.9
+A_FILE = 1200
+"""Seconds of computing after which a file of tests is left out."""
+IDLE = 120
+"""Seconds in which a process and those below it compute nothing: they hang."""
 QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "--tb=line", "-m", "not slow and not browser"]
 QUIET += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the parent has imported what would be rewritten
 
@@ -101,7 +109,7 @@ class Chosen:
 def forked(tree: Path, log: Path, work: Callable[[], int], seconds: float) -> int | None:
     """Exit status of ``work`` in a child that stands in ``tree``; none if it had to be ended for its time.
 
-    ``seconds`` are of computing, so that a busy machine catches nothing; of the clock, it has a hundred times as many.
+    ``seconds`` are of computing, so that a busy machine catches nothing; one that computes nothing hangs.
     """
     child = os.fork()
     if child == 0:
@@ -122,17 +130,26 @@ def forked(tree: Path, log: Path, work: Callable[[], int], seconds: float) -> in
         finally:
             sys.stderr.flush()
             os._exit(70)
-    deadline = time.monotonic() + 100 * seconds
-    status: int | None = None
-    while status is None and time.monotonic() < deadline:
+    status, computed, moved = None, -1.0, time.monotonic()
+    while status is None and time.monotonic() < moved + IDLE:
+        if (now := _computed(child)) != computed:
+            computed, moved = now, time.monotonic()
         ended, code = os.waitpid(child, os.WNOHANG)
         status = code if ended else None
-        time.sleep(0.02)
+        time.sleep(0.05)
     end_all(child)
     if status is None:
         os.waitpid(child, 0)
     late = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL))
     return None if late or status is None else os.waitstatus_to_exitcode(status)
+
+
+def _computed(child: int) -> float:
+    """Seconds of computing of a process and of those below it that are there."""
+    with suppress(psutil.Error):
+        first = psutil.Process(child)
+        return sum(sum(process.cpu_times()[:2]) for process in (first, *first.children(recursive=True)))
+    return -1.0
 
 
 def end_all(leader: int) -> None:
@@ -142,20 +159,36 @@ def end_all(leader: int) -> None:
 
 
 def as_it_stands(tree: Path, room: str, out: Path) -> dict[str, Any]:
-    """What the room's tests do without any fault; measured once, then read."""
-    kept = out / f"{room}.json"
-    if not kept.is_file():
+    """What the room's tests do without any fault: measured once, file by file, then read."""
+    whole: dict[str, Any] = {"entered": defaultdict(list), "seconds": {}, "failed": [], "parents": []}
+    for path in sorted((tree / "tests" / room).glob("test_*.py")):
+        part = _file_as_it_stands(tree, room, path, out / room)
+        for place, tests in part["entered"].items():
+            whole["entered"][place] += tests
+        whole["seconds"] |= part["seconds"]
+        whole["failed"] += part["failed"]
+        whole["parents"] += part["parents"]
+        for name in part["used"]:  # so that no fork has to
+            with suppress(ImportError):
+                importlib.import_module(name)
+    return whole
 
-        def work() -> int:
-            watcher = Watcher(tree / "aura_study" / room)
-            code = pytest.main([*QUIET, f"tests/{room}"], plugins=[watcher])
-            entered = {place.removeprefix(f"{tree}/"): sorted(tests) for place, tests in watcher.entered.items()}
-            told = {"entered": entered, "seconds": watcher.seconds, "failed": watcher.failed}
-            told |= {"parents": watcher.parents, "used": others(tree)}
-            kept.write_text(json.dumps(told, indent=1))
-            return int(code)
 
-        forked(tree, out / f"{room}.log", work, 3600)
+def _file_as_it_stands(tree: Path, room: str, path: Path, out: Path) -> dict[str, Any]:
+    kept = out / f"{path.stem}.json"
+    out.mkdir(exist_ok=True)
+
+    def work() -> int:
+        watcher = Watcher(tree / "aura_study" / room)
+        code = pytest.main([*QUIET, path.relative_to(tree).as_posix()], plugins=[watcher])
+        entered = {place.removeprefix(f"{tree}/"): sorted(tests) for place, tests in watcher.entered.items()}
+        told = {"entered": entered, "seconds": watcher.seconds, "failed": watcher.failed}
+        kept.write_text(json.dumps(told | {"parents": watcher.parents, "used": others(tree)}, indent=1))
+        return int(code)
+
+    if not kept.is_file() and forked(tree, kept.with_suffix(".log"), work, A_FILE) is None:
+        print(f"{path.name} is left out: it takes more than {A_FILE} s", file=sys.stderr)
+        kept.write_text(json.dumps({"entered": {}, "seconds": {}, "failed": [], "parents": [], "used": []}))
     return dict(json.loads(kept.read_text()))
 
 
@@ -165,16 +198,21 @@ def others(tree: Path) -> list[str]:
     return [name for name, file in files.items() if file and str(tree) not in file]
 
 
-def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests to show a mutant to: those that enter it, fastest first, then those that do so out of sight, if any."""
-    here = set(known["entered"].get(f"{mutant.path}:{mutant.inside}", known["seconds"]))
+def tests_for(mutant: Mutant, known: dict[str, Any], limit: float) -> list[str]:
+    """The tests to show a mutant to: those that enter it, fastest first, then those that do so out of sight, if any.
+
+    As many as took ``limit`` seconds together, and the first.
+    """
+    seconds, here = known["seconds"], set(known["entered"].get(f"{mutant.path}:{mutant.inside}", known["seconds"]))
     every = (here | set(known["parents"])) - set(known["failed"])
-    return sorted(every, key=lambda name: (name not in here, known["seconds"][name], name))
+    ordered = sorted(every, key=lambda name: (name not in here, seconds[name], name))
+    within = bisect(list(accumulate(seconds[name] for name in ordered)), limit)
+    return ordered[: max(1, within)]
 
 
-def judged(mutant: Mutant, tree: Path, known: dict[str, Any], out: Path) -> str:
+def judged(mutant: Mutant, tree: Path, known: dict[str, Any], limit: float, out: Path) -> str:
     """caught, survived, or late: by the tests that may notice."""
-    names, source = tests_for(mutant, known), tree / mutant.path
+    names, source = tests_for(mutant, known, limit), tree / mutant.path
     files = sorted({name.split("::")[0] for name in names})
     text, times = source.read_text(), source.stat()
 
@@ -247,6 +285,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--each", type=int, default=90)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=float, default=120, help="seconds of tests, as measured, for each mutant")
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
     parser.add_argument("--again", action="store_true", help="repeat those that were not caught")
     parser.add_argument("--tell", action="store_true", help="run nothing more")
@@ -257,15 +296,12 @@ def main() -> int:
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     found = {row["name"]: (row["room"], row["how"]) for row in rows}
     known = {room: as_it_stands(tree, room, out) for room in asked.rooms} if not asked.tell else {}
-    for name in dict.fromkeys(name for room in known.values() for name in room["used"]):
-        with suppress(ImportError):
-            importlib.import_module(name)
     drawn = list(sample(tree, asked.rooms, asked.each, asked.seed))
     for room, mutant in drawn if not asked.tell else []:
         if mutant.name in found and not (asked.again and found[mutant.name][1] != "caught"):
             continue
         begun = time.monotonic()
-        how = judged(mutant, tree, known[room], out)
+        how = judged(mutant, tree, known[room], asked.limit, out)
         found[mutant.name] = (room, how)
         row = {"name": mutant.name, "room": room, "how": how, "seconds": round(time.monotonic() - begun, 1)}
         with log.open("a") as file:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -134,23 +134,9 @@ def test_a_temporary_folder_goes_with_its_process_and_no_other(tmp_path: Path) -
     assert (linked / HELD).exists()
 
 
-@pytest.fixture
-def few_files() -> Iterator[Path]:
-    """A file system that holds two files; skipped where it may not be mounted. Its path is short enough for sockets."""
-    place = Path(tempfile.mkdtemp(prefix="few-", dir="/tmp"))
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "tmpfs", str(place)], capture_output=True, text=True
-    )
-    if done.returncode:
-        place.rmdir()
-        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-    place.rmdir()
-
-
-def test_a_full_folder_for_temporary_files_is_one_error(few_files: Path, tmp_path: Path) -> None:
+def test_a_full_folder_for_temporary_files_is_one_error(mount: Callable[[str], Path], tmp_path: Path) -> None:
     """It takes a folder and no more: the notebook is named with the system's words, and nothing half-made stays."""
+    few_files = mount("nr_inodes=3")
     with started(tmp_path / "run", TMPDIR=str(few_files)) as process:
         _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0

@@ -46,14 +46,14 @@ ARROWS: dict[str, set[str]] = {
         )
     },
     # the tools
-    "audit": {"balancing"},
+    "audit": {"balancing", "data"},
     "balancing": set(),
     "diagnosis": {"errors", "theory"},
     # the plumbing
     "runs": {"claims", "data", "errors", "figures", "paths"},
     "study": {"data", "errors", "experiments", "paths", "runs"},
     "sweep": {"data", "dynamics", "errors", "losses", "paths", "runs", "study", "theory", "training"},
-    "report": {"claims", "errors", "experiments", "figures", "paths", "runs", "theory"},
+    "report": {"claims", "data", "errors", "experiments", "figures", "paths", "runs", "theory"},
     "cli": {"audit", "data", "diagnosis", "errors", "paths", "report", "runs", "study", "sweep", "training"},
 }
 """Which room imports which, `paths` and `errors` among them."""

@@ -78,3 +78,16 @@ def test_a_small_tree_is_judged_and_not_judged_twice(tmp_path: Path) -> None:
     assert len(rows) == 4
     assert all(survivor in outputs[1] for survivor in SURVIVORS)
     assert (tree / "aura_study/losses/thing.py").read_text() == SOURCE
+
+
+def test_a_mutant_meets_its_own_tests_first_and_as_many_as_there_is_time_for() -> None:
+    """Those that enter its function, fastest first, then those that start processes; one at least, none that fails."""
+    (mutant,) = mutants_of("def f(x):\n    return x + x\n", "aura_study/losses/thing.py")
+    seconds = {"slow": 3.0, "fast": 1.0, "other": 0.5, "broken": 0.1, "child": 2.0}
+    entered = {"aura_study/losses/thing.py:f": ["slow", "fast", "broken"]}
+    known = {"entered": entered, "seconds": seconds, "failed": ["broken"], "parents": ["child"]}
+    assert mutate.tests_for(mutant, known, 100) == ["fast", "slow", "child"]
+    assert mutate.tests_for(mutant, known, 4) == ["fast", "slow"]
+    assert mutate.tests_for(mutant, known, 0) == ["fast"]
+    known["entered"] = {}
+    assert mutate.tests_for(mutant, known, 100) == ["other", "fast", "child", "slow"]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -79,25 +79,6 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_files(tmp_path: Pat
         assert path.read_bytes() == (quiet / path.relative_to(out)).read_bytes()
     toy_sweep.run(out, *SWEEP)
     assert lasting(out) == lasting(quiet)
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system of its own in memory; skipped where that is not allowed."""
-    mounted: list[Path] = []
-
-    def make(options: str) -> Path:
-        folder = tmp_path / f"disk-{len(mounted)}"
-        folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
-        if done.returncode:
-            pytest.skip(f"mounting is not allowed here: {done.stderr.decode().strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.slow
