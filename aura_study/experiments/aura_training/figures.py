@@ -108,7 +108,7 @@ def return_spike(bands: pd.DataFrame, table: pd.DataFrame, absent: str, stretch:
     right.plot(table["predicted_ratio"], table["gradient_ratio"], "o", color=POLICY_COLOURS["unmasked"])
     right.set(xscale="log", yscale="log", xlabel="precision ratio predicted", ylabel="gradient ratio measured")
     for axis in (right.xaxis, right.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))  # three at least, in whatever half of a decade
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     right.set_title("First step back, by seed")
