@@ -75,7 +75,7 @@ def _nodes(text: str) -> list[PageElement]:
     mathml = f"{before}{mathml}{after}"
     if (before or after) and "<span" not in mathml:  # a browser would part a formula and its punctuation
         mathml = f'<span class="together">{mathml}</span>'
-    return [node.extract() for node in list(BeautifulSoup(mathml, "html.parser").children)]
+    return list(BeautifulSoup(mathml, "html.parser").children)
 
 
 @cache

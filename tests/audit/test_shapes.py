@@ -81,6 +81,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "right", "code"), RIGHT, ids=[shape.__name__ for shape, _, _ in RIGHT])
 def test_right_at_the_first_command(shape, right, code):
     """Verdict on each mark and exit code; no mask is found where there is none."""

@@ -76,12 +76,14 @@ def triples(random: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.nda
     return unmasked - masked, masked - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 8, 20])
 def test_the_interval_of_a_ratio_of_means_covers(count):
     """Over (control, masked, unmasked) triples."""
     assert_covers(lambda random: ratio_of_means(*triples(random, (count,))), truth=2)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_ratio_of_means_covers_with_skewed_values():
     """Exponential parts, far from normal, that numerator and denominator share."""
 

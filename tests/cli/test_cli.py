@@ -87,6 +87,7 @@ def test_run_of_named_notebooks_prints_their_claims_alone(command: Command, proj
     assert f"Figures: {out}/figures" in printed
 
 
+@pytest.mark.slow
 def test_a_parameter_that_some_notebooks_lack_is_said(command: Command, tmp_path: Path) -> None:
     """It reaches those that have it; of the others one line says that it changes nothing."""
     code, _, err = command("run", "--profile", "smoke", "--out", str(tmp_path / "run"), "-p", "seeds=0:3")
@@ -96,6 +97,7 @@ def test_a_parameter_that_some_notebooks_lack_is_said(command: Command, tmp_path
     assert held["notebooks"]["01_focal_loss"]["parameters"]["seeds"] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_failed_notebook_gives_one_error_and_exit_code_1(command: Command, tmp_path: Path) -> None:
     """The error comes last, once, without a traceback."""
     code, _, words = command("run", "03", "--profile", "smoke", "--out", str(tmp_path / "x"), "-p", "mode=raise")

@@ -111,6 +111,7 @@ def test_other_balancers_weights_are_left_open(version):
     assert told.stdout.startswith("CANNOT TELL")
 
 
+@pytest.mark.slow
 def test_simulated_logs_are_read_back() -> None:
     """A few of the 400 that the notebook counts; without the rates none is read wrongly."""
     table = reading.readings(AuraLogParameters.for_profile("smoke").model_copy(update={"logs": 4, "seed": 7}))

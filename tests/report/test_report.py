@@ -533,6 +533,7 @@ def test_each_page_says_which_run_it_is_and_the_first_what_differs(made: RunFold
     assert {link.get_text() for link in index.select(".changes a")} == differing != set()
 
 
+@pytest.mark.slow
 def test_what_is_open_here_shows_the_references_answer(copy: RunFolders) -> None:
     """On its page, marked as the reference's; what the reference leaves open, or was asked in other words, has none.
 

@@ -25,6 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolders:
     return folders
 
 
+@pytest.mark.slow
 def test_one_file_holds_story_and_claims_and_asks_for_no_other(made: RunFolders) -> None:
     """Each claim once, pictures inside and once, no script, and each link inside leads to an id of the file."""
     page = BeautifulSoup(single.write_one_file(made).read_text(encoding="utf-8"), "html.parser")

@@ -82,6 +82,7 @@ def test_no_absolute_path_and_no_progress_bar_is_kept(finished: runner.Outcome) 
     assert "it/s]" not in printed(folders.notebooks / "03_phantom_gradient.ipynb")
 
 
+@pytest.mark.slow
 def test_a_path_that_the_user_gave_is_told_by_its_name_alone(notebooks: Path, tmp_path: Path) -> None:
     """Of a parameter that is an absolute path, manifest, notebooks, tables and report show the last part."""
     private = "/private/of-a-user/my-model"
@@ -119,6 +120,7 @@ def test_what_changed_runs_again_and_says_why(finished: runner.Outcome, notebook
     table.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "reason"), [("raise", "ValueError: no <b>luck</b>"), ("die", "the kernel died")])
 def test_a_failing_notebook_is_one_clear_error(mode: str, reason: str, notebooks: Path, tmp_path: Path) -> None:
     """The error names notebook, cell and parameters; what was executed is kept, marked as failed, and not as done."""
@@ -179,6 +181,7 @@ def test_a_folder_that_cannot_be_written_is_one_error(notebooks: Path, tmp_path:
         toy_study.run(tmp_path / "taken" / "run", notebooks=notebooks)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_error(notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Running out of space while the run is recorded ends it with the system's own words."""
 

@@ -68,6 +68,7 @@ def test_what_was_not_run_says_why_once() -> None:
     assert verify_display.table(Verification("reference", checks[:50])) is None
 
 
+@pytest.mark.slow
 def test_an_honest_run_is_reproduced_claim_by_claim(project: Path) -> None:
     """Every claim comes out the same, and the run itself is left as it was."""
     before = {path: path.read_bytes() for path in (project / "run").rglob("*") if path.is_file()}
@@ -78,6 +79,7 @@ def test_an_honest_run_is_reproduced_claim_by_claim(project: Path) -> None:
     assert {path: path.read_bytes() for path in (project / "run").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_verdict_that_was_tampered_with_fails(copy: Path, project: Path) -> None:
     """In the ledger alone, and in the ledger with its evidence and digest: running again tells both."""
     change: Edit = lambda content: content["claims"][0].update(verdict="refuted")  # noqa: E731
@@ -114,6 +116,7 @@ def test_a_claim_left_out_of_the_ledger_is_told(copy: Path, project: Path) -> No
     assert not found.passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["notebooks/01_focal_loss.ipynb", "figures/growth.svg", "tables/steps.csv"])
 def test_any_output_that_was_altered_fails(copy: Path, project: Path, key: str) -> None:
     """Though its claims are reproduced, the run is not the one that was made; a claim's evidence is not alone."""
@@ -146,6 +149,7 @@ def test_code_that_measures_something_else_fails(project: Path, tmp_path: Path) 
         assert not found.passed
 
 
+@pytest.mark.slow
 def test_the_budget_decides_what_is_run_and_the_rest_is_said(project: Path, copy: Path) -> None:
     """The shortest come first; nothing affordable means nothing verified."""
     edit(copy / "manifest.json", lambda content: content["notebooks"]["03_phantom_gradient"].update(seconds=500.0))
@@ -221,6 +225,7 @@ def test_an_unknown_run_and_a_damaged_one_are_errors(copy: Path, project: Path, 
         verified(copy, project)
 
 
+@pytest.mark.slow
 def test_exit_codes_and_json(project: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """0 reproduced, 1 not, 2 unknown; ``--json`` prints every check."""
     monkeypatch.setattr(registry, "notebooks_folder", lambda: project / "notebooks")

@@ -202,6 +202,7 @@ def status(port: int, page: str) -> int | None:
             return None
 
 
+@pytest.mark.slow
 def test_nobody_else_on_the_machine_can_talk_to_the_workers_of_local_n(tmp_path: Path) -> None:
     """Another process, without a certificate or with one of its own, runs nothing; no port answers or serves a page."""
     with ClusterEngine("local:1") as engine:

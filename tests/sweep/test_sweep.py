@@ -139,6 +139,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     return out, str(caught.value), lines.getvalue()
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_is_reported_while_the_others_finish(swept: tuple[Path, str, str]) -> None:
     """The error names each failed job by its parameters and why; every other job has its record."""
     out, error, _ = swept

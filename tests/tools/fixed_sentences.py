@@ -70,8 +70,9 @@ def bigram_below_unigram(folders: RunFolders) -> bool:
 
 
 def hundreds_of_times(folders: RunFolders) -> bool:
-    """The weight at the return, unmasked over masked."""
-    return bool(table(folders, "spikes").set_index("regime")["weight"][REGIMES].between(100, 1000).all())
+    """The weight at the return, unmasked over masked: about 400 under SGD, more under Adam."""
+    weight = table(folders, "spikes").set_index("regime")["weight"][REGIMES]
+    return bool(300 < weight["sgd"] < 500 and (weight.drop("sgd") > weight["sgd"]).all())
 
 
 def clipping_keeps_the_step(folders: RunFolders) -> bool:
@@ -94,6 +95,6 @@ SENTENCES = (
     Sentence(LOG, "toxicity", "the mask has nothing to mask", LOG, common_task_has_nothing_to_mask),
     Sentence(LOG, "told-apart-read", "Its loss is far below", LOG, sentiment_asks_for_more),
     Sentence(RUIN, "mlm-look", "Below the bigram it uses more", RUIN, bigram_below_unigram),
-    Sentence(RUIN, "forgetting-question", "some hundred times too large", RUIN, hundreds_of_times),
+    Sentence(RUIN, "forgetting-question", "400$ times too large under SGD, and more under Adam", RUIN, hundreds_of_times),
     Sentence(RUIN, "step-question", "a step no longer than the others", RUIN, clipping_keeps_the_step),
 )

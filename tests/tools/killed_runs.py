@@ -92,6 +92,8 @@ def lasting(run: Path) -> dict[str, object]:
     contents: dict[str, object] = {}
     for path in sorted(path for path in run.rglob("*") if path.is_file() and path.name != ".lock"):
         key = path.relative_to(run).as_posix()
+        if key.startswith("report/manual/"):  # the checkout's, where it was built
+            continue
         if path.suffix == ".ipynb":
             cells = nbformat.read(path, as_version=4).cells
             contents[key] = [(cell["id"], cell.source, cell.get("outputs")) for cell in cells]

@@ -38,6 +38,7 @@ def arms(way, **changes):
     return [work.model_copy(update=changes) for work in made]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_every_arm_is_bit_for_bit_a_training_of_its_own(way, tmp_path):
     """Trajectories and scores are equal in every bit, under the three policies, from one prefix."""

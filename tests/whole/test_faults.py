@@ -1,6 +1,7 @@
 """Faults that no single kill shows: stopped clocks and processes, temporary folders, links, leftovers; and a soak."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from aura_study.data.scratch import HELD, scratch
 from aura_study.paths import RunFolders
 from aura_study.study import notebook
 from aura_study.study.runner import Outcome
+
+pytestmark = pytest.mark.slow
 
 JUMPING_CLOCK = """
 import time
@@ -141,9 +144,10 @@ def test_a_full_folder_for_temporary_files_is_one_error(mount: Callable[[str], P
         _, words = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "No space left on device" in words
-    assert "notebook 01_focal_loss" in words
+    assert re.search("notebook (01_focal_loss|03_phantom_gradient) stopped", words)  # whichever came second
     assert not list(few_files.iterdir())
-    assert not [path for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
+    hidden = [path for path in (tmp_path / "run").rglob(".*") if "manual" not in path.parts]
+    assert [path.name for path in hidden if path.name != ".lock"] == []
 
 
 def test_links_in_a_runs_folder_lead_nowhere(undisturbed: Path, tmp_path: Path) -> None:
@@ -186,7 +190,6 @@ def test_two_runs_at_once_on_one_folder_end_as_one(undisturbed: Path, tmp_path: 
     assert lasting(tmp_path / "run") == lasting(undisturbed)
 
 
-@pytest.mark.slow
 def test_random_faults_over_random_commands_end_byte_equal(undisturbed: Path, tmp_path: Path) -> None:
     """The soak, for some seconds; `python tests/tools/soak.py --minutes 60` for an hour."""
     told = soak(tmp_path, undisturbed, seconds=60, seed=int(time.time()))
