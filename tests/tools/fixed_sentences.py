@@ -95,6 +95,6 @@ SENTENCES = (
     Sentence(LOG, "toxicity", "the mask has nothing to mask", LOG, common_task_has_nothing_to_mask),
     Sentence(LOG, "told-apart-read", "Its loss is far below", LOG, sentiment_asks_for_more),
     Sentence(RUIN, "mlm-look", "Below the bigram it uses more", RUIN, bigram_below_unigram),
-    Sentence(RUIN, "forgetting-question", "400$ times too large under SGD, and more under Adam", RUIN, hundreds_of_times),
+    Sentence(RUIN, "forgetting-question", "times too large under SGD, and more under Adam", RUIN, hundreds_of_times),
     Sentence(RUIN, "step-question", "a step no longer than the others", RUIN, clipping_keeps_the_step),
 )
