@@ -16,6 +16,7 @@ RIGHT = [
     (shapes.WarmsUp, {"zero": "phantom"}, 1),
     (shapes.Narrow, {"zero": "phantom"}, 1),
     (shapes.WeightAverage, {"zero": "unstable", "omit": "safe", "nan": "unstable"}, 0),
+    (shapes.FloatsOfAList, {"zero": "phantom", "tiny": "phantom", "nan": "unstable"}, 1),
     (shapes.RunningMean, {"zero": "unstable", "omit": "safe", "nan": "unstable"}, 0),
     (shapes.Variation, {"omit": "safe", "nan": "unstable"}, 0),
     (shapes.OwnOptimiser, {"zero": "unstable", "nan": "unstable"}, 1),
@@ -213,3 +214,21 @@ def test_what_is_needed_and_not_known_is_told_as_a_function_to_fill_in(tmp_path)
     code = caught.value.adapt.split("... filled in:\n")[1].split("and type")[0]
     (tmp_path / "adapt.py").write_text(dedent(code).replace("...", "'ab'"))
     assert audit(load_target(f"{tmp_path / 'adapt.py'}:make"), absence="zero", settings=QUICK).exit_code == 1
+
+
+def test_what_a_criterion_computes_with_is_not_audited_in_its_place():
+    """A masked mean is safe whatever is done with it: where the criterion cannot be called, the audit says so."""
+    with pytest.raises(CannotAudit, match="No way of calling it"):
+        audit(shapes.PoseCriterion, settings=QUICK)
+
+
+def test_a_function_that_makes_a_weighting_is_not_audited_as_one():
+    """What it makes cannot be called as things stand; the function itself weighs nothing."""
+    with pytest.raises(CannotAudit, match="No way of calling it"):
+        audit(lambda: shapes.StepsOnLayer(2), settings=QUICK)
+
+
+def test_a_wrapped_optimiser_is_not_called_safe():
+    """No loss that the audit makes depends on the parameters that it moves."""
+    with pytest.raises(CannotAudit, match="parameters of an optimiser that it was given"):
+        audit(lambda: shapes.InverseNorms(torch.optim.SGD([torch.nn.Parameter(torch.ones(4))], lr=0.1)), settings=QUICK)

@@ -838,3 +838,68 @@ class TextModel(nn.Module):
             if labels is not None:
                 total = total + torch.exp(-s) * nn.functional.cross_entropy(logits, labels) + s
         return total, logits
+
+
+class PoseCriterion(nn.Module):
+    """Six arguments, one after another, and a helper that anybody may call."""
+
+    def __init__(self):
+        super().__init__()
+        self.sx, self.sq = nn.Parameter(torch.tensor(0.0)), nn.Parameter(torch.tensor(-3.0))
+
+    @staticmethod
+    def masked_mean(x, m):
+        return (x * m.to(x.dtype)).sum() / m.to(x.dtype).sum().clamp(min=1.0)
+
+    def forward(self, xyz, quat, true_xyz, true_quat, xyz_valid, quat_valid):
+        first = self.masked_mean((xyz - true_xyz).abs().sum(-1), xyz_valid)
+        second = self.masked_mean((quat - true_quat).abs().sum(-1), quat_valid)
+        return first * torch.exp(-self.sx) + self.sx + second * torch.exp(-self.sq) + self.sq
+
+
+class FloatsOfAList:
+    """Dynamic weight average that reads its losses one after another: of a dict it would read the keys."""
+
+    def __init__(self, count=3):
+        self.count, self.history = count, []
+
+    def __call__(self, losses):
+        weights = torch.ones(self.count)
+        if len(self.history) > 1:
+            ratios = torch.tensor(self.history[-1]) / (torch.tensor(self.history[-2]) + 1e-8)
+            weights = self.count * torch.softmax(ratios / 2, 0)
+        self.history.append([float(loss) for loss in losses])
+        return sum(float(weights[place]) * losses[place] for place in range(self.count))
+
+
+class StepsOnLayer:
+    """GradNorm's call: losses and the layer that they share, and nothing handed back."""
+
+    def __init__(self, count):
+        self.weights = nn.Parameter(torch.ones(count))
+
+    def step(self, losses, shared):
+        norms = [torch.autograd.grad(loss, list(shared.parameters()), retain_graph=True)[0].norm() for loss in losses]
+        self.weights.data -= 0.01 * torch.stack(norms)
+
+
+class InverseNorms:
+    """Wraps the optimiser of a model that is elsewhere."""
+
+    def __init__(self, optimizer):
+        self.optim = optimizer
+
+    def backward(self, losses):
+        parameters = [parameter for group in self.optim.param_groups for parameter in group["params"]]
+        gradients = []
+        for loss in losses:
+            self.optim.zero_grad()
+            loss.backward(retain_graph=True)
+            zeros = [torch.zeros_like(parameter) for parameter in parameters]
+            gradients.append(
+                [zero if p.grad is None else p.grad.clone() for p, zero in zip(parameters, zeros, strict=True)]
+            )
+        norms = torch.stack([torch.cat([part.flatten() for part in parts]).norm() for parts in gradients])
+        weights = 1 / norms.clamp_min(1e-12)
+        for place, parameter in enumerate(parameters):
+            parameter.grad = sum(w * parts[place] for w, parts in zip(weights / weights.sum(), gradients, strict=True))

@@ -22,6 +22,7 @@ from aura_study.audit.calls.forms import (
     hooks,
     mask_kinds,
 )
+from aura_study.audit.calls.held import moves_others
 from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import function_of, methods_of, shape_of
 from aura_study.audit.calls.predictions import PREDICTIONS, from_predictions
@@ -31,6 +32,10 @@ from aura_study.audit.calls.totals import CutOff, Losses, Unusable
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
 from aura_study.audit.marks import Absence
 
+ELSEWHERE = (
+    "it moves the parameters of an optimiser that it was given, which no loss handed to it depends on: an adapter can "
+    "hand it losses that do"
+)
 TASK_ATTRIBUTES = ("tasks", "task_names", "names", "task_list")
 
 
@@ -55,6 +60,9 @@ def ready_subjects(
     for text, one in made.items():
         if isinstance(one, str):
             failures.append(f"{text}: {one}")
+            continue
+        if not callable(call) and moves_others(one.module):
+            failures.append(f"{text}: {ELSEWHERE}")
             continue
         for names in [tuple(tasks)] if one.way.told or given else task_guesses(one, tasks):
             ready: dict[str, Subject] = {}

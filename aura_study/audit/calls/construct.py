@@ -98,7 +98,8 @@ def constructions(
     if arguments is not None:
         given = attributed(arguments)
         return [call([], given) if isinstance(given, Mapping) else call(given, {})]
-    itself = [_way(lambda: target, f"{title} itself", names)] if function else []
+    weighs = function and bool(inspect.signature(target).parameters)  # one that takes nothing makes something
+    itself = [_way(lambda: target, f"{title} itself", names)] if weighs else []
     return [*_likeliest_first(target, title, names, call), *itself]
 
 

@@ -81,13 +81,13 @@ CALL_FORMS = {
         Signature.takes_one,
         _NAMED,
     ),
+    "list": CallForm("[losses]", lambda losses: ([[*losses.values()]], {}), Signature.takes_one, _SHORT),
     "numbered": CallForm(
         "{number: loss}",
         lambda losses: ([{int(name.removeprefix("task_")): loss for name, loss in losses.items()}], {}),
         lambda shape, tasks: shape.takes_one(tasks) and tuple(tasks) == task_names(len(tasks)),
         _NAMED,
     ),
-    "list": CallForm("[losses]", lambda losses: ([[*losses.values()]], {}), Signature.takes_one, _SHORT),
     "stacked": CallForm(
         "torch.stack(losses)", lambda losses: ([_stacked(losses)], {}), Signature.takes_one, _FILLED | {Absence.SHORTER}
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 MAX_DEPTH = 5
 ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
@@ -17,8 +18,15 @@ def held_leaves(owner: Any) -> list[Tensor]:
     return [tensor for tensor in held(owner, Tensor) if tensor.requires_grad and tensor.is_leaf]
 
 
-def held(owner: Any, kind: type[T]) -> list[T]:
-    """What of one ``kind`` can be reached from ``owner``'s attributes, containers or closure."""
+def moves_others(owner: Any) -> bool:
+    """Whether it keeps an optimiser of parameters that it does not keep itself: those of a model that is elsewhere."""
+    own = {id(tensor) for tensor in held(owner, Tensor, but=Optimizer)}
+    groups = (group for optimizer in held(owner, Optimizer) for group in optimizer.param_groups)
+    return any(id(parameter) not in own for group in groups for parameter in group["params"])
+
+
+def held(owner: Any, kind: type[T], but: type | None = None) -> list[T]:
+    """What of one ``kind`` can be reached from ``owner``'s attributes, containers or closure, ``but`` through some."""
     found: dict[int, T] = {}
     seen: set[int] = set()
 
@@ -28,7 +36,7 @@ def held(owner: Any, kind: type[T]) -> list[T]:
         seen.add(id(thing))
         if isinstance(thing, kind) and thing is not owner:
             found.setdefault(id(thing), thing)
-        if not isinstance(thing, Tensor):
+        if not isinstance(thing, Tensor) and not (but and isinstance(thing, but)):
             for part in _parts(thing):
                 visit(part, depth + 1)
 

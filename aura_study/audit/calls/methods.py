@@ -1,6 +1,7 @@
 """Which methods of a module may give the total, and which belong to the end of a step or an epoch."""
 
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,17 +29,35 @@ def shape_of(module: Any, method: str) -> Signature:
 
 
 def methods_of(module: Any) -> Iterator[str]:
-    """Names of what may give the total: calling it, usual names, then any public method of its own."""
+    """Names of what may give the total: calling it, usual names, then any public method of its own.
+
+    Where it is called, a method of another name is none of them, nor is one that its own methods call: a masked mean,
+    a norm.
+    """
     weighs = _has_forward(module) or _has_call(module) or not isinstance(module, nn.Module)
-    if callable(module) and weighs and not _is_network(module):
+    called = callable(module) and weighs and not _is_network(module)
+    if called:
         yield "__call__"
     usual = [method for method in METHODS if callable(getattr(module, method, None))]
     yield from usual
+    helpers = _helpers(module)
     for name in own_methods(module):
+        if called or name in helpers:
+            continue
         shape = Signature.of(getattr(module, name))
         takes = shape.required + len(shape.keyword_required) >= 1 or shape.star or shape.double_star
         if takes and name not in (*usual, *UPDATES, *EPOCH_ENDS, "forward") and not name.startswith(OTHER_WORK):
             yield name
+
+
+def _helpers(module: Any) -> set[str]:
+    """Names that the code of its own functions, the hidden ones too, looks up."""
+    functions = (
+        inspect.unwrap(getattr(value, "__func__", value))
+        for base in type(module).__mro__
+        for value in vars(base).values()
+    )
+    return {name for one in functions if isinstance(one, types.FunctionType) for name in one.__code__.co_names}
 
 
 def asked_for_nothing(module: Any) -> Iterator[str]:
