@@ -45,7 +45,7 @@ class FocalOnToxicityParameters(TrainingParameters):
     }
 
     batch_size: BatchSize = 32
-    seed_count: int = Field(1, ge=1, le=100, description="seeds of every training")
+    seed_count: int = Field(3, ge=1, le=100, description="seeds of every training")
     gamma: float = Field(2.0, gt=0, le=10, description="focusing parameter of focal loss; cross-entropy has 0")
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.25, 0.5, 0.75], min_length=2, description="weights of the toxic class to compare"
