@@ -5,7 +5,7 @@ from typing import Any
 
 from aura_study.audit.balancers import BalancerReport, audit_balancer, balancer_kind
 from aura_study.audit.calls.call import ready_subjects
-from aura_study.audit.calls.construct import DEFAULT_TASKS, named_by_arguments, task_names
+from aura_study.audit.calls.construct import COUNTS, named_by_arguments, task_names
 from aura_study.audit.calls.make import Made, make_in_every_way
 from aura_study.audit.evidence import Settings
 from aura_study.audit.judge import judge
@@ -13,9 +13,6 @@ from aura_study.audit.laboratory import CannotAudit, laboratory, without_acceler
 from aura_study.audit.marks import Absence
 from aura_study.audit.measuring.measure import measure
 from aura_study.audit.report import Report
-
-COUNTS = (DEFAULT_TASKS, 2, 4)
-"""Numbers of tasks to try where nothing says it."""
 
 
 def audit(

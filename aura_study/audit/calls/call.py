@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aura_study.audit.calls.advice import ADAPT, advise
 from aura_study.audit.calls.asked import asked_of
-from aura_study.audit.calls.construct import DEFAULT_TASKS, task_names
+from aura_study.audit.calls.construct import COUNTS, task_names
 from aura_study.audit.calls.forms import (
     CALL_FORMS,
     FORMS_WITH_MASK,
@@ -164,7 +164,7 @@ def _told(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
         if isinstance(kept, nn.ParameterDict | nn.ModuleDict):
             yield tuple(kept)
     counts = [leaf.numel() for leaf in leaves if leaf.numel() > 1] + [len(leaves)]
-    yield from (task_names(count) for count in (*counts, DEFAULT_TASKS, 2, 4) if 1 < count <= 64)
+    yield from (task_names(count) for count in (*counts, *COUNTS) if 1 < count <= 64)
 
 
 def _asked(made: Made, method: str) -> list[tuple[str, ...]]:

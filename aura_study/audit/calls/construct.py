@@ -19,7 +19,8 @@ from aura_study.audit.laboratory import CannotAudit
 
 PACKAGE = "audited"
 """Stands for the package that a file's folders are."""
-DEFAULT_TASKS, MOST_TASKS = 3, 4096
+COUNTS, MOST_TASKS = (3, 2, 4), 4096
+"""Numbers of tasks to try where nothing says it, and the most that an audit takes."""
 CONFIGURATIONS = ("cfg", "conf", "config", "args", "opt", "opts", "hparams", "params", "settings")
 SETTING_WORDS = ("lr", "rate", "temp", "alpha", "beta", "gamma", "decay", "momentum", "tau", "eps", "scale", "init")
 ORDER = {
@@ -63,7 +64,7 @@ def task_names(tasks: int | Sequence[str] | None) -> tuple[str, ...]:
     """
     if isinstance(tasks, str):
         raise ValueError(f"tasks must be a number or a sequence of names, got {tasks!r}")
-    tasks = DEFAULT_TASKS if tasks is None else tasks
+    tasks = COUNTS[0] if tasks is None else tasks
     if (tasks if isinstance(tasks, int) else len(tasks)) > MOST_TASKS:
         raise ValueError(
             f"the audit takes at most {MOST_TASKS} tasks, got {tasks if isinstance(tasks, int) else len(tasks)}"
@@ -98,8 +99,9 @@ def constructions(
     if arguments is not None:
         given = attributed(arguments)
         return [call([], given) if isinstance(given, Mapping) else call(given, {})]
-    weighs = function and bool(inspect.signature(target).parameters)  # one that takes nothing makes something
-    itself = [_way(lambda: target, f"{title} itself", names)] if weighs else []
+    shape = Signature.of(target)
+    weighs = function and (shape.positional or shape.keyword_only or shape.star or shape.double_star)
+    itself = [_way(lambda: target, f"{title} itself", names)] if weighs else []  # else it makes something
     return [*_likeliest_first(target, title, names, call), *itself]
 
 

@@ -26,7 +26,7 @@ def moves_others(owner: Any) -> bool:
 
 
 def held(owner: Any, kind: type[T], but: type | None = None) -> list[T]:
-    """What of one ``kind`` can be reached from ``owner``'s attributes, containers or closure, ``but`` through some."""
+    """What of one ``kind`` can be reached from ``owner``'s attributes, containers or closure, not through a ``but``."""
     found: dict[int, T] = {}
     seen: set[int] = set()
 
