@@ -94,8 +94,8 @@ def _do(fault: str, process: "subprocess.Popen[str]", out: Path, draw: random.Ra
         if folder.is_dir():
             (folder / f"{UNFINISHED}1-half.json").write_bytes(b"half")
     elif fault != "nothing":
-        files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
-        if files:
+        files = [path for path in out.rglob("*") if path.is_file() and not _half_made(path.relative_to(out))]
+        if files := sorted(path for path in files if path.name != ".lock"):
             _spoil(fault, draw.choice(files), draw)
 
 
@@ -113,6 +113,11 @@ def _tell(family: list[psutil.Process], number: signal.Signals) -> None:
             member.send_signal(number)
         except psutil.NoSuchProcess:
             continue
+
+
+def _half_made(path: Path) -> bool:
+    """Whether a command is still writing it: what is done to such a file is done to the command, not to the run."""
+    return any(part.startswith(UNFINISHED) for part in path.parts)
 
 
 def _spoil(fault: str, path: Path, draw: random.Random) -> None:
