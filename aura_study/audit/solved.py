@@ -80,7 +80,9 @@ def _moved(found: Solved) -> tuple[Fate, str]:
     if whole < 1:
         return Fate.FALLS, f"the weight of {found.task!r} falls to x {whole:.3g}"
     growth = f"the weight of {found.task!r} grows x {found.fall:.3g} while its loss falls and x {found.stay:.3g} at 0"
-    if found.long is not None and distance(found.long.end / found.long.halfway) < LEVEL:
+    if distance(found.stay) <= MOVED:  # a long time at a larger rate would say nothing else, or be too large a step
+        return Fate.LEVELS, f"{growth}, so that it levels off at x {whole:.3g}"
+    if found.long is not None and found.long.end > 1 and distance(found.long.end / found.long.halfway) < LEVEL:
         return Fate.LEVELS, f"{growth}, and levels off at x {found.long.end:.3g}"
     return Fate.GROWS, (
         f"{growth}, and no bound was seen: rightly, for its loss is 0, and no mask helps; a floor on present losses "

@@ -5,14 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import INPUT_NAMES, asked_for_nothing, has_layers, methods_of, shape_of
-from aura_study.audit.calls.signature import (
-    PREDICTION_NAMES,
-    TARGET_NAMES,
-    Signature,
-    is_one_of,
-    is_shared,
-    looks_like_mask,
-)
+from aura_study.audit.calls.signature import Signature, is_one_of, is_prediction, is_shared, is_target, looks_like_mask
 
 ADAPT = (
     "Say how it is called in one line: audit(make, tasks=[...], call=lambda module, losses: ...), where losses is a "
@@ -53,7 +46,7 @@ def _labels(module: object) -> dict[str, str]:
         return {}
     shape = shape_of(module, "__call__")
     every = (*shape.positional, *shape.keyword_only)
-    labels = {name.lower(): name for name in every if is_one_of(name, TARGET_NAMES)}
+    labels = {name.lower(): name for name in every if is_target(name)}
     for word in ("labels", "label", "targets", "target"):
         labels = {short.replace(word, "").strip("_") or short: name for short, name in labels.items()}
     return labels if len(labels) > 1 else {}
@@ -113,7 +106,7 @@ def _arguments(shape: Signature, tasks: Sequence[str]) -> Iterator[str]:
     left = iter(tasks)
     for name in names:
         keyword = f"{name}=" if name in shape.keyword_only else ""
-        if each and is_one_of(name, PREDICTION_NAMES):
+        if each and is_prediction(name):
             yield f"{keyword}losses[{next(left, '...')!r}].sqrt().expand(5)"
         elif each and _is_given(name):
             yield f"{keyword}losses[{next(left, '...')!r}]"
@@ -126,11 +119,11 @@ def _arguments(shape: Signature, tasks: Sequence[str]) -> Iterator[str]:
         elif is_shared(name):
             yield f"{name}=[torch.ones(1, requires_grad=True)]"
         else:
-            yield f"{name}=torch.zeros(5)" if each or is_one_of(name, TARGET_NAMES) else f"{name}=..."
+            yield f"{name}=torch.zeros(5)" if each or is_target(name) else f"{name}=..."
 
 
 def _is_given(name: str) -> bool:
-    return "loss" in name.lower() or is_one_of(name, PREDICTION_NAMES)
+    return "loss" in name.lower() or is_prediction(name)
 
 
 def _target(method: str) -> str:

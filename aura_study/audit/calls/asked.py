@@ -3,13 +3,15 @@
 Also a configuration that answers by what a name says, nested as deep as it is asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-from aura_study.audit.calls.signature import PREDICTION_NAMES, Signature, is_one_of
+from aura_study.audit.calls.signature import Signature, is_prediction
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
 
 NAME_WORDS = ("name", "keys", "heads")
@@ -17,8 +19,43 @@ COUNT_WORDS = ("num", "count", "shape", "size", "dim", "n_")
 SAMPLES = 5
 
 
+SOURCE = "_audited_source"
+
+
+def made_up(name: str, size: Sequence[int], value: float = 1.0) -> Tensor:
+    """A tensor of one value that stands for what ``name`` is, and says so."""
+    tensor = torch.full(tuple(size), value, requires_grad=True)
+    setattr(tensor, SOURCE, name)
+    return tensor
+
+
+def source_of(thing: Any) -> str:
+    """The name that a made-up tensor stands for, or the first of several; empty where there is none."""
+    if isinstance(thing, Tensor):
+        return str(getattr(thing, SOURCE, ""))
+    parts = thing.values() if isinstance(thing, Mapping) else thing if isinstance(thing, list | tuple) else ()
+    return next((name for part in parts if (name := source_of(part))), "")
+
+
+class MadeUp(TorchFunctionMode):
+    """Torch computing with made-up tensors: what it cannot compute of them is a made-up number."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = source_of(args) or source_of(kwargs or {})
+        try:
+            result = func(*args, **(kwargs or {}))
+        except Exception:
+            if not name:
+                raise
+            return made_up(name, ())
+        for part in (result if isinstance(result, list | tuple) else [result]) if name else []:
+            if isinstance(part, Tensor):
+                setattr(part, SOURCE, name)
+        return result
+
+
 class Asked(dict[str, Any]):
-    """Has whatever it is asked for, by key or as an attribute, each a tensor of ones; ``asked`` are the names."""
+    """Has whatever it is asked for, by key or as an attribute, made up; ``asked`` are the names."""
 
     size: tuple[int, ...]
     asked: dict[str, None]
@@ -29,7 +66,7 @@ class Asked(dict[str, Any]):
 
     def __missing__(self, name: str) -> torch.Tensor:
         self.asked[name] = None
-        return torch.ones(self.size, requires_grad=True)
+        return made_up(str(name), self.size)
 
     def __getattr__(self, name: str) -> torch.Tensor:
         if name.startswith("_"):
@@ -48,9 +85,9 @@ def asked_of(function: Any, shape: Signature) -> list[tuple[str, ...]]:
     """Names that ``function`` asks each of its required arguments for, as far as it runs; numbers are 1."""
     handed: dict[str, Any] = {}
     for name in (*shape.positional[: max(shape.required, 1)], *shape.keyword_required):
-        size = (SAMPLES,) if is_one_of(name, PREDICTION_NAMES) or len(handed) else ()
+        size = (SAMPLES,) if is_prediction(name) or len(handed) else ()
         handed[name] = 1.0 if shape.is_number(name) else Asked(size)
-    with suppress(AuditedCodeError), audited_code():  # what it asked for before it raised is known
+    with suppress(AuditedCodeError), audited_code(), MadeUp():  # what it asked for before it raised is known
         function(**handed)
     return [tuple(map(str, value.asked)) if isinstance(value, Asked) else () for value in handed.values()]
 

@@ -25,6 +25,7 @@ from aura_study.audit.calls.forms import (
 from aura_study.audit.calls.held import moves_others
 from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import function_of, methods_of, shape_of
+from aura_study.audit.calls.networks import NETWORK, from_network, names_in
 from aura_study.audit.calls.predictions import PREDICTIONS, from_predictions
 from aura_study.audit.calls.signature import fields_of
 from aura_study.audit.calls.subject import CUT_OFF, Convention, Subject
@@ -152,6 +153,8 @@ def _told(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
     module, leaves = made.module, made.leaves
     if tuple(first) != task_names(None):
         yield tuple(first)
+    if found := names_in(module):
+        yield found
     yield from (fields_of(record) for method in methods_of(module) if (record := shape_of(module, method).record))
     for attribute in TASK_ATTRIBUTES:
         value = getattr(module, attribute, None)
@@ -209,18 +212,23 @@ def _can_bind(function: Callable[..., Any], count: int) -> bool:
 
 def candidates(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions that the signatures of ``module`` and of its methods allow, the likeliest first."""
+    yield from from_network(module, tasks)
     for method in methods_of(module):
         shape = shape_of(module, method)
         yield from from_predictions(module, method, shape, tasks)
         fields = shape.record is not None and set(tasks) <= set(fields_of(shape.record))
         for form, how in CALL_FORMS.items():
             if how.fits(shape, tasks) and (form == "record" or not fields):
-                yield built_in(method, form, shape)
+                yield (found := built_in(method, form, shape, len(tasks)))
+                if found.shared:
+                    yield built_in(method, form, shape, len(tasks), bare=True)
         for mask, telling in shape.masks():
             if shape.fillers(mask) is None or (not telling and shape.takes_each(tasks)):
                 continue  # two places without telling names are two tasks' losses
             yield from (
-                built_in(method, form, shape, mask, kind) for form in FORMS_WITH_MASK for kind in mask_kinds(form, mask)
+                built_in(method, form, shape, len(tasks), mask, kind)
+                for form in FORMS_WITH_MASK
+                for kind in mask_kinds(form, mask)
             )
 
 
@@ -233,16 +241,19 @@ def named(name: str, module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     method, _, rest = name.rpartition(":")
     form, _, suffix = rest.partition("+")
     method = method or "__call__"
-    if form not in (*CALL_FORMS, PREDICTIONS) or suffix not in ("", "mask"):
-        forms = [*CALL_FORMS, PREDICTIONS]
+    if form not in (*CALL_FORMS, PREDICTIONS, NETWORK) or suffix not in ("", "mask"):
+        forms = [*CALL_FORMS, PREDICTIONS, NETWORK]
         raise ValueError(f"unknown call {name!r}: give [METHOD:]FORM or [METHOD:]FORM+mask, FORM one of {forms}")
     if not callable(getattr(module, method, None)):
         raise ValueError(f"{type(module).__name__} has no method {method!r}")
     shape = shape_of(module, method)
-    if form == PREDICTIONS:
+    if form == NETWORK:
+        yield from (found for found in from_network(module, tasks) if found.method == method.replace("__call__", ""))
+    elif form == PREDICTIONS:
         yield from from_predictions(module, method, shape, tasks)
     elif not suffix:
-        yield built_in(method, form, shape)
+        yield built_in(method, form, shape, len(tasks))
     else:
         masks = [mask for mask, _ in shape.masks()] or list(shape.others()[:1]) or [""]
-        yield from (built_in(method, form, shape, mask, kind) for mask in masks for kind in mask_kinds(form, mask))
+        kinds = ((mask, kind) for mask in masks for kind in mask_kinds(form, mask))
+        yield from (built_in(method, form, shape, len(tasks), mask, kind) for mask, kind in kinds)

@@ -4,7 +4,7 @@ import copy
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from aura_study.audit.calls.asked import COUNT_WORDS, NAME_WORDS, Answers, told_by_name
 from aura_study.audit.calls.copies import draw_alike
 from aura_study.audit.calls.held import held_leaves
-from aura_study.audit.calls.signature import Signature, is_one_of
+from aura_study.audit.calls.shared import SharedLayer, StillOptimizer
+from aura_study.audit.calls.signature import Signature, is_one_of, is_shared
 from aura_study.audit.laboratory import CannotAudit
 
 PACKAGE = "audited"
@@ -35,7 +36,8 @@ ORDER = {
 """What is tried for the argument that is told the tasks, by what its name says."""
 CRITERIA_WORDS = ("crit", "loss_f", "loss_m")
 KIND_WORDS, KIND = ("types", "kinds"), "regression"
-MODEL_WORDS = ("model", "network", "backbone", "encoder", "trunk")
+LEARNED_WORDS = ("log_var", "logvar", "log_sig", "logsig", "log_s", "sigmas", "etas", "uncert", "variances", "thetas")
+"""In names of arguments by which a function is handed the parameters that it weighs with."""
 PREPARING = ("init_param", "init_params", "init_parameters")
 """Methods by which a trainer has a weighting make its parameters, once it has set attributes on it."""
 INTEGER, TEXT = ("int", "<class 'int'>"), ("str", "<class 'str'>")
@@ -102,7 +104,32 @@ def constructions(
     shape = Signature.of(target)
     weighs = function and (shape.positional or shape.keyword_only or shape.star or shape.double_star)
     itself = [_way(lambda: target, f"{title} itself", names)] if weighs else []  # else it makes something
+    learned = [n for n in shape.all_required()[1:] if is_one_of(n, LEARNED_WORDS) or n == "s"] if function else []
+    if learned:
+        return [*_with_parameters(target, title, names, learned), *itself]
     return [*_likeliest_first(target, title, names, call), *itself]
+
+
+def _with_parameters(target: Any, title: str, names: Sequence[str], learned: Sequence[str]) -> Iterator[Construction]:
+    """A function with the parameters that it is handed, of 0 (of 1 where they are no logarithms), in each form."""
+
+    def start(name: str) -> torch.nn.Parameter:
+        return torch.nn.Parameter(torch.tensor(0.0 if "log" in name or name in ("s", "etas") else 1.0))
+
+    forms: dict[str, Callable[[str], Any]] = {
+        "a parameter each": start,
+        "one for each name": lambda name: torch.nn.ParameterDict({task: start(name) for task in names}),
+        "a vector": lambda name: torch.nn.Parameter(start(name).detach().repeat(len(names))),
+        "a list": lambda name: torch.nn.ParameterList([start(name) for _ in names]),
+    }
+    for text, form in forms.items():
+        if (len(learned) == len(names)) == (text == "a parameter each"):
+            build = partial(_partial, target, learned, form)
+            yield _way(build, f"{title} with {', '.join(learned)} ({text})", names, told=True)
+
+
+def _partial(target: Any, learned: Sequence[str], form: Callable[[str], Any]) -> Any:
+    return partial(target, **{name: form(name) for name in learned})
 
 
 def _way(build: Callable[[], Any], text: str, names: Sequence[str], told: bool = False) -> Construction:
@@ -177,6 +204,7 @@ def _likeliest_first(
         "flags": torch.ones(len(names)), "criteria": [torch.nn.MSELoss() for _ in names],
         "criteria by name": {name: torch.nn.MSELoss() for name in names},
         "kinds": [KIND for _ in names], "kinds by name": dict.fromkeys(names, KIND),
+        "shared": SharedLayer(len(names)), "optimizer": StillOptimizer(len(names)),
     }  # fmt: skip
     try:
         every = _arguments(target)
@@ -188,6 +216,7 @@ def _likeliest_first(
     here = {p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()}
     required = [p for p in every if p.default is p.empty]
     here |= {p.name: made for p in required if (made := _instance(p.annotation, values)) is not None}
+    here |= {p.name: values[kind] for p in required if p.name not in here and (kind := _of_model(p))}
     required = [p for p in required if p.name not in here]
     if not required and len(here) == len(every):
         return [call([], here)]
@@ -284,11 +313,17 @@ def _value(parameter: inspect.Parameter, values: Mapping[str, Any]) -> Any:
         return "cpu"
     if name in CONFIGURATIONS:
         return values["settings"]
-    if is_one_of(name, MODEL_WORDS) or name == "net":
-        return torch.nn.Identity()
     if "bool" in annotation:
         return False
     return 0.5 if "float" in annotation or any(word in name for word in SETTING_WORDS) else None
+
+
+def _of_model(parameter: inspect.Parameter) -> str:
+    """``shared`` or ``optimizer`` where an argument is the tasks' model, parameters or optimiser; else nothing."""
+    name, annotation = parameter.name.lower(), str(parameter.annotation)
+    if name in CONFIGURATIONS or annotation in (*INTEGER, *TEXT) or (_role(parameter) and "model" not in name):
+        return ""
+    return "optimizer" if "optim" in name else "shared" if is_shared(name) or name == "net" else ""
 
 
 def _factory(title: str, place: str, arguments: Mapping[str, str]) -> str:

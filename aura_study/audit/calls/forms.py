@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aura_study.audit.calls.asked import SAMPLES
 from aura_study.audit.calls.construct import task_names
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, function_of
+from aura_study.audit.calls.shared import SharedLayer
 from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask, tells_places
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
@@ -106,12 +107,6 @@ def _stacked(losses: Losses) -> Tensor:
     return torch.stack([loss for loss in losses.values() if loss is not None])
 
 
-def _shared() -> nn.Linear:
-    layer = nn.Linear(1, 1, bias=False)
-    nn.init.ones_(layer.weight)
-    return layer
-
-
 def mask_kinds(form: str, mask: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
     """Kinds of mask that go with losses in ``form`` and with the argument's name, the likeliest first."""
     if tells_places(mask):
@@ -119,10 +114,19 @@ def mask_kinds(form: str, mask: str) -> dict[str, Callable[[Tensor, Sequence[str
     return MATRIX_MASKS if form == "matrix" else MASK_KINDS
 
 
-def built_in(method: str, form: str, shape: Signature, mask: str | None = None, kind: str = "bool") -> Convention:
+def built_in(
+    method: str,
+    form: str,
+    shape: Signature,
+    tasks: int,
+    mask: str | None = None,
+    kind: str = "bool",
+    bare: bool = False,
+) -> Convention:
     """Convention that calls ``method`` with the losses in ``form``; with a mask of one ``kind`` where it is named.
 
-    Other required arguments are filled with numbers, or with a layer of one weight of 1 that every loss goes through.
+    Other required arguments are filled with numbers, or with a layer of ``tasks`` weights that the losses go through
+    (its weight, if ``bare``).
     """
     how = CALL_FORMS[form]
     named_fields = form == "record"
@@ -130,21 +134,19 @@ def built_in(method: str, form: str, shape: Signature, mask: str | None = None, 
     fill = (shape.fillers(mask) or {}) if how.one_argument else {}
     alone = "" if shape.positional or not how.one_argument or shape.star else shape.first
     shared = [name for name in fill if is_shared(name) and not shape.is_number(name)]
-    shown = {name: "shared" if name in shared else f"{value(_shared()):g}" for name, value in fill.items()}
+    layer = SharedLayer(tasks) if shared else None
+    shown = {name: "shared" if name in shared else f"{value(layer):g}" for name, value in fill.items()}
     extra = "".join(f", {name}={value}" for name, value in shown.items())
     extra += f", {mask}=mask" if mask else ", mask" if mask is not None else ""
 
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
-        layer = _shared()
-        if shared:
-            losses = {task: None if loss is None else loss * layer.weight.sum() for task, loss in losses.items()}
         told = None if mask is None else mask_kinds(form, mask)[kind](present, list(losses))
         if kind == ALONE:
             losses = {task: loss for (task, loss), here in zip(losses.items(), present, strict=True) if here}
         arguments, keywords = ([shape.record(**losses)], {}) if named_fields and shape.record else how.pack(losses)
         if alone:
             keywords, arguments = {alone: arguments[0]}, []
-        keywords |= {name: value(layer) for name, value in fill.items()}
+        keywords |= {name: value(layer.weight if bare and layer else layer) for name, value in fill.items()}
         if mask:
             keywords[mask] = told
         elif mask is not None:
@@ -163,6 +165,7 @@ def built_in(method: str, form: str, shape: Signature, mask: str | None = None, 
         guess,
         mask is not None and not (looks_like_mask(mask) or tells_places(mask)),
         {Absence.MASK: "neither its number nor its loss is handed over"} if kind == ALONE else {},
+        shared=layer,
     )
 
 
@@ -175,7 +178,7 @@ def hooks(module: Any, convention: Convention) -> list[Callable[[Subject, Mappin
     form = convention.name.rpartition(":")[2].removesuffix("+mask")
     for name in (*UPDATES, *EPOCH_ENDS):
         own = any(name in vars(base) for base in type(module).__mro__ if not base.__module__.startswith("torch"))
-        if not own or not callable(getattr(module, name, None)):
+        if not own or name == convention.method or not callable(getattr(module, name, None)):
             continue
         shape = Signature.of(getattr(module, name))
         if shape.required == 0:

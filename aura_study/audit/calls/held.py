@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from aura_study.audit.calls.shared import SharedWeight
+
 MAX_DEPTH = 5
 ATOMS = frozenset({int, float, bool, str, bytes, type(None)})
 T = TypeVar("T")
@@ -15,14 +17,20 @@ T = TypeVar("T")
 
 def held_leaves(owner: Any) -> list[Tensor]:
     """Leaf tensors with ``requires_grad`` that can be reached from ``owner``'s attributes, containers or closure."""
-    return [tensor for tensor in held(owner, Tensor) if tensor.requires_grad and tensor.is_leaf]
+    return [tensor for tensor in held(owner, Tensor) if is_learned(tensor)]
+
+
+def is_learned(tensor: Tensor) -> bool:
+    """Whether it is a leaf that a training step may move."""
+    return tensor.requires_grad and tensor.is_leaf and not isinstance(tensor, SharedWeight)
 
 
 def moves_others(owner: Any) -> bool:
     """Whether it keeps an optimiser of parameters that it does not keep itself: those of a model that is elsewhere."""
     own = {id(tensor) for tensor in held(owner, Tensor, but=Optimizer)}
     groups = (group for optimizer in held(owner, Optimizer) for group in optimizer.param_groups)
-    return any(id(parameter) not in own for group in groups for parameter in group["params"])
+    moved = (parameter for group in groups for parameter in group["params"])
+    return any(id(parameter) not in own and not isinstance(parameter, SharedWeight) for parameter in moved)
 
 
 def held(owner: Any, kind: type[T], but: type | None = None) -> list[T]:

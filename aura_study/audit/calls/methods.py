@@ -41,13 +41,21 @@ def methods_of(module: Any) -> Iterator[str]:
     usual = [method for method in METHODS if callable(getattr(module, method, None))]
     yield from usual
     helpers = _helpers(module)
+    later = [] if called else [name for name in (*UPDATES, *EPOCH_ENDS) if _takes_losses(module, name)]
     for name in own_methods(module):
         if called or name in helpers:
             continue
         shape = Signature.of(getattr(module, name))
         takes = shape.required + len(shape.keyword_required) >= 1 or shape.star or shape.double_star
-        if takes and name not in (*usual, *UPDATES, *EPOCH_ENDS, "forward") and not name.startswith(OTHER_WORK):
+        if takes and name not in (*usual, "forward", *later) and not name.startswith(OTHER_WORK):
             yield name
+    yield from later  # rather what follows a step, but for an optimiser of its own
+
+
+def _takes_losses(module: Any, name: str) -> bool:
+    function = getattr(module, name, None)
+    shape = Signature.of(function) if callable(function) and name in own_methods(module) else None
+    return shape is not None and shape.holds_several and shape.required > 0
 
 
 def _helpers(module: Any) -> set[str]:

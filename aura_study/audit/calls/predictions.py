@@ -1,13 +1,14 @@
 """Modules that are handed predictions, targets and masks, and compute their losses themselves.
 
-A loss L is given by predictions of L ** 0.5 against targets of 0, so that a squared error is L and any other error
-grows with it; for a criterion of classes, by logits whose cross-entropy is L. Where neither reaches the total, the
-criteria that the module holds are made to answer L. A task is absent by labels of NaN (the ignored class), by labels of
--1, by its mask, or because its name is left out.
+A loss L is given by predictions of 1 + L ** 0.5 against targets of 1, so that a squared error is L and any other error
+grows with it; for a criterion of classes, by logits whose cross-entropy is L; for one of directions, by vectors whose
+first entry is such a prediction. Where none reaches the total, the criteria that the module holds are made to answer L.
+A task is absent by labels of NaN (the ignored class), by labels of -1, by its mask, or because its name is left out.
 """
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from aura_study.audit.calls.asked import SAMPLES, asked_of
 from aura_study.audit.calls.copies import duplicate
 from aura_study.audit.calls.held import held
 from aura_study.audit.calls.methods import function_of
-from aura_study.audit.calls.signature import PREDICTION_NAMES, TARGET_NAMES, Signature, is_one_of, looks_like_mask
+from aura_study.audit.calls.signature import Signature, is_prediction, is_target, looks_like_mask, stem
 from aura_study.audit.calls.subject import Convention
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
@@ -30,10 +31,10 @@ PREDICTIONS = "predictions"
 """Name of the form in which a module is handed predictions, targets and masks."""
 IGNORED = -100
 MIXED = 4
-"""Of so many tasks every mixture of numbers and classes is tried."""
+"""Of so many tasks every mixture of numbers, classes and vectors is tried."""
 SAYS = {
     Absence.ZERO: "its predictions equal its targets",
-    Absence.NAN: f"its labels are NaN (of classes: {IGNORED})",
+    Absence.NAN: "its labels are NaN (of classes: the ignored one)",
     Absence.SENTINEL: "its labels are -1",
     Absence.MASK: "its mask is False for every sample",
 }
@@ -75,7 +76,7 @@ def from_predictions(module: Any, method: str, shape: Signature, tasks: Sequence
 def _from_batch(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions for a method that takes predictions by name and a batch with the targets, and often the masks."""
     required = shape.positional[: shape.required]
-    if len(required) != 2 or shape.keyword_required or not is_one_of(required[0], PREDICTION_NAMES):
+    if len(required) != 2 or shape.keyword_required or not is_prediction(required[0]):
         return
     copied = duplicate(module, ())
     given, batch = asked_of(function_of(copied[0], method), shape) if copied else ((), ())
@@ -90,7 +91,7 @@ def _from_batch(module: Any, method: str, shape: Signature, tasks: Sequence[str]
 
 
 def _mixtures(tasks: Sequence[str]) -> Iterable[tuple[str, ...]]:
-    """Kinds of prediction for each task: numbers or classes."""
+    """Kinds of prediction for each task: numbers, classes or vectors."""
     return itertools.product(_GIVEN, repeat=len(tasks)) if len(tasks) <= MIXED else [(k,) * len(tasks) for k in _GIVEN]
 
 
@@ -98,29 +99,47 @@ def _handed(shape: Signature) -> _Handed | None:
     required = (*shape.positional[: shape.required], *shape.keyword_required)
     masks = tuple(name for name in (*shape.positional, *shape.keyword_only) if looks_like_mask(name))
     every = (*shape.positional, *shape.keyword_only)
-    targets = tuple(name for name in every if is_one_of(name, TARGET_NAMES) and name not in (*masks, *shape.numbers))
-    predictions = tuple(n for n in required if is_one_of(n, PREDICTION_NAMES) and n not in (*masks, *targets))
+    targets = tuple(name for name in every if is_target(name) and name not in (*masks, *shape.numbers))
+    free = [name for name in required if name not in (*masks, *targets)]
+    stems = [stem(target) for target in targets]
+    predictions = tuple(name for name in free if is_prediction(name) or (stem(name) and stem(name) in stems))
     rest = [name for name in required if name not in (*masks, *targets, *predictions)]
     if not predictions or len(targets) != len(predictions) or not all(map(shape.is_number, rest)):
         return None
-    return _Handed(predictions, targets, masks[:1], {name: lambda: 1.0 for name in rest})
+    masks = masks if len(masks) == len(predictions) else masks[:1]
+    return _Handed(predictions, targets, masks, {name: lambda: 1.0 for name in rest})
 
 
-def _numbers(loss: Tensor) -> tuple[Tensor, Tensor]:
+def _numbers(loss: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
     value = float(loss.detach())
-    label = 0.0 if value >= 0 else value
-    prediction = loss if value == 0 else torch.sqrt(loss) if value > 0 else torch.ones_like(loss)
+    label = 1.0 if value >= 0 else value
+    prediction = 1 + (loss if value == 0 else torch.sqrt(loss)) if value >= 0 else torch.ones_like(loss)
     return prediction.expand(SAMPLES), torch.full((SAMPLES,), label, dtype=loss.dtype, device=loss.device)
 
 
-def _logits(loss: Tensor) -> tuple[Tensor, Tensor]:
+def _vectors(loss: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    prediction, label = _numbers(loss, ignored)
+    return torch.stack([prediction, torch.ones_like(prediction)], 1), torch.stack([label, label], 1)
+
+
+def _logits(loss: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
     value = float(loss.detach())
-    label = IGNORED if math.isnan(value) else -1 if value < 0 else 0
+    label = ignored if math.isnan(value) else -1 if value < 0 else 0
     score = -torch.log(torch.expm1(loss.clamp(min=1e-6))) if label == 0 else torch.ones_like(loss)
     return torch.stack([score, torch.zeros_like(score)]).expand(SAMPLES, 2), torch.full((SAMPLES,), label)
 
 
-_GIVEN: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {"numbers": _numbers, "logits": _logits}
+_GIVEN: dict[str, Callable[[Tensor, int], tuple[Tensor, Tensor]]] = {
+    "numbers": _numbers, "logits": _logits, "vectors": _vectors,
+}  # fmt: skip
+
+
+def ignored_class(module: Any) -> int:
+    """The class that a module's criteria leave out, by the name of an attribute or of a constant of its file."""
+    file = vars(sys.modules.get(type(module).__module__, object)) if hasattr(module, "__dict__") else {}
+    places = [vars(part) for part in (module, *held(module, nn.Module)) if hasattr(part, "__dict__")]
+    named = (value for place in (*places, file) for name, value in place.items() if "ignore" in name.lower())
+    return next((value for value in named if isinstance(value, int) and not isinstance(value, bool)), IGNORED)
 
 
 def _convention(
@@ -128,7 +147,8 @@ def _convention(
     stubbed: bool = False, keys: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Convention:  # fmt: skip
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
-        given = {task: _GIVEN[kinds[task]](loss) for task, loss in losses.items() if loss is not None}
+        ignored = ignored_class(module) if "logits" in kinds.values() else IGNORED
+        given = {task: _GIVEN[kinds[task]](loss, ignored) for task, loss in losses.items() if loss is not None}
         columns = [{task: pair[i] for task, pair in given.items()} for i in (0, 1)]
         flags = dict(zip(losses, present, strict=True))
         mask = {task: flags[task].float().expand(SAMPLES) for task in given}
@@ -147,7 +167,7 @@ def _convention(
 
     masked = bool(names.masks) or all(len(found) > 1 for found in (keys or {"": ()}).values())
     marks = {Absence.NAN, Absence.SENTINEL} | ({Absence.MASK} if masked else set())
-    marks |= {Absence.ZERO} if set(kinds.values()) == {"numbers"} else set()
+    marks |= {Absence.ZERO} if "logits" not in kinds.values() else set()
     marks |= {Absence.OMIT} if pack is dict else set()
     what = "/".join(dict.fromkeys(kinds.values()))
     shown = [f"{name}={container}" for name in (*names.predictions, *names.targets, *names.masks)]

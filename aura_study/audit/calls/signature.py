@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from aura_study.audit.calls.copies import Clock
 
-Filler = Callable[[nn.Linear], Any]
-"""What to hand over as an argument, from a layer that all losses go through."""
+Filler = Callable[[Any], Any]
+"""What to hand over as an argument, from what all losses go through."""
 
 MASK_NAMES = (
     "mask", "present", "presence", "active", "valid", "avail", "exist", "has_", "observed", "label_flag", "labelled",
@@ -24,8 +22,12 @@ NUMBER_NAMES = (
     "schedule", "decay", "eps", "power", "gain", "ratio", "norm", "lr", "momentum", "margin", "anneal", "reg", "sigma",
     "scaling", "multiplier", "warm",
 )  # fmt: skip
-PREDICTION_NAMES = ("pred", "output", "logit", "y_hat", "estimate", "score", "input")
-TARGET_NAMES = ("target", "label", "truth", "gt", "y_true", "true", "answer")
+PREDICTION_NAMES = ("pred", "output", "logit", "y_hat", "yhat", "estimate", "score", "input", "out")
+TARGET_NAMES = ("target", "label", "truth", "gt", "tgt", "y_true", "true", "answer")
+SHARED_NAMES = (
+    "shared", "param", "layer", "backbone", "trunk", "encoder", "model", "network", "input", "representation",
+    "feature", "latent",
+)  # fmt: skip
 COLLECTION_NAMES = ("losses", "terms", "values", "dict", "list", "vector", "tensor", "stack", "array", "all_", "parts")
 LATE = 1000
 """Where code is told the epoch or the step, it is told a late one: a warm-up is over by then."""
@@ -100,7 +102,7 @@ class Signature:
         """Whether every loss can be an argument of its own, nothing else being required."""
         mine = self.positional[: len(tasks)]
         one_each = len(tasks) > 1 and self.required <= len(tasks) <= len(self.positional) and not self.keyword_required
-        other = any(looks_like_mask(n) or self.is_number(n) or _any(n, PREDICTION_NAMES + TARGET_NAMES) for n in mine)
+        other = any(looks_like_mask(n) or self.is_number(n) or is_prediction(n) or is_target(n) for n in mine)
         return (self.star and self.required <= len(tasks)) or (one_each and not other and not self.holds_several)
 
     def takes_keywords(self, tasks: Sequence[str]) -> bool:
@@ -120,6 +122,10 @@ class Signature:
         named = _any(self.first, ("matrix", "sample", "batch", "element"))
         return self.takes_one(tasks) and (named or any(telling for _, telling in self.masks()))
 
+    def all_required(self) -> tuple[str, ...]:
+        """Required arguments, in order."""
+        return self.positional[: self.required] + self.keyword_required
+
     def others(self) -> tuple[str, ...]:
         """Required arguments besides the first."""
         if self.positional:
@@ -138,9 +144,9 @@ class Signature:
             if (looks_like_mask(name) or tells_places(name)) and name not in self.numbers:
                 return None
             if is_shared(name) and name not in self.numbers:
-                filled[name] = _parameters if _any(name, ("param", "weight")) else _itself
+                filled[name] = _itself
                 continue
-            other = _any(name, TARGET_NAMES + PREDICTION_NAMES + ("optim", "batch", "loss"))
+            other = is_target(name) or is_prediction(name) or _any(name, ("optim", "batch", "loss"))
             if other and not self.is_number(name):
                 return None
             filled[name] = _late if _any(name, TIME_NAMES) else _one
@@ -157,28 +163,40 @@ class Signature:
         telling = [n for n in names if (looks_like_mask(n) or tells_places(n)) and n not in self.numbers]
         if telling:
             return [(name, True) for name in telling]
-        return [(name, False) for name in self.others() if not self.is_number(name) and not _any(name, TARGET_NAMES)]
+        return [(name, False) for name in self.others() if not self.is_number(name) and not is_target(name)]
 
 
 def is_shared(name: str) -> bool:
-    """Whether an argument's name says that it is what the tasks share: a layer, a model, parameters."""
-    return _any(name, ("shared", "param", "layer", "backbone", "trunk", "encoder", "model", "network"))
+    """Whether an argument's name says that it is what the tasks share: a layer, a model, parameters, its output."""
+    return _any(name, SHARED_NAMES)
 
 
-def _late(layer: nn.Linear) -> float:
+def is_prediction(name: str) -> bool:
+    """Whether an argument's name says that it is what a model says."""
+    return _any(name, PREDICTION_NAMES)
+
+
+def is_target(name: str) -> bool:
+    """Whether an argument's name says that it is what a model should say."""
+    return name.lower() in ("y", "ys", "t") or _any(name, TARGET_NAMES)
+
+
+def stem(name: str) -> str:
+    """What is left of an argument's name without the words for predictions and targets."""
+    words = (*PREDICTION_NAMES, *TARGET_NAMES, "s")
+    return "_".join(part for part in name.lower().split("_") if part not in words and part.rstrip("s") not in words)
+
+
+def _late(shared: Any) -> float:
     return LATE + Clock.now
 
 
-def _one(layer: nn.Linear) -> float:
+def _one(shared: Any) -> float:
     return 1.0
 
 
-def _itself(layer: nn.Linear) -> nn.Linear:
-    return layer
-
-
-def _parameters(layer: nn.Linear) -> list[nn.Parameter]:
-    return list(layer.parameters())
+def _itself(shared: Any) -> Any:
+    return shared
 
 
 _HOLDERS = ("list", "dict", "sequence", "mapping", "tuple", "iterable")

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from aura_study.audit.calls.copies import draw_alike, duplicate, own_optimised
+from aura_study.audit.calls.held import held, is_learned
 from aura_study.audit.calls.make import Construction, Made
+from aura_study.audit.calls.shared import SharedLayer, SharedWeight
 from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, first_scalar, take_total
 from aura_study.audit.laboratory import say
 from aura_study.audit.marks import LEFT_OUT, MARK_TEXT, STAND_IN, Absence
@@ -39,6 +41,7 @@ class Convention:
         guessed_mask: whether its mask was recognised by what it does alone, not by its name.
         says: how it marks an absence, where not as `MARK_TEXT` says.
         rows: whether predictions are handed over as one matrix, a row for each sample.
+        shared: what it hands over as the layer that all losses go through; a module may hold one itself.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Convention:
     guessed_mask: bool = False
     says: Mapping[Absence, str] = field(default_factory=dict, hash=False)
     rows: bool = False
+    shared: SharedLayer | None = field(default=None, hash=False)
 
     def mark_text(self, mark: Absence) -> str:
         """How a task is marked absent, in words."""
@@ -94,6 +98,7 @@ class Subject:
         self.convention = convention
         self.tasks = tuple(tasks)
         self.parameters = self.made.leaves
+        self.shared = self._shared()
         self.step = 0
         self.heeds = False
         self.place: Place | None = None
@@ -117,7 +122,13 @@ class Subject:
             return other
         other = copy.copy(self)
         other.made, other.parameters = Made(copied[0], self.made.way), copied[1]
+        other.shared = other._shared()
         return other
+
+    def _shared(self) -> list[SharedWeight]:
+        """Weights that all losses go through, for a module that looks at gradients."""
+        layer = self.convention.shared
+        return [*held(self.made.module, SharedWeight), *([layer.weight] if layer else [])]
 
     @property
     def learned(self) -> list[Tensor]:
@@ -146,7 +157,8 @@ class Subject:
         present = twin._presence([name != task for name in self.tasks])
         scalar = twin._scalars()
         leaves = {name: scalar(1.0) for name in self.tasks}
-        weights = twin._run({name: leaf.clone() for name, leaf in leaves.items()}, present, leaves).weights
+        handed = twin._through_shared({name: leaf.clone() for name, leaf in leaves.items()})
+        weights = twin._run(handed, present, leaves).weights
         return weights[task] == 0 and any(weight != 0 for name, weight in weights.items() if name != task)
 
     def own_entries(self, task: str, losses: Mapping[str, float]) -> list[tuple[int, Tensor]]:
@@ -163,7 +175,7 @@ class Subject:
         Then whatever the module wants at the end of a step. Draws depend on the number of steps alone.
         """
         say()
-        for parameter in self.parameters:
+        for parameter in (*self.parameters, *self.shared):
             parameter.grad = None
         leaves: dict[str, Tensor] = {}
         handed: dict[str, Tensor | None] = {}
@@ -183,7 +195,7 @@ class Subject:
         present = self._presence([task not in away or mark not in TOLD for task in handed])
         draw_alike(self.step)
         self.step += 1
-        reading = self._run(handed, present, leaves)
+        reading = self._run(self._through_shared(handed), present, leaves)
         if stand_in is not None and stand_in.grad is not None:
             lost = reading.total is None and mark == Absence.NAN  # a NaN that nobody sees goes on into the model
             reading = replace(reading, used=True, finite=reading.finite and not lost)
@@ -191,9 +203,15 @@ class Subject:
             hook(self, {task: None if loss is None else 0.95 * loss.detach() for task, loss in handed.items()})
         return reading
 
-    def _run(self, handed: dict[str, Tensor | None], present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
+    def _through_shared(self, losses: Losses) -> Losses:
+        for weight in self.shared:
+            own = dict(zip(self.tasks, weight, strict=False))
+            losses = {task: None if loss is None else loss * own[task] for task, loss in losses.items()}
+        return losses
+
+    def _run(self, handed: Losses, present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
         output = self.convention.invoke(self.made.module, handed, present)
-        if any(leaf.grad is not None for leaf in leaves.values()):  # it has called backward itself
+        if any(leaf.grad is not None for leaf in (*leaves.values(), *self.shared)):  # it has called backward itself
             total = first_scalar(output)
             self._adopt(None, leaves.values())
         else:
@@ -223,6 +241,9 @@ class Subject:
 
     def _reading(self, total: float | None, leaves: Mapping[str, Tensor]) -> Reading:
         weights = {task: 0.0 if leaf.grad is None else float(leaf.grad) for task, leaf in leaves.items()}
+        if self.shared and self.shared[0].grad is not None:  # what became of the tasks' gradients
+            combined = dict(zip(self.tasks, self.shared[0].grad.tolist(), strict=False))
+            weights = {task: combined[task] / float(leaf) if leaf else weights[task] for task, leaf in leaves.items()}
         gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
         finite = all(map(math.isfinite, weights.values())) and (total is None or math.isfinite(total))
         # A sum is NaN or infinite if any entry is; one call instead of two in the audit's innermost loop.
@@ -274,7 +295,7 @@ def graph_leaves(output: Tensor) -> list[Tensor]:
             continue
         seen.add(node)
         variable = getattr(node, "variable", None)
-        if isinstance(variable, Tensor):
+        if isinstance(variable, Tensor) and is_learned(variable):
             found.setdefault(id(variable), variable)
         pending.extend(following for following, _ in reversed(node.next_functions))
     return list(found.values())

@@ -68,8 +68,7 @@ def _stay(
             died = step * LONG_LR
         stepper()
         if step + 1 in (LONG_STEPS // 2, LONG_STEPS):
-            weight = subject.twin().read(bench.base).weights[task]
-            growths.append(ratio_of(weight, bench.warm.reading.weights[task]))
+            growths.append(bench.growth(subject, task))
     return died, not (first and pull and pull > FADED * first)
 
 

@@ -238,11 +238,10 @@ class Bench:
             return history.drift(self, subject, mark, task, optimizer, own)
         at_first = self._reading_at(subject.step)
         first, last, broke_at = self._stay_away(subject, mark, task, optimizer)
-        before = self._reading_at(subject.step)
         after = subject.twin().read(self.base)
         others = [ratio_of(first.weights[other], at_first[other]) for other in self.tasks if other != task]
         dead = broke_at is None and after.finite and bool(self.warm.responds) and task not in self.warm.constant
-        growth = ratio_of(after.weights[task], before[task])
+        growth = ratio_of(after.weights[task], self._reading_at(subject.step)[task])
         pull = largest(first.gradients, own)
         gone = dead and not self.own_entries(subject, task)
         return Drift(
@@ -254,6 +253,10 @@ class Bench:
         if task not in self._pasts:
             self._pasts[task] = history.real_past(self, task)
         return self._pasts[task]
+
+    def growth(self, subject: Subject, task: str) -> float:
+        """The task's weight now over that at rest, by the same draws."""
+        return ratio_of(subject.twin().read(self.base).weights[task], self._reading_at(subject.step)[task])
 
     def _reading_at(self, step: int) -> dict[str, float]:
         """Weights at rest with all tasks, by the draws of ``step``."""

@@ -8,7 +8,7 @@ from aura_study.audit.evidence import LongAbsence, Solved
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
 from aura_study.audit.marks import TINY_LOSS
 from aura_study.audit.measuring.long import LONG_LR, LONG_STEPS
-from aura_study.audit.measuring.numbers import MOVED, distance, ratio_of
+from aura_study.audit.measuring.numbers import MOVED, distance
 
 if TYPE_CHECKING:
     from aura_study.audit.measuring.measure import Bench
@@ -23,7 +23,7 @@ def solve(bench: "Bench") -> Solved | None:
         with audited_code():
             found = [_solve(bench, task) for task in bench.tasks[:TASKS]]
             worst = next((one for one in found if one.broke), max(found, key=lambda one: distance(one.fall * one.stay)))
-            moved = not worst.broke and distance(worst.fall * worst.stay) > MOVED and bench.warm.responds is not None
+            moved = not worst.broke and distance(worst.fall * worst.stay) > MOVED
             return replace(worst, long=_long(bench, worst.task)) if moved else worst
     except AuditedCodeError:
         return None
@@ -35,7 +35,6 @@ def _solve(bench: "Bench", task: str) -> Solved:
     say(f"solved: the loss of {task!r} falls to 0 and stays")
     subject, steps = bench.fresh(), bench.settings.steps
     stepper = bench.stepper(subject, "SGD")
-    before = bench.warm.reading.weights[task]
     growth, broke = [], ""
     factors = {
         "while it falls": [TINY_LOSS ** ((step + 1) / steps) for step in range(steps)],
@@ -51,7 +50,7 @@ def _solve(bench: "Bench", task: str) -> Solved:
             stepper()
         if broke:
             break
-        growth.append(ratio_of(subject.twin().read(bench.base).weights[task], before))
+        growth.append(bench.growth(subject, task))
     learns = bool(bench.own_entries(subject, task)) if not broke and bench.warm.responds is not None else True
     fall, high = [*growth, math.nan, math.nan][:2]
     stay = high / fall if fall else math.nan
@@ -69,6 +68,6 @@ def _long(bench: "Bench", task: str) -> LongAbsence | None:
             return None
         stepper()
         if step + 1 in (LONG_STEPS // 2, LONG_STEPS):
-            growths.append(ratio_of(subject.twin().read(bench.base).weights[task], bench.warm.reading.weights[task]))
+            growths.append(bench.growth(subject, task))
     alive = bench.warm.responds is None or bool(bench.own_entries(subject, task))
     return LongAbsence(growths[0], growths[1], None if alive else LONG_STEPS * LONG_LR)
