@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from aura_study.audit.evidence import Solved
-from aura_study.audit.measuring.numbers import MOVED, distance
+from aura_study.audit.measuring.numbers import MOVED, distance, ratio_of
 
 LEVEL = 0.05
 
@@ -82,7 +82,7 @@ def _moved(found: Solved) -> tuple[Fate, str]:
     growth = f"the weight of {found.task!r} grows x {found.fall:.3g} while its loss falls and x {found.stay:.3g} at 0"
     if distance(found.stay) <= MOVED:  # a long time at a larger rate would say nothing else, or be too large a step
         return Fate.LEVELS, f"{growth}, so that it levels off at x {whole:.3g}"
-    if found.long is not None and found.long.end > 1 and distance(found.long.end / found.long.halfway) < LEVEL:
+    if found.long is not None and found.long.end > 1 and distance(ratio_of(found.long.end, found.long.halfway)) < LEVEL:
         return Fate.LEVELS, f"{growth}, and levels off at x {found.long.end:.3g}"
     return Fate.GROWS, (
         f"{growth}, and no bound was seen: rightly, for its loss is 0, and no mask helps; a floor on present losses "

@@ -41,6 +41,52 @@ class Plain(nn.Module):
         return torch.stack(losses).sum()
 
 
+class Drawn(nn.Module):
+    """Weights that are drawn anew each time."""
+
+    def forward(self, losses: list[Tensor]) -> Tensor:
+        return (torch.rand(2).softmax(0) * torch.stack(losses)).sum()
+
+
+class Smoothed(nn.Module):
+    """Divided by a running mean, which bounds the weight on the return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(2))
+
+    def forward(self, losses: list[Tensor]) -> Tensor:
+        values = torch.stack(losses)
+        self.mean = 0.9 * self.mean + 0.1 * values.detach()
+        return (values / (self.mean + 1e-4)).sum()
+
+
+class LeavesZeroOut(nn.Module):
+    """IMTL-L's scales, without the term of a loss of 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(2))
+
+    def forward(self, losses: list[Tensor]) -> Tensor:
+        return sum(s.exp() * loss - s for s, loss in zip(self.s, losses, strict=True) if loss != 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "fate", "told"),
+    [
+        (Drawn, Fate.STILL, "exactly where it was"),
+        (Smoothed, Fate.LEVELS, "levels off at x"),
+        (LeavesZeroOut, Fate.LEVELS, "x 1 at 0, so that it levels off at x 2."),
+    ],
+)
+def test_draws_memories_and_terms_left_out_are_no_growth_without_end(make, fate, told):
+    """Each is compared with what it is at the same draws; a weight that stays put has a bound."""
+    solved = audit(make, tasks=TASKS, absence="zero").solved
+    assert solved.fate == fate
+    assert told in solved.reason
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "fate", "safe"),

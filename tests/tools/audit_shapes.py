@@ -903,3 +903,191 @@ class InverseNorms:
         weights = 1 / norms.clamp_min(1e-12)
         for place, parameter in enumerate(parameters):
             parameter.grad = sum(w * parts[place] for w, parts in zip(weights / weights.sum(), gradients, strict=True))
+
+
+class Projects:
+    """PCGrad around an optimiser: what conflicts is projected away, and nothing is kept."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def pc_backward(self, objectives):
+        (weight,) = self.optimizer.param_groups[0]["params"]
+        gradients = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for loss in objectives]
+        total = torch.zeros_like(weight)
+        for own in gradients:
+            for other in gradients:
+                if own @ other < 0:
+                    own = own - (own @ other) / (other @ other) * other
+            total += own
+        weight.grad = total
+
+
+class RemembersAngles:
+    """Gradients turned by what their angles used to be: an absence is taken for angles of 90 degrees."""
+
+    def __init__(self, optimizer, beta=0.1):
+        self.optimizer, self.beta, self.angles = optimizer, beta, {}
+
+    def backward(self, losses):
+        (weight,) = self.optimizer.param_groups[0]["params"]
+        gradients = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for loss in losses]
+        total = torch.zeros_like(weight)
+        for i, own in enumerate(gradients):
+            for j, other in enumerate(gradients):
+                if i != j:
+                    angle = torch.nn.functional.cosine_similarity(own, other, dim=0).item()
+                    self.angles[i, j] = (1 - self.beta) * self.angles.get((i, j), angle) + self.beta * angle
+                    total += self.angles[i, j] * other
+            total += own
+        weight.grad = total
+
+
+class StepsByNorms(nn.Module):
+    """GradNorm: weights with an optimiser of their own, which a step on the shared layer moves."""
+
+    def __init__(self, num_tasks=2):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(num_tasks))
+        self.optimizer, self.first = torch.optim.Adam([self.w], lr=0.025), None
+
+    def step(self, losses, shared):
+        losses = torch.stack(list(losses))
+        self.first = losses.detach() if self.first is None else self.first
+        norms = [torch.autograd.grad(loss, shared, retain_graph=True)[0].norm() for loss in losses]
+        norms = self.w * torch.stack(norms)
+        rate = losses.detach() / self.first
+        goal = norms.mean().detach() * rate / rate.mean()
+        self.w.grad = torch.autograd.grad((norms - goal).abs().sum(), self.w)[0]
+        self.optimizer.step()
+        self.w.data *= len(self.w) / self.w.data.sum()
+        return (self.w.detach() * losses).sum()
+
+
+class LeastNorm(nn.Module):
+    """Of two gradients the shortest mixture: one of length 0 takes all."""
+
+    def __init__(self, shared_parameters):
+        super().__init__()
+        self.shared = list(shared_parameters)
+
+    def forward(self, loss_a, loss_b):
+        a, b = (torch.autograd.grad(loss, self.shared, retain_graph=True)[0] for loss in (loss_a, loss_b))
+        share = ((b - a) @ b / ((a - b) @ (a - b) + 1e-12)).clamp(0, 1)
+        return share * loss_a + (1 - share) * loss_b
+
+
+class AtLastLayer(nn.Module):
+    """The second loss is weighed by two gradients' norms at a layer that is handed over."""
+
+    def forward(self, nll_loss, g_loss, last_layer):
+        first, second = (torch.autograd.grad(loss, last_layer, retain_graph=True)[0] for loss in (nll_loss, g_loss))
+        return nll_loss + (first.norm() / (second.norm() + 1e-4)).detach() * g_loss
+
+
+def weighted_by_name(losses, log_vars):
+    """A function that is handed the parameters of all tasks and the losses of those that are there."""
+    return sum(torch.exp(-log_vars[name]) * loss + log_vars[name] for name, loss in losses.items())
+
+
+def parameters_first(log_vars, losses):
+    """The parameters before the losses, and all of them in the total."""
+    return log_vars.sum() + sum(torch.exp(-s) * loss for s, loss in zip(log_vars, losses, strict=True))
+
+
+class SparseLabels(nn.Module):
+    """A matrix with NaN where a sample has no label of a task."""
+
+    def __init__(self, n_assays=5):
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(n_assays))
+
+    def forward(self, y_hat, y):
+        known = ~torch.isnan(y)
+        each = ((y_hat - torch.nan_to_num(y)) ** 2 * known).sum(0) / known.sum(0).clamp(min=1)
+        return (torch.exp(-self.s) * each + self.s)[known.any(0)].sum()
+
+
+class Scene(nn.Module):
+    """Classes and depths by name, under other names than their targets; what has no label is left out."""
+
+    def __init__(self, ignore_index=255):
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.s = nn.Parameter(torch.zeros(2))
+
+    def classes(self, logits, target):
+        keep = target != self.ignore_index
+        return nn.functional.cross_entropy(logits[keep], target[keep]) if keep.any() else None
+
+    def depths(self, prediction, target):
+        keep = target > 0
+        return (prediction[keep] - target[keep]).abs().mean() if keep.any() else None
+
+    def forward(self, outputs, batch):
+        terms = [self.classes(outputs["logits"], batch["labels"]), self.depths(outputs["disparity"], batch["depth"])]
+        kept = [torch.exp(-s) * term + s for s, term in zip(self.s, terms, strict=True) if term is not None]
+        return torch.stack(kept).sum()
+
+
+class System(nn.Module):
+    """A whole model with a training step; log variances stay in the total whatever the batch holds."""
+
+    def __init__(self, channels=4):
+        super().__init__()
+        self.body, self.seg, self.depth = (
+            nn.Conv2d(3, channels, 3),
+            nn.Conv2d(channels, 5, 1),
+            nn.Conv2d(channels, 1, 1),
+        )
+        self.s = nn.Parameter(torch.zeros(2))
+
+    def forward(self, image):
+        features = self.body(image).relu()
+        return {"seg": self.seg(features), "depth": self.depth(features)}
+
+    def training_step(self, batch, batch_idx=0):
+        out, loss = self(batch["image"]), self.s.sum()
+        if "seg" in batch:
+            loss = loss + torch.exp(-self.s[0]) * nn.functional.cross_entropy(out["seg"], batch["seg"])
+        if "depth" in batch:
+            loss = loss + torch.exp(-self.s[1]) * nn.functional.mse_loss(out["depth"], batch["depth"])
+        return loss
+
+
+class TargetsThenPredictions(nn.Module):
+    """A layer's one list: the targets of all outputs, then the predictions."""
+
+    def __init__(self, outputs=2):
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, inputs):
+        pairs = zip(self.s, inputs[: len(self.s)], inputs[len(self.s) :], strict=True)
+        return sum((torch.exp(-s) * (y - y_hat) ** 2 + s).mean() for s, y, y_hat in pairs)
+
+
+class PoseWithCamera(PoseCriterion):
+    """As `PoseCriterion`, with something that nobody can guess."""
+
+    def forward(self, pred_xyz, pred_quat, true_xyz, true_quat, xyz_valid, quat_valid, camera):
+        pairs = (pred_xyz * camera["focal"], pred_quat, true_xyz * camera["focal"], true_quat)
+        return super().forward(*(part[:, None] for part in pairs), xyz_valid, quat_valid)
+
+
+class Priced(Vector):
+    """A mask, and prices by name that nobody can guess."""
+
+    def forward(self, losses, valid_mask, prices):
+        terms = [self.term(i, loss) * prices[name] for i, (name, loss) in enumerate(losses.items())]
+        return sum(term for term, here in zip(terms, valid_mask, strict=True) if here)
+
+
+class WeightsAndPull(Vector):
+    """Asked for its weights and for what is to be added, and told nothing."""
+
+    def get_weights(self):
+        return torch.exp(-self.log_vars)
+
+    def regulariser(self):
+        return self.log_vars.sum()

@@ -24,7 +24,7 @@ SOURCE = "_audited_source"
 
 def made_up(name: str, size: Sequence[int], value: float = 1.0) -> Tensor:
     """A tensor of one value that stands for what ``name`` is, and says so."""
-    tensor = torch.full(tuple(size), value, requires_grad=True)
+    tensor = torch.full(tuple(size), float(value), requires_grad=True)
     setattr(tensor, SOURCE, name)
     return tensor
 

@@ -21,6 +21,7 @@ from aura_study.audit.calls.forms import (
     built_in,
     hooks,
     mask_kinds,
+    one_a_call,
 )
 from aura_study.audit.calls.held import moves_others
 from aura_study.audit.calls.make import Made
@@ -89,7 +90,8 @@ def ready_subjects(
     shown = list(dict.fromkeys(failures))[:8] or [f"{', '.join(made)}: nothing to call was found"]
     reason = "No way of calling it gave a total:\n  " + "\n  ".join(shown)
     first = next((one for one in made.values() if isinstance(one, Made)), None)
-    raise CannotAudit(reason, advise(first, tasks) if first else ADAPT)
+    named = list(tasks) if given or first is None else next(task_guesses(first, tasks), tuple(tasks))
+    raise CannotAudit(reason, advise(first, named) if first else ADAPT)
 
 
 def _by_sample(subjects: list[Subject]) -> list[Subject]:
@@ -222,6 +224,7 @@ def candidates(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
                 yield (found := built_in(method, form, shape, len(tasks)))
                 if found.shared:
                     yield built_in(method, form, shape, len(tasks), bare=True)
+        yield from one_a_call(method, shape, tasks)
         for mask, telling in shape.masks():
             if shape.fillers(mask) is None or (not telling and shape.takes_each(tasks)):
                 continue  # two places without telling names are two tasks' losses

@@ -104,8 +104,8 @@ def constructions(
     shape = Signature.of(target)
     weighs = function and (shape.positional or shape.keyword_only or shape.star or shape.double_star)
     itself = [_way(lambda: target, f"{title} itself", names)] if weighs else []  # else it makes something
-    learned = [n for n in shape.all_required()[1:] if is_one_of(n, LEARNED_WORDS) or n == "s"] if function else []
-    if learned:
+    learned = [n for n in shape.all_required() if is_one_of(n, LEARNED_WORDS) or n == "s"] if function else []
+    if learned and len(learned) < len(shape.all_required()):
         return [*_with_parameters(target, title, names, learned), *itself]
     return [*_likeliest_first(target, title, names, call), *itself]
 

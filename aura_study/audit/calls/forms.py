@@ -1,6 +1,6 @@
 """Forms in which losses and presence are handed over, and the conventions made of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from aura_study.audit.calls.asked import SAMPLES
 from aura_study.audit.calls.construct import task_names
-from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, function_of
+from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, asked_for_nothing, function_of
 from aura_study.audit.calls.shared import SharedLayer
-from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask, tells_places
+from aura_study.audit.calls.signature import Signature, is_one_of, is_shared, looks_like_mask, tells_places
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
@@ -82,6 +82,7 @@ CALL_FORMS = {
         Signature.takes_one,
         _NAMED,
     ),
+    "pairs": CallForm("[(name, loss)]", lambda losses: ([[*losses.items()]], {}), Signature.takes_one, _NAMED),
     "list": CallForm("[losses]", lambda losses: ([[*losses.values()]], {}), Signature.takes_one, _SHORT),
     "numbered": CallForm(
         "{number: loss}",
@@ -131,7 +132,7 @@ def built_in(
     how = CALL_FORMS[form]
     named_fields = form == "record"
     text = how.text.replace("Losses", shape.record.__name__) if named_fields and shape.record else how.text
-    fill = (shape.fillers(mask) or {}) if how.one_argument else {}
+    fill = shape.fillers(mask, 1 if how.one_argument else tasks) or {}
     alone = "" if shape.positional or not how.one_argument or shape.star else shape.first
     shared = [name for name in fill if is_shared(name) and not shape.is_number(name)]
     layer = SharedLayer(tasks) if shared else None
@@ -146,7 +147,7 @@ def built_in(
         arguments, keywords = ([shape.record(**losses)], {}) if named_fields and shape.record else how.pack(losses)
         if alone:
             keywords, arguments = {alone: arguments[0]}, []
-        keywords |= {name: value(layer.weight if bare and layer else layer) for name, value in fill.items()}
+        keywords = {name: value(layer.weight if bare and layer else layer) for name, value in fill.items()} | keywords
         if mask:
             keywords[mask] = told
         elif mask is not None:
@@ -167,6 +168,31 @@ def built_in(
         {Absence.MASK: "neither its number nor its loss is handed over"} if kind == ALONE else {},
         shared=layer,
     )
+
+
+def one_a_call(method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
+    """Conventions that call ``method`` once for each task, with its name, or its number, and its loss."""
+    keys = [name for name in shape.all_required() if is_one_of(name, ("task", "name", "key", "idx", "index"))]
+    if len(keys) != 1 or len(shape.all_required()) != 2 or looks_like_mask(keys[0]) or tells_places(keys[0]):
+        return
+    key, (value,) = keys[0], [name for name in shape.all_required() if name not in keys]
+
+    def invoke(module: Any, losses: Losses, present: Tensor, places: bool) -> Any:
+        called = function_of(module, method)
+        given = {list(tasks).index(task) if places else task: loss for task, loss in losses.items()}
+        terms = [called(**{key: name, value: loss}) for name, loss in given.items()]
+        finish = [name for name in asked_for_nothing(module) if terms and all(term is None for term in terms)]
+        return function_of(module, finish[-1])() if finish else sum(terms)
+
+    for places in (False, True):
+        named = "" if method == "__call__" else "." + method
+        yield Convention(
+            f"{'' if method == '__call__' else method + ':'}each",
+            f"sum of module{named}({key}={'number' if places else 'name'}, {value}=loss)",
+            partial(invoke, places=places),
+            _FILLED | {Absence.OMIT},
+            False,
+        )
 
 
 EPOCH = 5

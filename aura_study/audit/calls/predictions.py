@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from aura_study.audit.calls.asked import SAMPLES, asked_of
 from aura_study.audit.calls.copies import duplicate
 from aura_study.audit.calls.held import held
-from aura_study.audit.calls.methods import function_of
+from aura_study.audit.calls.methods import INPUT_NAMES, function_of
 from aura_study.audit.calls.signature import Signature, is_prediction, is_target, looks_like_mask, stem
 from aura_study.audit.calls.subject import Convention
 from aura_study.audit.calls.totals import Losses
@@ -49,45 +49,63 @@ CONTAINERS: dict[str, Callable[[Column], Any]] = {
 
 @dataclass(frozen=True)
 class _Handed:
-    """Names of the arguments."""
+    """Names of the arguments; ``joined`` is one that holds the ``first`` of both kinds, then the other."""
 
     predictions: tuple[str, ...]
     targets: tuple[str, ...]
     masks: tuple[str, ...]
     numbers: Mapping[str, Callable[[], Any]]
+    joined: str = ""
+    first: str = ""
 
 
 def from_predictions(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions for a method that takes predictions and targets: together in one container, or one for each task."""
     names = _handed(shape)
+    yield from _from_mappings(module, method, shape, tasks)
     if names is None:
-        yield from _from_batch(module, method, shape, tasks)
+        yield from _from_one_list(method, shape, tasks)
         return
     apart = len(names.predictions) == len(tasks) > 1
     containers = {"one each": None} if apart else CONTAINERS
+    ignored = ignored_class(module)
     for mixture, (text, pack) in itertools.product(list(_mixtures(tasks)), containers.items()):
         if text != "samples by tasks" or set(mixture) == {"numbers"}:
-            yield _convention(method, names, dict(zip(tasks, mixture, strict=True)), text, pack)
+            yield _convention(method, names, dict(zip(tasks, mixture, strict=True)), text, pack, ignored)
     if len(_criteria(module)) == len(tasks):
         for text, pack in containers.items():
             yield _convention(method, names, dict.fromkeys(tasks, "numbers"), text, pack, stubbed=True)
 
 
-def _from_batch(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
-    """Conventions for a method that takes predictions by name and a batch with the targets, and often the masks."""
+def _from_one_list(method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
+    """Conventions for a method that takes all targets and all predictions in one list, as layers do."""
+    if len(shape.all_required()) != 1 or shape.first.lower() not in INPUT_NAMES:
+        return
+    for first, second in (("targets", "predictions"), ("predictions", "targets")):
+        names = _Handed((), (), (), {}, shape.first, first)
+        for kinds in _mixtures(tasks):
+            yield _convention(method, names, dict(zip(tasks, kinds, strict=True)), f"[{first}, then {second}]", list)
+
+
+def _from_mappings(module: Any, method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
+    """Conventions for a method that takes predictions by name and a mapping of targets, and often the masks."""
     required = shape.positional[: shape.required]
     if len(required) != 2 or shape.keyword_required or not is_prediction(required[0]):
         return
     copied = duplicate(module, ())
     given, batch = asked_of(function_of(copied[0], method), shape) if copied else ((), ())
-    targets = {task: [key for key in batch if task in key and not looks_like_mask(key)] for task in tasks}
+    labels = [key for key in batch if not looks_like_mask(key)]
+    targets = {task: [key for key in labels if task in key] for task in tasks}
     masks = {task: [key for key in batch if task in key and looks_like_mask(key)] for task in tasks}
+    if not all(targets.values()) and len(labels) == len(given):  # by the order in which they are asked for
+        targets = {task: [key] for task, key in zip(given, labels, strict=True)}
     if set(given) != set(tasks) or not all(targets.values()):
         return
     keys = {task: (found[0], *masks[task][:1]) for task, found in targets.items()}
     names = _Handed(required[:1], required[1:], (), {})
     for kinds in _mixtures(tasks):
-        yield _convention(method, names, dict(zip(tasks, kinds, strict=True)), "{name: ...}", dict, keys=keys)
+        told = dict(zip(tasks, kinds, strict=True))
+        yield _convention(method, names, told, "{name: ...}", dict, ignored_class(module), keys=keys)
 
 
 def _mixtures(tasks: Sequence[str]) -> Iterable[tuple[str, ...]]:
@@ -144,10 +162,9 @@ def ignored_class(module: Any) -> int:
 
 def _convention(
     method: str, names: _Handed, kinds: Mapping[str, str], container: str, pack: Callable[[Column], Any] | None,
-    stubbed: bool = False, keys: Mapping[str, tuple[str, ...]] | None = None,
+    ignored: int = IGNORED, stubbed: bool = False, keys: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Convention:  # fmt: skip
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
-        ignored = ignored_class(module) if "logits" in kinds.values() else IGNORED
         given = {task: _GIVEN[kinds[task]](loss, ignored) for task, loss in losses.items() if loss is not None}
         columns = [{task: pair[i] for task, pair in given.items()} for i in (0, 1)]
         flags = dict(zip(losses, present, strict=True))
@@ -158,6 +175,9 @@ def _convention(
                 keywords |= dict(zip(arguments, column.values(), strict=True))
             else:
                 keywords |= {name: (pack or CONTAINERS["samples by tasks"])(column) for name in arguments}
+        if names.joined:
+            ordered = columns if names.first == "predictions" else columns[::-1]
+            keywords[names.joined] = [part for column in ordered for part in column.values()]
         if keys:
             pairs = {task: (columns[1][task], mask[task]) for task in given}
             batch = {key: part for task, pair in pairs.items() for key, part in zip(keys[task], pair, strict=False)}
@@ -170,7 +190,7 @@ def _convention(
     marks |= {Absence.ZERO} if "logits" not in kinds.values() else set()
     marks |= {Absence.OMIT} if pack is dict else set()
     what = "/".join(dict.fromkeys(kinds.values()))
-    shown = [f"{name}={container}" for name in (*names.predictions, *names.targets, *names.masks)]
+    shown = [f"{name}={container}" for name in (*names.predictions, *names.targets, *names.masks, names.joined) if name]
     return Convention(
         f"{'' if method == '__call__' else method + ':'}{PREDICTIONS}{'+mask' if masked else ''}",
         f"module{'' if method == '__call__' else '.' + method}({', '.join([*shown, *names.numbers])})",

@@ -1,21 +1,42 @@
-"""What all tasks' losses go through, for code that looks at gradients: a layer of one weight for each task.
+"""What all tasks' losses go through, for code that looks at gradients: a layer whose weight each loss is linear in.
 
-Every weight is 1, and a task's loss is multiplied by its own, so that losses are what they are, and what a module makes
-of the tasks' gradients can be read off the layer's: their directions are at right angles, as long as the losses are.
+The losses are what they are. Their gradients in the layer are about as long as the losses, and nearly at right angles,
+some a little in conflict and some in accord, so that a memory of angles has something to remember. What a module makes
+of the gradients can be read off the layer's: it is a sum of theirs.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-LEAST = 8
-"""Weights, at least: code that is made without the tasks' number may be handed some more."""
+LEAST, ANGLE, LAST = 8, 0.05, 0.1
+"""Directions, at least, as code may be made without the tasks' number; how far they are from right angles; and their
+last entry, by which alone the losses are what they are."""
 
 
 class SharedWeight(nn.Parameter):
     """Of a `SharedLayer`. Nobody trains it, and a copy is one too."""
+
+    def factors(self, tasks: int) -> Tensor:
+        """What each task's loss is multiplied by: 1."""
+        return _directions(tasks, len(self))[0] @ self
+
+    def parts(self, tasks: int) -> list[float]:
+        """How much of each task's direction is in the gradient."""
+        assert self.grad is not None
+        return (_directions(tasks, len(self))[1] @ self.grad).tolist()
+
+
+@cache
+def _directions(tasks: int, size: int) -> tuple[Tensor, Tensor]:
+    """One a task ``(tasks, size)``, and what takes a sum of them apart ``(tasks, size)``."""
+    directions = ANGLE * torch.randn(tasks, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    directions[:, :tasks] += torch.eye(tasks)
+    directions[:, -1] = LAST
+    return directions.float(), torch.linalg.pinv(directions.T).float()
 
 
 class SharedLayer(nn.Module):
@@ -23,7 +44,7 @@ class SharedLayer(nn.Module):
 
     def __init__(self, tasks: int) -> None:
         super().__init__()
-        self.weight = SharedWeight(torch.ones(max(tasks, LEAST)))
+        self.weight = SharedWeight(torch.tensor([0.0] * max(tasks, LEAST) + [1 / LAST]))
 
     def forward(self, value: Any) -> Any:
         """What came in."""

@@ -87,8 +87,8 @@ class Signature:
 
     def tasks(self) -> tuple[str, ...]:
         """Names of arguments that are clearly one task's loss each; none if there are not two."""
-        names = self.positional[: self.required] + self.keyword_required
-        names = names or tuple(n for n in (*self.positional, *self.keyword_only) if not self.is_number(n))
+        names = self.all_required() or tuple(n for n in (*self.positional, *self.keyword_only))
+        names = tuple(n for n in names if not is_shared(n) and not (self.is_number(n) and "loss" not in n.lower()))
         clear = len(names) > 1 and all("loss" in name.lower() for name in names)
         return names if clear and not self.holds_several else ()
 
@@ -99,9 +99,10 @@ class Signature:
         return self.together or first in ("loss_dict", "l", "ls", "xs") or any(w in first for w in COLLECTION_NAMES)
 
     def takes_each(self, tasks: Sequence[str]) -> bool:
-        """Whether every loss can be an argument of its own, nothing else being required."""
+        """Whether every loss can be an argument of its own, the others being numbers or what they share."""
         mine = self.positional[: len(tasks)]
-        one_each = len(tasks) > 1 and self.required <= len(tasks) <= len(self.positional) and not self.keyword_required
+        told = all(self.is_number(name) or is_shared(name) for name in self.others(len(tasks)))
+        one_each = 1 < len(tasks) <= len(self.positional) and told
         other = any(looks_like_mask(n) or self.is_number(n) or is_prediction(n) or is_target(n) for n in mine)
         return (self.star and self.required <= len(tasks)) or (one_each and not other and not self.holds_several)
 
@@ -126,19 +127,19 @@ class Signature:
         """Required arguments, in order."""
         return self.positional[: self.required] + self.keyword_required
 
-    def others(self) -> tuple[str, ...]:
-        """Required arguments besides the first."""
+    def others(self, losses: int = 1) -> tuple[str, ...]:
+        """Required arguments besides the first ones, which are ``losses``."""
         if self.positional:
-            return self.positional[1 : self.required] + self.keyword_required
-        return self.keyword_required[1:]
+            return self.positional[losses : self.required] + self.keyword_required
+        return self.keyword_required[losses:]
 
-    def fillers(self, mask: str | None = None) -> dict[str, Filler] | None:
-        """What to hand over as the other required arguments but ``mask``; None if one is nothing that is known.
+    def fillers(self, mask: str | None = None, losses: int = 1) -> dict[str, Filler] | None:
+        """What to hand over as the `others` but ``mask``; None if one is nothing that is known.
 
         Numbers, the time, and the layer that all losses go through, or its parameters.
         """
         filled: dict[str, Filler] = {}
-        for name in self.others():
+        for name in self.others(losses):
             if name == mask:
                 continue
             if (looks_like_mask(name) or tells_places(name)) and name not in self.numbers:

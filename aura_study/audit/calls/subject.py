@@ -122,7 +122,7 @@ class Subject:
             return other
         other = copy.copy(self)
         other.made, other.parameters = Made(copied[0], self.made.way), copied[1]
-        other.shared = other._shared()
+        other.shared = other._shared() if self.shared else []
         return other
 
     def _shared(self) -> list[SharedWeight]:
@@ -143,6 +143,8 @@ class Subject:
             Unusable: a result that is no total, or losses that do not reach it.
         """
         reading = self.read({task: 1.0 + 0.25 * i for i, task in enumerate(self.tasks)})
+        if abs(sum(reading.weights.values())) < 1e-6 * sum(map(abs, reading.weights.values())):
+            raise Unusable("the total depends on differences of what was handed over: these are no losses")
         lost = [task for task, weight in reading.weights.items() if weight == 0]
         if not lost:
             return
@@ -205,7 +207,7 @@ class Subject:
 
     def _through_shared(self, losses: Losses) -> Losses:
         for weight in self.shared:
-            own = dict(zip(self.tasks, weight, strict=False))
+            own = dict(zip(self.tasks, weight.factors(len(self.tasks)), strict=True))
             losses = {task: None if loss is None else loss * own[task] for task, loss in losses.items()}
         return losses
 
@@ -242,8 +244,8 @@ class Subject:
     def _reading(self, total: float | None, leaves: Mapping[str, Tensor]) -> Reading:
         weights = {task: 0.0 if leaf.grad is None else float(leaf.grad) for task, leaf in leaves.items()}
         if self.shared and self.shared[0].grad is not None:  # what became of the tasks' gradients
-            combined = dict(zip(self.tasks, self.shared[0].grad.tolist(), strict=False))
-            weights = {task: combined[task] / float(leaf) if leaf else weights[task] for task, leaf in leaves.items()}
+            parts = dict(zip(self.tasks, self.shared[0].parts(len(self.tasks)), strict=True))
+            weights = {task: parts[task] / float(leaf) if leaf else weights[task] for task, leaf in leaves.items()}
         gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
         finite = all(map(math.isfinite, weights.values())) and (total is None or math.isfinite(total))
         # A sum is NaN or infinite if any entry is; one call instead of two in the audit's innermost loop.
