@@ -957,7 +957,7 @@ class StepsByNorms(nn.Module):
         norms = [torch.autograd.grad(loss, shared, retain_graph=True)[0].norm() for loss in losses]
         norms = self.w * torch.stack(norms)
         rate = losses.detach() / self.first
-        goal = norms.mean().detach() * rate / rate.mean()
+        goal = norms.mean().detach() * (rate / rate.mean()) ** 1.5
         self.w.grad = torch.autograd.grad((norms - goal).abs().sum(), self.w)[0]
         self.optimizer.step()
         self.w.data *= len(self.w) / self.w.data.sum()
@@ -1083,8 +1083,11 @@ class Priced(Vector):
         return sum(term for term, here in zip(terms, valid_mask, strict=True) if here)
 
 
-class WeightsAndPull(Vector):
+class WeightsAndPull:
     """Asked for its weights and for what is to be added, and told nothing."""
+
+    def __init__(self, num_tasks=3):
+        self.log_vars = nn.Parameter(torch.zeros(num_tasks))
 
     def get_weights(self):
         return torch.exp(-self.log_vars)

@@ -5,6 +5,7 @@ What such a method is handed is made up, and so is whatever cannot be computed o
 left out or None, NaN (the ignored class), or because a mask of its name is 0; a mask says nothing of the others.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ class Batch(dict[str, Any]):
         """As a mapping does."""
         return self.labels.part(name) if name in self else default
 
-    pop = get  # type: ignore[assignment]
+    pop = get
 
     def to(self, *where: Any) -> "Batch":
         """As a batch of transformers does."""
@@ -173,24 +174,22 @@ WAYS: dict[str, Fill] = {
 
 def from_network(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions for the methods of a network, found by calling each; of as many tasks as ``tasks``."""
-    for method, shape, ways in _methods(module) if has_layers(module) else ():
-        for text, fill in ways.items():
-            for size in SIZES:
-                found = _found(module, method, shape, fill, size)
-                if found is not None and len(found.tasks) == len(tasks) > 1:
-                    yield _convention(method, text, fill, shape, found, tasks)
+    for method, shape, text, fill, found in _found_in(module):
+        if len(found.tasks) == len(tasks):
+            yield _convention(method, text, fill, shape, found, tasks)
 
 
 def names_in(module: Any) -> tuple[str, ...]:
     """The tasks of a network, by the names of their labels; none where it is none."""
-    every = (
-        found
-        for method, shape, ways in (_methods(module) if has_layers(module) else ())
-        for fill in ways.values()
-        for size in SIZES
-        if (found := _found(module, method, shape, fill, size)) is not None and len(found.tasks) > 1
-    )
-    return tuple(next(every, Labels(())).tasks)
+    return next((tuple(found.tasks) for *_, found in _found_in(module)), ())
+
+
+def _found_in(module: Any) -> Iterator[tuple[str, Signature, str, Fill, Labels]]:
+    for method, shape, ways in _methods(module) if has_layers(module) else ():
+        for (text, fill), size in itertools.product(ways.items(), SIZES):
+            found = _found(module, method, shape, fill, size)
+            if found is not None and len(found.tasks) > 1:
+                yield method, shape, text, fill, found
 
 
 def _methods(module: Any) -> Iterator[tuple[str, Signature, dict[str, Fill]]]:

@@ -24,10 +24,10 @@ class SharedWeight(nn.Parameter):
         """What each task's loss is multiplied by: 1."""
         return _directions(tasks, len(self))[0] @ self
 
-    def parts(self, tasks: int) -> list[float]:
+    def parts(self, tasks: int) -> Tensor:
         """How much of each task's direction is in the gradient."""
         assert self.grad is not None
-        return (_directions(tasks, len(self))[1] @ self.grad).tolist()
+        return _directions(tasks, len(self))[1] @ self.grad.detach()
 
 
 @cache

@@ -22,6 +22,8 @@ from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_
 from aura_study.audit.laboratory import say
 from aura_study.audit.marks import LEFT_OUT, MARK_TEXT, STAND_IN, Absence
 
+ROUNDING = 1e-6
+"""Of the largest weight: one that is smaller is none."""
 TOLD = frozenset({Absence.MASK, Absence.NAN})
 """Marks under which a presence mask says that the task is absent; under all others nobody says so."""
 
@@ -143,9 +145,10 @@ class Subject:
             Unusable: a result that is no total, or losses that do not reach it.
         """
         reading = self.read({task: 1.0 + 0.25 * i for i, task in enumerate(self.tasks)})
-        if abs(sum(reading.weights.values())) < 1e-6 * sum(map(abs, reading.weights.values())):
+        if abs(sum(reading.weights.values())) < ROUNDING * sum(map(abs, reading.weights.values())):
             raise Unusable("the total depends on differences of what was handed over: these are no losses")
-        lost = [task for task, weight in reading.weights.items() if weight == 0]
+        least = ROUNDING * max(map(abs, reading.weights.values()))
+        lost = [task for task, weight in reading.weights.items() if abs(weight) <= least]
         if not lost:
             return
         other = self.twin().read({task: 3.0 + 0.5 * i for i, task in enumerate(self.tasks)})
@@ -216,6 +219,7 @@ class Subject:
         if any(leaf.grad is not None for leaf in (*leaves.values(), *self.shared)):  # it has called backward itself
             total = first_scalar(output)
             self._adopt(None, leaves.values())
+            self._read_shared(leaves)
         else:
             if self.place is None:
                 self.place = find_total(output, self.tasks, list(leaves.values()))
@@ -225,6 +229,15 @@ class Subject:
             self._adopt(total, leaves.values())
             total.backward()
         return self._reading(None if total is None else float(total.detach()), leaves)
+
+    def _read_shared(self, leaves: Mapping[str, Tensor]) -> None:
+        """Weights by what the module made of the tasks' gradients, where it put these together itself."""
+        if not self.shared or self.shared[0].grad is None:
+            return
+        parts = dict(zip(self.tasks, self.shared[0].parts(len(self.tasks)), strict=True))
+        for task, leaf in leaves.items():
+            if leaf.detach() != 0:
+                leaf.grad = (parts[task] / leaf.detach()).to(leaf.dtype)
 
     def _presence(self, flags: Sequence[bool]) -> Tensor:
         return torch.tensor(flags, device=self._like().device)
@@ -243,9 +256,6 @@ class Subject:
 
     def _reading(self, total: float | None, leaves: Mapping[str, Tensor]) -> Reading:
         weights = {task: 0.0 if leaf.grad is None else float(leaf.grad) for task, leaf in leaves.items()}
-        if self.shared and self.shared[0].grad is not None:  # what became of the tasks' gradients
-            parts = dict(zip(self.tasks, self.shared[0].parts(len(self.tasks)), strict=True))
-            weights = {task: parts[task] / float(leaf) if leaf else weights[task] for task, leaf in leaves.items()}
         gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
         finite = all(map(math.isfinite, weights.values())) and (total is None or math.isfinite(total))
         # A sum is NaN or infinite if any entry is; one call instead of two in the audit's innermost loop.
