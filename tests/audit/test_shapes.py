@@ -93,6 +93,7 @@ RIGHT = [
     (shapes.System, {"zero": "phantom", "omit": "phantom"}, 1),
     (shapes.TextModel, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
     (shapes.OnePerCall, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.Collects, {"zero": "phantom", "omit": "safe"}, 0),
     (shapes.TargetsThenPredictions, {"zero": "phantom"}, 1),
 ]
 

@@ -967,9 +967,9 @@ class StepsByNorms(nn.Module):
 class LeastNorm(nn.Module):
     """Of two gradients the shortest mixture: one of length 0 takes all."""
 
-    def __init__(self, shared_parameters):
+    def __init__(self, params):
         super().__init__()
-        self.shared = list(shared_parameters)
+        self.shared = list(params)
 
     def forward(self, loss_a, loss_b):
         a, b = (torch.autograd.grad(loss, self.shared, retain_graph=True)[0] for loss in (loss_a, loss_b))
@@ -1065,6 +1065,21 @@ class TargetsThenPredictions(nn.Module):
     def forward(self, inputs):
         pairs = zip(self.s, inputs[: len(self.s)], inputs[len(self.s) :], strict=True)
         return sum((torch.exp(-s) * (y - y_hat) ** 2 + s).mean() for s, y, y_hat in pairs)
+
+
+class Collects:
+    """Is handed one loss after another, and asked for the total."""
+
+    def __init__(self, names):
+        self.s = {name: nn.Parameter(torch.zeros(())) for name in names}
+        self.terms = []
+
+    def register(self, name, loss):
+        self.terms.append(torch.exp(-self.s[name]) * loss + self.s[name])
+
+    def total(self):
+        terms, self.terms = self.terms, []
+        return sum(terms)
 
 
 class PoseWithCamera(PoseCriterion):

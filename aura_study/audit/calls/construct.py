@@ -241,7 +241,7 @@ def _likeliest_first(
     if tasks.name in here:
         return [nothing]
     role = _role(tasks)
-    told = [told_of(each) for each in ORDER[role]]
+    told = [told_of(each) for each in (*ORDER[role], *(["shared"] if is_shared(tasks.name) else []))]
     if tasks.default is tasks.empty:
         return told
     knows = isinstance(tasks.default, list | tuple) and len(tasks.default) > 1 and tuple(names) == task_names(None)

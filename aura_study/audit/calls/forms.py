@@ -13,7 +13,7 @@ from aura_study.audit.calls.asked import SAMPLES
 from aura_study.audit.calls.construct import task_names
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, asked_for_nothing, function_of
 from aura_study.audit.calls.shared import SharedLayer
-from aura_study.audit.calls.signature import Signature, is_one_of, is_shared, looks_like_mask, tells_places
+from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask, tells_places
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import Absence
@@ -172,10 +172,9 @@ def built_in(
 
 def one_a_call(method: str, shape: Signature, tasks: Sequence[str]) -> Iterator[Convention]:
     """Conventions that call ``method`` once for each task, with its name, or its number, and its loss."""
-    keys = [name for name in shape.all_required() if is_one_of(name, ("task", "name", "key", "idx", "index"))]
-    if len(keys) != 1 or len(shape.all_required()) != 2 or looks_like_mask(keys[0]) or tells_places(keys[0]):
+    if (pair := shape.one_task()) is None:
         return
-    key, (value,) = keys[0], [name for name in shape.all_required() if name not in keys]
+    key, value = pair
 
     def invoke(module: Any, losses: Losses, present: Tensor, places: bool) -> Any:
         called = function_of(module, method)

@@ -47,7 +47,8 @@ def methods_of(module: Any) -> Iterator[str]:
             continue
         shape = Signature.of(getattr(module, name))
         takes = shape.required + len(shape.keyword_required) >= 1 or shape.star or shape.double_star
-        if takes and name not in (*usual, "forward", *later) and not name.startswith(OTHER_WORK):
+        collects = (shape.one_task() or ("", ""))[1].endswith(("loss", "value"))
+        if takes and name not in (*usual, "forward", *later) and (collects or not name.startswith(OTHER_WORK)):
             yield name
     yield from later  # rather what follows a step, but for an optimiser of its own
 

@@ -127,6 +127,14 @@ class Signature:
         """Required arguments, in order."""
         return self.positional[: self.required] + self.keyword_required
 
+    def one_task(self) -> tuple[str, str] | None:
+        """Of a method that is called once for each task: the argument that says which, and the one that is its loss."""
+        names = self.all_required()
+        keys = [name for name in names if is_one_of(name, ("task", "name", "key", "idx", "index"))]
+        if len(keys) != 1 or len(names) != 2 or looks_like_mask(keys[0]) or tells_places(keys[0]):
+            return None
+        return keys[0], next(name for name in names if name not in keys)
+
     def others(self, losses: int = 1) -> tuple[str, ...]:
         """Required arguments besides the first ones, which are ``losses``."""
         if self.positional:
