@@ -167,7 +167,7 @@ def test_a_file_of_a_package_is_loaded_with_its_neighbours(tmp_path):
 
 ADAPTED = [
     (shapes.WeightsAndPull, {}, {"zero": "phantom", "omit": "phantom"}),
-    (shapes.Priced, {"...": "dict.fromkeys(losses, 2.0)"}, {"zero": "phantom", "mask": "safe"}),
+    (shapes.Priced, {"...": "dict.fromkeys(losses, 2.0)"}, {"mask": "safe"}),
     (shapes.PoseWithCamera, {"...": "{'focal': 1.0}"}, {"mask": "phantom"}),
     (
         shapes.Network,
