@@ -204,7 +204,7 @@ def _likeliest_first(
         "flags": torch.ones(len(names)), "criteria": [torch.nn.MSELoss() for _ in names],
         "criteria by name": {name: torch.nn.MSELoss() for name in names},
         "kinds": [KIND for _ in names], "kinds by name": dict.fromkeys(names, KIND),
-        "shared": SharedLayer(len(names)), "optimizer": StillOptimizer(len(names)),
+        "shared": SharedLayer(len(names)),
     }  # fmt: skip
     try:
         every = _arguments(target)
@@ -216,7 +216,7 @@ def _likeliest_first(
     here = {p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()}
     required = [p for p in every if p.default is p.empty]
     here |= {p.name: made for p in required if (made := _instance(p.annotation, values)) is not None}
-    here |= {p.name: values[kind] for p in required if p.name not in here and (kind := _of_model(p))}
+    here |= {p.name: kind(len(names)) for p in required if p.name not in here and (kind := _of_model(p))}
     required = [p for p in required if p.name not in here]
     if not required and len(here) == len(every):
         return [call([], here)]
@@ -318,12 +318,12 @@ def _value(parameter: inspect.Parameter, values: Mapping[str, Any]) -> Any:
     return 0.5 if "float" in annotation or any(word in name for word in SETTING_WORDS) else None
 
 
-def _of_model(parameter: inspect.Parameter) -> str:
-    """``shared`` or ``optimizer`` where an argument is the tasks' model, parameters or optimiser; else nothing."""
+def _of_model(parameter: inspect.Parameter) -> type[SharedLayer | StillOptimizer] | None:
+    """What stands for an argument that is the tasks' model, its parameters or their optimiser."""
     name, annotation = parameter.name.lower(), str(parameter.annotation)
     if name in CONFIGURATIONS or annotation in (*INTEGER, *TEXT) or (_role(parameter) and "model" not in name):
-        return ""
-    return "optimizer" if "optim" in name else "shared" if is_shared(name) or name == "net" else ""
+        return None
+    return StillOptimizer if "optim" in name else SharedLayer if is_shared(name) or name == "net" else None
 
 
 def _factory(title: str, place: str, arguments: Mapping[str, str]) -> str:
