@@ -91,7 +91,7 @@ def test_a_manual_that_was_built_comes_along(copy: RunFolders, tmp_path: Path, m
     """Every page leads to it, in the report itself; another build of it is another report; none, no link."""
     assert all("the manual" not in page.footer.text for _, page in pages(copy))
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr("aura_study.report.site.MANUAL", str(tmp_path / "docs"))
+    monkeypatch.setattr("aura_study.report.building.MANUAL", str(tmp_path / "docs"))
     for text in ("first", "second"):
         (tmp_path / "docs" / "index.html").write_text(f"<!doctype html><footer>{text}</footer>", encoding="utf-8")
         build_report(copy)
