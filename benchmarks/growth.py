@@ -1,13 +1,15 @@
-"""Time and memory against tasks, rows, grid cells and seeds, with the slopes of their logarithms: 1 is linear.
+"""Time and memory against tasks, audited tasks, rows, grid cells, seeds and notebooks, with the slopes of their
+logarithms: 1 is linear.
 
-Every point of rows, cells and seeds is measured in a fresh interpreter with one thread, in processor time, which
-leaves out the waiting for others; its memory is the peak resident set above what was resident before. ``--quick``
-stops a factor of ten short of the largest sizes.
+Every point is measured in a fresh interpreter with one thread, in processor time, which leaves out the waiting for
+others; its memory is the peak resident set above what was resident before. ``--quick`` stops one size short of the
+largest.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,27 +26,31 @@ from timing import least, report
 POINTS = Path(__file__).parent / "growth_points.json"
 SIZES: dict[str, tuple[int, ...]] = {
     "tasks": (4, 8, 16, 32, 64, 128, 256),
+    "audited tasks": (4, 28, 64, 256),
     "rows": (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000),
     "cells": (1_000, 10_000, 100_000, 1_000_000, 10_000_000),
     "seeds": (1, 2, 4, 8),
+    "notebooks": (1, 2, 4, 8),
 }
 FITTED = 4
 """The largest sizes, which a slope is fitted to: at the smallest a fixed cost hides the growth."""
+ASKED = {("audited tasks", 28): 15, ("audited tasks", 256): 60}
+"""Seconds that these points may take."""
 Point = dict[str, tuple[float, float]]
 """Seconds and bytes by what was done; NaN for what was not measured."""
 
 
 class Watch:
-    """Processor seconds and peak bytes of one piece of work at a time."""
+    """Processor seconds, those of processes that it waits for too, and peak bytes of one piece of work at a time."""
 
     def __init__(self) -> None:
         self.points: Point = {}
 
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
         Path("/proc/self/clear_refs").write_text("5")  # start the peak anew
-        before, start = _status("VmRSS"), time.process_time()
+        before, start = _status("VmRSS"), _processor_seconds()
         result = work()
-        self.points[name] = time.process_time() - start, _status("VmHWM") - before
+        self.points[name] = _processor_seconds() - start, _status("VmHWM") - before
         return result
 
 
@@ -130,7 +136,68 @@ def tasks(size: int) -> Point:
     return points
 
 
-MEASURES = {"tasks": tasks, "rows": rows, "cells": cells, "seeds": seeds}
+def audited_tasks(size: int) -> Point:
+    """The audit of a loss that works on all tasks at once, and of one that goes through them by name."""
+    import torch
+
+    from aura_study.audit import audit
+    from aura_study.losses import MaskedKendallLoss
+
+    class ByName(torch.nn.Module):
+        def __init__(self, tasks: list[str]) -> None:
+            super().__init__()
+            self.theta = torch.nn.ParameterDict({task: torch.nn.Parameter(torch.zeros(())) for task in tasks})
+
+        def forward(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+            return sum(torch.exp(-self.theta[task]) * loss + self.theta[task] for task, loss in losses.items())
+
+    torch.set_num_threads(1)
+    watch = Watch()
+    watch("audit of MaskedKendallLoss", lambda: audit(MaskedKendallLoss, tasks=size))
+    watch("audit of a loop by name", lambda: audit(ByName, tasks=size))
+    return watch.points
+
+
+def notebooks(size: int) -> Point:
+    """A run of as many notebooks of one table each, one after another, with its report; and once more."""
+    import nbformat
+    from rich.console import Console
+
+    from aura_study.cli.runs import run_and_report
+    from aura_study.runs.parameters import Parameters
+    from aura_study.study import Request
+
+    names = [f"{number:02}_growth" for number in range(size)]
+    registry = {name: type(f"Growth{name[:2]}", (Parameters,), {"notebook": name}) for name in names}
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "notebooks"
+        folder.mkdir()
+        for name in names:
+            notebook = nbformat.v4.new_notebook()
+            notebook.cells = [
+                nbformat.v4.new_code_cell('out = "interactive"', id="parameters", metadata={"tags": ["parameters"]}),
+                nbformat.v4.new_code_cell(
+                    "import pandas as pd\nfrom aura_study.runs.outputs import NotebookRun\n"
+                    f'run = NotebookRun("{name}", out)\nrun.table("{name}", pd.DataFrame({{"one": [1.0]}}))',
+                    id="table",
+                ),
+            ]
+            nbformat.write(notebook, folder / f"{name}.ipynb")
+        request = Request.of(registry, out=str(Path(place) / "run"), folder=folder)
+        for what in ("run", "run again, nothing changed"):
+            watch(what, lambda: run_and_report(request, Console(quiet=True), folder=folder, at_once=1))
+    return watch.points
+
+
+MEASURES = {
+    "tasks": tasks,
+    "audited tasks": audited_tasks,
+    "rows": rows,
+    "cells": cells,
+    "seeds": seeds,
+    "notebooks": notebooks,
+}
 
 
 def measured(axis: str, size: int, turns: int) -> Point:
@@ -148,6 +215,11 @@ def slope(sizes: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """Slope of log(value) against log(size) over the largest sizes, and half its 95 % interval."""
     fit = stats.linregress(np.log(sizes[-FITTED:]), np.log(values[-FITTED:]))
     return float(fit.slope), float(stats.t.ppf(0.975, min(FITTED, len(sizes)) - 2) * fit.stderr)
+
+
+def _processor_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _status(name: str) -> int:
@@ -168,7 +240,7 @@ def main() -> None:
     curves: dict[str, Any] = json.loads(POINTS.read_text()) if POINTS.exists() else {}
     for axis in chosen.axes or MEASURES:
         sizes = SIZES[axis][: -1 if chosen.quick and axis != "tasks" else None]
-        points = [measured(axis, size, turns=1 if size > 100_000 else 2) for size in sizes]
+        points = [measured(axis, size, turns=1 if size > 100_000 or axis == "audited tasks" else 2) for size in sizes]
         curves[axis] = {"sizes": sizes, "series": {name: [point[name] for point in points] for name in points[0]}}
         POINTS.write_text(json.dumps(curves) + "\n")
     table: dict[str, str | tuple[str, str]] = {}
@@ -181,6 +253,9 @@ def main() -> None:
             ]
             first, last = sizes[-min(FITTED, len(sizes))], sizes[-1]
             table[f"{name}, {first:,.0f} to {last:,.0f} {axis}"] = (", ".join(words), "≤ 1")
+            for size, (seconds, _) in zip(curve["sizes"], values, strict=True):
+                if limit := ASKED.get((axis, size)):
+                    table[f"{name}, {size} {axis}"] = (f"{seconds:.1f} s", f"≤ {limit} s")
     report("growth: slopes of the logarithms over the largest sizes, with 95 % intervals", table)
     draw(curves, slope)
 

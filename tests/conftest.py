@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _without_manual() -> Iterator[None]:
     """A manual that this checkout has built does not come with the reports that tests make."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aura_study.report.site.MANUAL", "not-built")
+        patch.setattr("aura_study.report.building.MANUAL", "not-built")
         yield
 
 

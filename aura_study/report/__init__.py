@@ -1,5 +1,5 @@
 """The report: a static site built from a run's results alone, readable from the file system with no network."""
 
-from aura_study.report.site import build_comparison, build_report
+from aura_study.report.building import build_comparison, build_report
 
 __all__ = ["build_comparison", "build_report"]

@@ -13,8 +13,8 @@ from nbformat import v4
 from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
+from aura_study.report.building import build_report
 from aura_study.report.crate import CODE, REPORT, RUN, Subject, codemeta, ro_crate, zenodo
-from aura_study.report.site import build_report
 from aura_study.runs import ledger
 from aura_study.runs.checkout import tracked
 from aura_study.runs.lock import locked

@@ -3,7 +3,6 @@
 import json
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -15,11 +14,12 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried
 from aura_study.report.sources import Source, sources
 from aura_study.runs import consistency, ledger
-from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
 from aura_study.runs.manifest import Manifest, read_manifest
 from aura_study.runs.stamps import failed_path
 
+HEADLINE_FIGURE, PRICE_FIGURE, ADVICE_TABLE = "sigma_trajectories", "price", "findings_advice"
+"""What leads story and README: what happens, what it costs, and what to do about it."""
 FAMILIES = {
     "F": "Focal loss",
     "K": "Kendall weighting",
@@ -223,13 +223,3 @@ def _spoken(name: str) -> str:
 
 def _public(text: str, folders: RunFolders) -> str:
     return text.replace(str(folders.results), folders.name)
-
-
-def inputs_digest(folders: RunFolders, code: str) -> str:
-    """Digest of everything the site is made from or speaks of, to tell whether it has to be built again."""
-    paths: list[Path] = [folders.claims, folders.manifest]
-    kinds = ((folders.evidence, "*.json"), (folders.notebooks, "*.ipynb"), (folders.figures, "*.[sp][vn]g"))
-    for folder, pattern in (*kinds, (folders.tables, "*.csv"), (folders.trajectories, "*.parquet")):
-        paths.extend(path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
-    digests = {f"{path.parent.name}/{path.name}": digest_file(path) for path in paths if path.is_file()}
-    return json.dumps([code, digests], sort_keys=True)

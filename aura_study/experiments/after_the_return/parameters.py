@@ -1,17 +1,18 @@
 """Parameters of notebook 12, and the arms that it compares."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from aura_study.data.registry import BUILT
 from aura_study.data.tasks import TaskName
-from aura_study.experiments.after_the_return.watch import ReturnJob
 from aura_study.runs.parameters import Encoder
-from aura_study.training.loop import OptimizerName, TrainingSettings
 from aura_study.training.parameters import DevRows, TrainingParameters
-from aura_study.training.runs import Presence
+
+if TYPE_CHECKING:  # what trains is imported where a job is made: a run is planned without it
+    from aura_study.experiments.after_the_return.watch import ReturnJob
+    from aura_study.training.loop import OptimizerName
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Arm:
     """One optimiser, with or without clipping of the model's gradient."""
 
     name: str
-    optimizer: OptimizerName
+    optimizer: "OptimizerName"
     clipped: bool
 
 
@@ -149,8 +150,12 @@ class AfterTheReturnParameters(TrainingParameters):
         """Absent steps and steps after the return, of the ``long`` or the ``short`` absence."""
         return (self.absent_steps, self.after) if stretch == "long" else (self.short_steps, self.short_after)
 
-    def job(self, arm: Arm, stretch: str, policy: str, seed: int) -> ReturnJob:
+    def job(self, arm: Arm, stretch: str, policy: str, seed: int) -> "ReturnJob":
         """One run."""
+        from aura_study.experiments.after_the_return.watch import ReturnJob
+        from aura_study.training.loop import TrainingSettings
+        from aura_study.training.runs import Presence
+
         absent, after = self.length(stretch)
         back = self.before + absent
         rate = self.lr_adamw if arm.optimizer == "adamw" else self.lr_sgd

@@ -1,11 +1,15 @@
 """Parameters of notebook 04."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from aura_study.data.tasks import TaskName
-from aura_study.training.loop import TrainingSettings
 from aura_study.training.parameters import DevRows, TrainingParameters
-from aura_study.training.runs import Presence, TrainingJob
+
+if TYPE_CHECKING:  # what trains is imported where a job is made: a run is planned without it
+    from aura_study.training.loop import TrainingSettings
+    from aura_study.training.runs import Presence, TrainingJob
 
 
 class AuraTrainingParameters(TrainingParameters):
@@ -28,12 +32,16 @@ class AuraTrainingParameters(TrainingParameters):
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
 
     @property
-    def stretch(self) -> Presence:
+    def stretch(self) -> "Presence":
         """The presence schedule of the stretch runs."""
+        from aura_study.training.runs import Presence
+
         return Presence(schedule="stretch", absent=self.absent, start=self.before, stop=self.before + self.absent_steps)
 
-    def settings(self, policy: str, seed: int, lr_sigma: float | None = None) -> TrainingSettings:
+    def settings(self, policy: str, seed: int, lr_sigma: float | None = None) -> "TrainingSettings":
         """Training settings of one run."""
+        from aura_study.training.loop import TrainingSettings
+
         return TrainingSettings(
             policy=policy,
             seed=seed,
@@ -45,6 +53,8 @@ class AuraTrainingParameters(TrainingParameters):
             schedule="constant",
         )
 
-    def job(self, name: str, settings: TrainingSettings, presence: Presence) -> TrainingJob:
+    def job(self, name: str, settings: "TrainingSettings", presence: "Presence") -> "TrainingJob":
         """A training job on this notebook's data and model."""
+        from aura_study.training.runs import TrainingJob
+
         return TrainingJob(name=name, presence=presence, settings=settings, **self.on_model)

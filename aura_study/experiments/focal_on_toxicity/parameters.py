@@ -1,12 +1,13 @@
 """Parameters of notebook 11."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
-from aura_study.training.loop import TrainingSettings
 from aura_study.training.parameters import BatchSize, TrainingParameters
+
+if TYPE_CHECKING:  # what trains is imported where a job is made: a run is planned without it
+    from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
 
 AS_THEY_ARE = "as they are"
 """Name of the training set with the data's own share of toxic comments."""
@@ -78,13 +79,16 @@ class FocalOnToxicityParameters(TrainingParameters):
         """Gammas of the two losses that are compared: cross-entropy and focal loss."""
         return 0.0, self.gamma
 
-    def job(self, name: str, seed: int, gamma: float, alpha: float | None = None, **changes: Any) -> ToxicityJob:
+    def job(self, name: str, seed: int, gamma: float, alpha: float | None = None, **changes: Any) -> "ToxicityJob":
         """A training on this notebook's data and model; plain loss: no smoothing, no weights, no clipping.
 
         Without clipping, AdamW does not see the overall scale of a loss, so that alpha and gamma are compared by what
         they do to the shares alone. The rate warms up and falls over the planned epochs, as AURA's does; the training
         ends earlier, once held-out loss has stopped falling.
         """
+        from aura_study.experiments.focal_on_toxicity.trainings import ToxicityJob
+        from aura_study.training.loop import TrainingSettings
+
         comments = changes.setdefault("comments", self.comments)
         epochs, looks = changes.pop("epochs", self.epochs), changes.pop("looks_per_epoch", self.looks_per_epoch)
         every = max(1, round(comments / self.batch_size / looks))

@@ -1,14 +1,14 @@
 """Parameters of notebook 13, and the ways to optimise that it compares."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from aura_study.data.tasks import TaskName
-from aura_study.experiments.pretraining.language_model import PretrainingJob
-from aura_study.experiments.pretraining.probing import HELD_OUT
-from aura_study.training.loop import AURA
 from aura_study.training.parameters import BatchSize, CorpusParameters, MaxLength
+
+if TYPE_CHECKING:  # what trains is imported where a job is made: a run is planned without it
+    from aura_study.experiments.pretraining.language_model import PretrainingJob
 
 RegimeName = Literal["clipped", "unclipped", "sgd", "own_rate"]
 """Ways to optimise: AdamW clipped as AURA does, AdamW and SGD without clipping, and the first with AURA's own rate for
@@ -99,8 +99,11 @@ class PretrainingParameters(CorpusParameters):
     def _in_order(self) -> Self:
         if self.healed <= self.after:
             raise ValueError(f"healing is judged after the harm: got healed={self.healed} and after={self.after}")
-        if self.probed and self.absent == HELD_OUT:
-            raise ValueError(f"{HELD_OUT!r} is held out from the probed encoder's training: it cannot return to it")
+        if self.probed and "absent" in self.model_fields_set:  # what probes is imported only to look at a choice
+            from aura_study.experiments.pretraining.probing import HELD_OUT
+
+            if self.absent == HELD_OUT:
+                raise ValueError(f"{HELD_OUT!r} is held out from the probed encoder's training: it cannot return to it")
         return self
 
     @property
@@ -120,6 +123,8 @@ class PretrainingParameters(CorpusParameters):
 
     def rates(self, regime: RegimeName) -> float:
         """Sum of sigma's rates over the absence: Lambda."""
+        from aura_study.training.loop import AURA
+
         return self.absent_steps * (AURA.lr_sigma if regime == "own_rate" else self.lr_sigma)
 
     @property
@@ -143,8 +148,10 @@ class PretrainingParameters(CorpusParameters):
             "long after the return": self.stop + self.healed,
         }
 
-    def pretraining(self) -> PretrainingJob:
+    def pretraining(self) -> "PretrainingJob":
         """The pre-training that stands in for a checkpoint."""
+        from aura_study.experiments.pretraining.language_model import PretrainingJob
+
         return PretrainingJob(
             steps=self.mlm_steps,
             batch_size=self.mlm_batch,

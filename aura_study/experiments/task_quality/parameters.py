@@ -1,17 +1,18 @@
 """Parameters of notebook 14, and the arms that it compares."""
 
-from typing import get_args
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from aura_study.claims.statistics.intervals import seeds
-from aura_study.experiments.task_quality.trainings import RARE, QualityJob
 from aura_study.theory.schedules import linear_warmup_decay, phantom_number
-from aura_study.training.loop import AURA, TrainingSettings
 from aura_study.training.parameters import BatchSize, Rows, TrainingParameters
-from aura_study.training.runs import Presence, PresenceName
 
-REGIMES: tuple[PresenceName, ...] = get_args(PresenceName)
+if TYPE_CHECKING:  # what trains is imported where a job is made: a run is planned without it
+    from aura_study.experiments.task_quality.trainings import QualityJob
+    from aura_study.training.runs import Presence, PresenceName
+
+REGIMES: "tuple[PresenceName, ...]" = ("mixed", "stretch", "alternating")
 """The regimes that P9 is decided over."""
 ALL_ROWS, AURA_RATE, WHOLE = "mixed, all rows", "mixed, AURA's rate", "mixed, whole encoder"
 FURTHER = (ALL_ROWS, AURA_RATE, WHOLE)
@@ -66,8 +67,11 @@ class TaskQualityParameters(TrainingParameters):
         return self
 
     @property
-    def stretch(self) -> Presence:
+    def stretch(self) -> "Presence":
         """Reporting absent from a fifth of the run to its half."""
+        from aura_study.experiments.task_quality.trainings import RARE
+        from aura_study.training.runs import Presence
+
         return Presence(schedule="stretch", absent=RARE, start=self.steps // 5, stop=self.steps // 2)
 
     @property
@@ -84,11 +88,15 @@ class TaskQualityParameters(TrainingParameters):
     @property
     def lr_sigma_aura(self) -> float:
         """The rate whose sum over this run is that of AURA's own rate over AURA's own run."""
+        from aura_study.training.loop import AURA
+
         aura = linear_warmup_decay(AURA.lr_sigma, AURA.steps, int(AURA.warmup * AURA.steps))
         return phantom_number(aura) / phantom_number(linear_warmup_decay(1.0, self.steps, self._warmup))
 
     @property
     def _warmup(self) -> int:
+        from aura_study.training.loop import AURA
+
         return int(AURA.warmup * self.steps)
 
     @property
@@ -108,8 +116,12 @@ class TaskQualityParameters(TrainingParameters):
         """Regime, weighting and seed of the runs that say whether the model can learn its tasks."""
         return [(rows, "masked", seed) for rows in (FEW, ALL) for seed in seeds(min(self.seed_count, CONTROL_SEEDS))]
 
-    def job(self, regime: str, policy: str, seed: int) -> QualityJob:
+    def job(self, regime: str, policy: str, seed: int) -> "QualityJob":
         """The run of one weighting in one regime."""
+        from aura_study.experiments.task_quality.trainings import QualityJob
+        from aura_study.training.loop import TrainingSettings
+        from aura_study.training.runs import Presence
+
         always = Presence(schedule="stretch")
         presence = {"stretch": self.stretch, "alternating": Presence(schedule="alternating"), FEW: always, ALL: always}
         settings = TrainingSettings(
