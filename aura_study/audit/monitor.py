@@ -13,6 +13,7 @@ from torch import nn
 from aura_study.audit.calls.call import adapter, candidates
 from aura_study.audit.calls.held import held_leaves
 from aura_study.audit.calls.presence import at_zero, losses_held, presence, scalar_of
+from aura_study.audit.calls.shared import through
 from aura_study.audit.calls.subject import Convention
 from aura_study.audit.calls.totals import Unusable, find_total, take_total
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
@@ -262,7 +263,8 @@ class PhantomMonitor:
                 ones = {task: torch.ones((), dtype=like.dtype, device=like.device) for task in self.tasks}
                 leaves = [one.requires_grad_() for one in ones.values()]
                 everyone = torch.ones(len(self.tasks), dtype=torch.bool, device=like.device)
-                output = convention.invoke(self._weighting, ones, everyone)
+                given = through(convention.shared or (), ones, self.tasks)
+                output = convention.invoke(self._weighting, given, everyone)
                 total = take_total(output, find_total(output, self.tasks, leaves), self.tasks, ones)
                 slopes = torch.autograd.grad(total, leaves, allow_unused=True)
         finally:

@@ -436,3 +436,21 @@ def test_a_watched_weighting_can_be_copied_and_saved(tmp_path):
         other(only_a(0)).backward()
     optimizer.step()
     assert monitor.phantom_numbers == {"a": 0.0, "b": 0.0}
+
+
+def test_a_layer_that_the_losses_share_is_handed_over():
+    """The weights are read with losses that go through it, as its code looks at their gradients there."""
+
+    class AtLayer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.s = nn.Parameter(torch.zeros(2))
+
+        def forward(self, losses, shared_layer):
+            for loss in losses:
+                torch.autograd.grad(loss, shared_layer.weight, retain_graph=True)
+            return sum(torch.exp(-s) * loss + s for s, loss in zip(self.s, losses, strict=True))
+
+    weighting = AtLayer()
+    monitor = PhantomMonitor(weighting, torch.optim.SGD(weighting.parameters(), lr=0.1), tasks=["a", "b"])
+    assert monitor.growth == {"a": 1.0, "b": 1.0}

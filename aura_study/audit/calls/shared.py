@@ -5,7 +5,7 @@ some a little in conflict and some in accord, so that a memory of angles has som
 of the gradients can be read off the layer's: it is a sum of theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,16 @@ class SharedWeight(nn.Parameter):
         return _directions(tasks, len(self))[1] @ self.grad.detach()
 
 
+def through(
+    weights: Iterable[SharedWeight], losses: Mapping[str, Tensor | None], tasks: Sequence[str]
+) -> Mapping[str, Tensor | None]:
+    """The losses as they are, each now linear in ``weights`` along the direction of its place in ``tasks``."""
+    for weight in weights:
+        own = dict(zip(tasks, weight.factors(len(tasks)), strict=True))
+        losses = {task: None if loss is None else loss * own[task] for task, loss in losses.items()}
+    return losses
+
+
 @cache
 def _directions(tasks: int, size: int) -> tuple[Tensor, Tensor]:
     """One a task ``(tasks, size)``, and what takes a sum of them apart ``(tasks, size)``."""
@@ -50,13 +60,13 @@ class SharedLayer(nn.Module):
         """What came in."""
         return value
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[SharedWeight]:
         return iter([self.weight])
 
     def __len__(self) -> int:
         return 1
 
-    def __getitem__(self, place: int) -> Tensor:
+    def __getitem__(self, place: int) -> SharedWeight:
         return list(self)[place]
 
     def __getattr__(self, name: str) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor
 from aura_study.audit.calls.copies import draw_alike, duplicate, own_optimised
 from aura_study.audit.calls.held import held, is_learned
 from aura_study.audit.calls.make import Construction, Made
-from aura_study.audit.calls.shared import SharedLayer, SharedWeight
+from aura_study.audit.calls.shared import SharedLayer, SharedWeight, through
 from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, first_scalar, take_total
 from aura_study.audit.laboratory import say
 from aura_study.audit.marks import LEFT_OUT, MARK_TEXT, STAND_IN, Absence
@@ -162,7 +162,7 @@ class Subject:
         present = twin._presence([name != task for name in self.tasks])
         scalar = twin._scalars()
         leaves = {name: scalar(1.0) for name in self.tasks}
-        handed = twin._through_shared({name: leaf.clone() for name, leaf in leaves.items()})
+        handed = through(twin.shared, {name: leaf.clone() for name, leaf in leaves.items()}, self.tasks)
         weights = twin._run(handed, present, leaves).weights
         return weights[task] == 0 and any(weight != 0 for name, weight in weights.items() if name != task)
 
@@ -200,19 +200,13 @@ class Subject:
         present = self._presence([task not in away or mark not in TOLD for task in handed])
         draw_alike(self.step)
         self.step += 1
-        reading = self._run(self._through_shared(handed), present, leaves)
+        reading = self._run(through(self.shared, handed, self.tasks), present, leaves)
         if stand_in is not None and stand_in.grad is not None:
             lost = reading.total is None and mark == Absence.NAN  # a NaN that nobody sees goes on into the model
             reading = replace(reading, used=True, finite=reading.finite and not lost)
         for hook in self.after:
             hook(self, {task: None if loss is None else 0.95 * loss.detach() for task, loss in handed.items()})
         return reading
-
-    def _through_shared(self, losses: Losses) -> Losses:
-        for weight in self.shared:
-            own = dict(zip(self.tasks, weight.factors(len(self.tasks)), strict=True))
-            losses = {task: None if loss is None else loss * own[task] for task, loss in losses.items()}
-        return losses
 
     def _run(self, handed: Losses, present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
         output = self.convention.invoke(self.made.module, handed, present)
