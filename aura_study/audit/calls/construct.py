@@ -213,7 +213,9 @@ def _likeliest_first(
         return [call([], {}), *told]
     if not every:
         return [call([], {})]
-    here = {p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()}
+    here: dict[str, Any] = {
+        p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()
+    }
     required = [p for p in every if p.default is p.empty]
     here |= {p.name: made for p in required if (made := _instance(p.annotation, values)) is not None}
     here |= {p.name: kind(len(names)) for p in required if p.name not in here and (kind := _of_model(p))}
