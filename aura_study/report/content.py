@@ -18,6 +18,8 @@ from aura_study.runs.ledger import FigureEntry, Ledger, Row, TableEntry
 from aura_study.runs.manifest import Manifest, read_manifest
 from aura_study.runs.stamps import failed_path
 
+HEADLINE_FIGURE, PRICE_FIGURE, ADVICE_TABLE = "sigma_trajectories", "price", "findings_advice"
+"""What leads story and README: what happens, what it costs, and what to do about it."""
 FAMILIES = {
     "F": "Focal loss",
     "K": "Kendall weighting",

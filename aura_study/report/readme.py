@@ -18,11 +18,12 @@ from aura_study.claims.model import Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
+from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE
 from aura_study.runs import ledger
+from aura_study.runs.ledger import FigureEntry
 from aura_study.runs.manifest import read_manifest
 from aura_study.runs.words import NONE, number
 
-HEADLINE_FIGURE = "sigma_trajectories"
 BALANCERS_TABLE = "balancer_advice"
 TOLD = {
     "focal": "F2",
@@ -39,17 +40,31 @@ TOLD = {
 
 
 def headline(folders: RunFolders, root: Path) -> str:
-    """The headline figure with its caption."""
-    found = [
-        figure
-        for notebook in ledger.read_evidence(folders)
-        for figure in notebook.figures
-        if figure.name == HEADLINE_FIGURE
-    ]
-    if not found:
-        raise StudyError(f"run {folders.name!r} has no figure {HEADLINE_FIGURE!r}")
-    path = Path(os.path.relpath(folders.figures / f"{HEADLINE_FIGURE}.png", root)).as_posix()
-    return f"![{found[0].alt}]({path})\n\n*{found[0].caption}*"
+    """What happens: the figure with its caption."""
+    figure = _figure(HEADLINE_FIGURE, folders)
+    return f"{_picture(figure, folders, root)}\n\n*{figure.caption}*"
+
+
+def price(folders: RunFolders, root: Path) -> str:
+    """What it costs, and what to do about it: the figure, and the sentences, which name its numbers."""
+    path = folders.tables / f"{ADVICE_TABLE}.csv"
+    if not path.is_file():
+        raise StudyError(f"run {folders.name!r} has no table {ADVICE_TABLE!r}")
+    sentences = [f"- {sentence}" for sentence in pd.read_csv(path)["sentence"]]
+    return "\n".join([_picture(_figure(PRICE_FIGURE, folders), folders, root), "", *sentences])
+
+
+def _figure(name: str, folders: RunFolders) -> FigureEntry:
+    entries = [figure for notebook in ledger.read_evidence(folders) for figure in notebook.figures]
+    for figure in entries:
+        if figure.name == name:
+            return figure
+    raise StudyError(f"run {folders.name!r} has no figure {name!r}")
+
+
+def _picture(figure: FigureEntry, folders: RunFolders, root: Path) -> str:
+    path = Path(os.path.relpath(folders.figures / f"{figure.name}.png", root)).as_posix()
+    return f"![{figure.alt}]({path})"
 
 
 def found(folders: RunFolders, root: Path) -> str:
@@ -129,7 +144,7 @@ def balancers(folders: RunFolders, root: Path) -> str:
 
 Block = Callable[[RunFolders, Path], str]
 PAGES: Mapping[str, Mapping[str, Block]] = {
-    "README.md": {"headline": headline, "found": found},
+    "README.md": {"headline": headline, "price": price, "found": found},
     "results/reference/README.md": {"provenance": provenance, "ledger": claims_table},
     "aura_study/balancing/README.md": {"balancers": balancers},
 }

@@ -13,8 +13,9 @@ from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE
 from aura_study.claims.questions import QUESTIONS
 from aura_study.experiments.findings import tables as findings
-from aura_study.experiments.findings.figures import verdict_map
-from aura_study.paths import notebooks_folder
+from aura_study.experiments.findings.figures import price, verdict_map
+from aura_study.paths import RunFolders, notebooks_folder
+from aura_study.runs.records import write_json
 from aura_study.study.request import Request
 from aura_study.study.runner import Outcome, run_study
 
@@ -59,6 +60,65 @@ def test_an_unknown_question_is_named() -> None:
     """The error tells the questions there are."""
     with pytest.raises(ValueError, match=r"unknown question 'price'; questions are .*'cost'"):
         findings.answers({}, "price")
+
+
+def _asked(folder: Path, costs: float) -> RunFolders:
+    """A run in which notebooks 12 and 14 have asked what it costs, with emotion absent."""
+    folders = RunFolders.of(str(folder))
+    falls = ("0.04", "1", "5", "alone")
+    spread = {"low": costs - 0.001, "high": costs + 0.001, "seeds": 5}
+    doses = [
+        {"way": "AdamW, clipped", "arm": arm, "since": since, "task": "the others", "measure": "log_loss"}
+        | {"difference": costs, **spread}
+        for arm in falls
+        for since in (10, 50)
+    ]
+    ends = {"moment": "end", "policy": "unmasked", "task": "mean of tasks", "measure": "auc", "difference": costs}
+    made = {
+        "return_costs": doses,
+        "return_advice": [{"sentence": "Mask."}],
+        "quality_differences": [{"regime": regime, **ends, **spread} for regime in ("mixed", "stretch")],
+        "quality_shares": [
+            {"regime": regime, "policy": "unmasked", "task": "emotion", "presence": 0.25}
+            for regime in ("mixed", "stretch")
+        ],
+    }
+    folders.tables.mkdir(parents=True)
+    for name, rows in made.items():
+        pd.DataFrame(rows).to_csv(folders.tables / f"{name}.csv", index=False)
+    folders.evidence.mkdir()
+    parts: dict[str, object] = {"claims": [], "figures": [], "tables": []}
+    write_json(
+        folders.evidence / f"{findings.RETURN}.json",
+        {"notebook": findings.RETURN, "parameters": {"absent": "emotion"}, **parts},
+    )
+    return folders
+
+
+def test_the_price_is_this_runs_or_the_references_marked_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that asked shows its own price; one that did not the reference's, whose the caption says it is."""
+    reference = _asked(tmp_path / "reference", 0.3)
+    monkeypatch.setattr(findings, "reference_run", lambda: reference)
+    _asked(tmp_path / "asked", 0.02)
+    for name, costs, whose in (("asked", 0.02, "this run"), ("other", 0.3, "the reference run, not of this one")):
+        told = findings.price(findings.FindingsParameters(out=str(tmp_path / name)))
+        assert told
+        assert (told.absent, told.whose, told.doses["difference"].iloc[0]) == ("emotion", whose, costs)
+        plate = price(told.doses, told.policies, told.shares, told.absent, told.whose, 0.01)
+        assert plate.caption.endswith(f"Of {whose}.")
+        left, right = plate.figure.axes
+        drawn = {float(y) for line in left.lines for y in line.get_ydata() if len(line.get_ydata()) > 2}
+        assert costs in drawn
+        names = [text.get_text() for text in right.get_yticklabels()]
+        assert names == ["mixed\nemotion in 25% of the steps", "stretch\nemotion away once, for long"]
+
+
+def test_where_nobody_asked_there_is_no_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the run nor the reference: none, and no error."""
+    monkeypatch.setattr(findings, "reference_run", lambda: RunFolders.of(str(tmp_path / "nothing")))
+    assert findings.price(findings.FindingsParameters(out=str(tmp_path / "empty"))) is None
 
 
 @pytest.mark.slow

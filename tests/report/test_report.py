@@ -9,12 +9,13 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killed_runs import snapshot
-from made_run import make_run
+from made_run import make_run, plate
 from markupsafe import escape
 from typer.testing import CliRunner
 
@@ -27,6 +28,7 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, carried, reference_run
 from aura_study.report import build_report
 from aura_study.report.cells import clean
+from aura_study.report.content import ADVICE_TABLE, PRICE_FIGURE
 from aura_study.report.formulas import with_formulas
 from aura_study.report.images import Pictures, only_shows
 from aura_study.report.references import works
@@ -34,6 +36,7 @@ from aura_study.report.render import interval
 from aura_study.report.render import number as spoken
 from aura_study.report.scale import scale
 from aura_study.runs.ledger import Row, read_claims
+from aura_study.runs.outputs import NotebookRun
 from aura_study.runs.words import number
 from aura_study.theory.absence import adam_phantom
 from aura_study.theory.fluctuations import adam_memory
@@ -97,6 +100,19 @@ def test_a_manual_that_was_built_comes_along(copy: RunFolders, tmp_path: Path, m
     for path, page in pages(copy):
         link = page.footer.find("a", string="the manual")["href"]
         assert (path.parent / link).resolve() == copy.report.resolve() / "manual" / "index.html"
+
+
+def test_the_story_says_what_it_costs_and_what_to_do(made: RunFolders, copy: RunFolders) -> None:
+    """The figure and the sentences of notebook 00, where it ran; nothing where it did not."""
+    assert "What it costs" not in (made.report / "index.html").read_text(encoding="utf-8")
+    run = NotebookRun("00_findings", str(copy.results))
+    run.figure(PRICE_FIGURE, plate("of prices"))
+    run.table(ADVICE_TABLE, pd.DataFrame({"sentence": ["Mask, if 1 < 2.", "Clip & wait."]}))
+    build_report(copy)
+    page = BeautifulSoup((copy.report / "index.html").read_text(encoding="utf-8"), "html.parser")
+    section = page.find("section", attrs={"aria-labelledby": "price"})
+    assert [item.text for item in section.find_all("li", recursive=True)[-2:]] == ["Mask, if 1 < 2.", "Clip & wait."]
+    assert "of prices" in section.figcaption.text
 
 
 def test_the_table_of_growth_is_what_theory_makes_of_an_absence(made: RunFolders) -> None:

@@ -1,12 +1,13 @@
-"""The map of verdicts: every claim of the study at one glance."""
+"""What it costs, and the map of verdicts: every claim of the study at one glance."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from aura_study.figures import Plate
-from aura_study.figures.lines import subplots
-from aura_study.figures.rows import bare, name_rows
-from aura_study.figures.style import style
+from aura_study.figures.lines import legend_below, subplots
+from aura_study.figures.rows import bare, forest, name_rows
+from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, style
 
 LOOKS = {
     "confirmed": ("#009E73", "white"),
@@ -16,6 +17,69 @@ LOOKS = {
     "void": ("#f5f5f5", "#4d4d4d"),
 }
 BLANK = ("white", "#767676")
+WAY = "AdamW, clipped"
+ALONE = "alone"
+SOON = 10
+"""Steps after the return at which the price is read, beside the last."""
+
+
+@style()
+def price(
+    doses: pd.DataFrame, policies: pd.DataFrame, shares: pd.DataFrame, absent: str, whose: str, interest: float
+) -> Plate:
+    """What it costs a model that has learned: after one long absence, by how far sigma fell; at the end, by presence.
+
+    Args:
+        doses, policies, shares, absent, whose: as in `tables.Price`.
+        interest: smallest difference of interest, in nats and in area under the ROC curve.
+    """
+    figure, (left, right) = subplots(1, 2, figsize=(10.4, 3.9), width_ratios=(1.25, 1))
+    _by_fall(left, doses, absent, interest)
+    ends = policies.query("moment == 'end' and policy == 'unmasked' and measure == 'auc' and task == 'mean of tasks'")
+    ends = ends.drop_duplicates("regime")
+    often = shares.query("policy == 'unmasked' and task == @absent").set_index("regime")["presence"]
+    often = often.map("in {:.0%} of the steps".format).where(often.index != "stretch", "away once, for long")
+    names = [f"{regime}\n{absent} {often[regime]}" for regime in ends["regime"]]
+    forest(right, ends, names, [THEORY_COLOUR] * len(ends), interest)
+    reach = 3 * interest  # two seeds of one regime reach much farther than any difference that was found
+    right.set(xlim=(-reach, reach), xlabel="area under the ROC curve,\nunmasked minus masked")
+    right.set_title("At the end of training, mean of all tasks", fontsize=10)
+    legend_below(figure, left, ncols=2)
+    seeds = f"{ends['seeds'].min()} to {ends['seeds'].max()}"
+    return Plate(
+        figure,
+        f"What it costs a model that has learned. Left: {absent} was away, its log sigma had "
+        "fallen so far, and this much more development loss the other tasks then have than in the masked run of the "
+        f"same seed, {SOON} steps after the return and at the end; at the right, {absent}'s rows alone and no spike. "
+        f"Right: the score at the end of training without the mask, by how {absent} comes and goes. Means and 95 % "
+        f"intervals over seeds (right: {seeds}; an interval that leaves the panel goes on). Grey: less than a point. "
+        f"Of {whose}.",
+        f"Two panels. Left, the other tasks' extra loss over the fall of log sigma, for two moments after the return. "
+        f"Right, one dot with an interval for each of {len(ends)} ways in which {absent} is absent, beside a grey band "
+        "around zero.",
+    )
+
+
+def _by_fall(axes: Axes, costs: pd.DataFrame, absent: str, interest: float) -> None:
+    rows = costs[(costs["way"] == WAY) & (costs["task"] == "the others") & (costs["measure"] == "log_loss")]
+    falls = pd.to_numeric(rows["arm"], errors="coerce")
+    rows = rows.assign(fall=falls.where(rows["arm"] != ALONE, 1.2 * falls.max())).dropna(subset="fall")
+    last = int(rows["since"].max())
+    axes.axhspan(-interest, interest, color="#888888", alpha=0.15, linewidth=0)
+    axes.axhline(0, color="#555555", linewidth=0.8)
+    for since, colour in ((SOON, TASK_COLOURS[absent]), (last, COLOURS[0])):
+        moment = rows[rows["since"] == since].sort_values("fall")
+        alone = moment["arm"] == ALONE
+        for chosen, form, label in (
+            (moment[~alone], "o-", f"{since} steps after the return"),
+            (moment[alone], "D", ""),
+        ):
+            around = [chosen["difference"] - chosen["low"], chosen["high"] - chosen["difference"]]
+            axes.errorbar(chosen["fall"], chosen["difference"], around, fmt=form, color=colour, label=label, capsize=2)
+    ticks = sorted(falls.dropna().unique())
+    axes.set_xticks([*ticks, 1.2 * falls.max()], [*(f"{tick:g}" for tick in ticks), f"{absent}\nalone"])
+    axes.set(xlabel=r"fall of $\log\sigma$ in the absence", ylabel="nats more than masked")
+    axes.set_title("After one long absence, loss of the other tasks", fontsize=10)
 
 
 @style()

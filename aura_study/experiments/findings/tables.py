@@ -1,15 +1,26 @@
 """What the run as a whole has found: every claim by question, the guide's answers, and what is left open."""
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.guide import GUIDE
 from aura_study.claims.questions import QUESTIONS
 from aura_study.experiments.findings.parameters import FindingsParameters
+from aura_study.paths import reference_run
 from aura_study.runs import ledger
 from aura_study.runs.ledger import Row, interval, merge, number, read_evidence
 
 UNDECIDED = "not decided in this run"
+PRICE = {
+    "doses": "return_costs",
+    "advice": "return_advice",
+    "policies": "quality_differences",
+    "shares": "quality_shares",
+}
+"""Tables of notebooks 12 and 14 that say what the phantom gradient costs a model that has learned."""
+RETURN = "12_after_the_return"
 PRACTICE = {
     "setting": "setting",
     "optimizer": "optimiser",
@@ -98,6 +109,28 @@ def practice(p: FindingsParameters) -> pd.DataFrame:
     path = p.read.tables / "phase_practice.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(PRACTICE))
     return table[list(PRACTICE)].rename(columns=PRACTICE)
+
+
+@dataclass(frozen=True)
+class Price:
+    """What it costs a model that has learned, as `PRICE` says, which task was absent, and whose tables these are."""
+
+    doses: pd.DataFrame
+    advice: pd.DataFrame
+    policies: pd.DataFrame
+    shares: pd.DataFrame
+    absent: str
+    whose: str
+
+
+def price(p: FindingsParameters) -> Price | None:
+    """The price as this run found it, or the reference where this run did not ask; none if neither did."""
+    for folders, whose in ((p.read, "this run"), (reference_run(), "the reference run, not of this one")):
+        paths = {name: folders.tables / f"{table}.csv" for name, table in PRICE.items()}
+        if all(path.is_file() for path in paths.values()):
+            absent = ledger.read_one(folders.evidence / f"{RETURN}.json").parameters["absent"]
+            return Price(**{name: pd.read_csv(path) for name, path in paths.items()}, absent=absent, whose=whose)
+    return None
 
 
 def _verdict(row: Row | None) -> str:
