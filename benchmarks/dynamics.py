@@ -1,6 +1,11 @@
-"""Cell-steps per second of the grid against torch.optim.Adam on one cell and a plain kernel of the same arithmetic."""
+"""Cell-steps per second of the grid against torch.optim.Adam on one cell and a plain kernel of the same arithmetic.
 
+``--map`` measures notebook 06's phase map alone, at a million cells.
+"""
+
+import argparse
 import math
+import os
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -14,10 +19,13 @@ from timing import least, report
 
 from aura_study.dynamics import grid, simulate
 from aura_study.dynamics.random import normal, uniform
+from aura_study.experiments.phase_diagram.maps import BAND, WARM_UP
+from aura_study.experiments.phase_diagram.parameters import PhaseDiagramParameters
 from aura_study.losses import UnmaskedKendallLoss
 from aura_study.theory.optimizers import DEFAULT_ADAM
 
 CELLS, STEPS, TORCH_STEPS = 4096, 500, 100
+MAP_CELLS = 1_000_000
 KINDS: dict[str, dict[str, float]] = {
     "Adam": {},
     "Adam, noise": {"noise": 0.5},
@@ -89,8 +97,34 @@ def peak_bytes(steps: int) -> int:
     return peak - 2 * 8 * steps  # schedule and profile, one number a step each
 
 
+def phase_map() -> None:
+    """Presence against the length of an absence under Adam, as often as fills the cells, over notebook 06's steps.
+
+    One thread, in processor time: the cells are shared out over the cores, which on an idle machine take it in parts.
+    """
+    p = PhaseDiagramParameters(points=1000)
+    of_each = -(-MAP_CELLS // (len(p.presences) * len(p.absent_steps)))
+    axes = {"presence": p.presences, "absent_steps": p.absent_steps, "loss": [p.loss] * of_each}
+    cells = grid(**axes, optimizer=DEFAULT_ADAM, rate=p.rate, noise=p.noise, absent_start=WARM_UP).head(MAP_CELLS)
+    simulate(cells.head(8), 20, band=BAND, workers=1)  # compile
+    start = time.process_time()
+    simulate(cells, p.steps, seed=p.seed, band=BAND, workers=1)
+    used, cores = time.process_time() - start, len(os.sched_getaffinity(0))
+    what = f"{len(cells):,} cells over {p.steps:,} steps: processor time, and each of {cores} cores' part of it"
+    report("dynamics: the phase map", {what: (f"{used:.0f} s, {used / cores:.0f} s", "≤ 60 s on all cores")})
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--map", action="store_true")
+    if not parser.parse_args().map:
+        against_loops()
+    phase_map()
+
+
+def against_loops() -> None:
+    """The grid against Adam's own loop and the plain one, and its memory against the steps."""
     single: dict[str, Callable[[], None]] = {}
     every: dict[str, Callable[[], None]] = {}
     for name, settings in KINDS.items():

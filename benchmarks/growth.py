@@ -247,10 +247,13 @@ def main() -> None:
     for axis, curve in curves.items():
         sizes = np.array(curve["sizes"], float)
         for name, values in curve["series"].items():
-            fits = [slope(sizes, np.array(column)) for column in zip(*values, strict=True)]
-            words = [
-                f"{what} {one:.2f} ± {half:.2f}" for what, (one, half) in zip(("time", "memory"), fits, strict=True)
-            ]
+            columns = np.array(values, float).T
+            fits = {
+                what: slope(sizes, column)
+                for what, column in zip(("time", "memory"), columns, strict=True)
+                if column.all()
+            }
+            words = [f"{what} {one:.2f} ± {half:.2f}" for what, (one, half) in fits.items()]
             first, last = sizes[-min(FITTED, len(sizes))], sizes[-1]
             table[f"{name}, {first:,.0f} to {last:,.0f} {axis}"] = (", ".join(words), "≤ 1")
             for size, (seconds, _) in zip(curve["sizes"], values, strict=True):

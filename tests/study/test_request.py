@@ -1,5 +1,7 @@
 """Validation: a request is right before anything runs, and what is wrong is said with what would be right."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +189,20 @@ def test_any_value_is_validated_before_anything_runs(notebooks: Path, name: str,
     values = request.parameters["03_phantom_gradient"].model_dump()
     assert 1 <= values["steps"] <= 10_000
     assert values["rate"] > 0
+
+
+def test_a_run_is_planned_without_what_trains_or_draws() -> None:
+    """Parameters of all notebooks are checked, and a report is found up to date, without the model and the figures.
+
+    Their import took more than half of a run in which nothing had changed.
+    """
+    code = """
+import sys
+import aura_study.report, aura_study.study.runner
+from aura_study.study import parameter_classes
+for declared in parameter_classes().values():
+    declared.checked({}, "quick")
+print([name for name in ("transformers", "matplotlib", "numba", "nbformat") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
