@@ -40,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
             "dynamics",
             "figures",
             "losses",
+            "paths",
             "runs",
             "theory",
             "training",
