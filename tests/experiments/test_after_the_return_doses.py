@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from aura_study.claims import CLAIMS
-from aura_study.claims.rules import ADEQUACY
+from aura_study.claims.rules import ADEQUACY, INTEREST
 from aura_study.experiments.after_the_return import costs, doses, figures
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.training.fork import prefix_of
@@ -53,7 +53,7 @@ def test_the_notebooks_tables_and_figures_come_of_it(small):
     prices = costs.cost_table(differences)
     spikes = costs.spike_table(doses.steps(p, files), p.absent)
     assert len(costs.advice(prices, spikes, p.absent)) == 3
-    assert figures.what_it_costs(prices, spikes, p.absent, doses.CLIPPED.name, costs.INTEREST).figure.axes
+    assert figures.what_it_costs(prices, spikes, p.absent, doses.CLIPPED.name, INTEREST).figure.axes
     assert len(figures.costs_over_time(prices, doses.cycle_ends(p)).figure.axes) == 4
     row = CLAIMS["P6b"].decide(costs.measure_soon(differences, learned))
     assert (row.verdict, row.seeds) == ("void", 1)
@@ -108,15 +108,17 @@ def test_a_model_that_has_not_learned_decides_nothing():
 
 
 def test_the_advice_reads_its_numbers_from_the_tables():
-    """The dose up to which nothing is lost, the spike there, and the worst moment."""
-    spikes = pd.DataFrame(
-        {"way": doses.CLIPPED.name, "arm": [f"{d:g}" for d in doses.DOSES], "ratio": [1.1, 8, 60, 500, 9000]}
-    )
-    harmless = costs.cost_table(made(lambda dose, since: 0.1 if dose > 2 else 0.001))
-    first, second, third = costs.advice(harmless, spikes, "reporting")["sentence"]
-    assert "up to 2 the other tasks' development loss stays less than 0.01 nats above" in first
-    assert "is then 60 times" in first
-    assert "returns with 9e+03 times its gradient, and clipped it costs the other tasks 0.1 nats" in second
-    assert "-0.010 [-0.010, -0.010] at 5" in third
-    harmful = costs.cost_table(made(lambda dose, since: 0.1))
-    assert "at none of the falls tried (0.04, 1, 2, 3, 5)" in costs.advice(harmful, spikes, "reporting")["sentence"][0]
+    """The spike and its price at the claims' dose, with and without clipping; the far dose's; what V10.1 made of it."""
+    arms = [*(f"{d:g}" for d in doses.DOSES), "unmasked"]
+    dose = [*doses.DOSES, 0.5]
+    spikes = pd.DataFrame({"way": doses.CLIPPED.name, "arm": arms, "dose": dose, "ratio": [1.1, 8, 60, 500, 9000, 3]})
+    clipped = costs.cost_table(made(lambda dose, since: 0.01 * dose))
+    bare = costs.cost_table(made(lambda dose, since: 0.1 * dose).assign(way=doses.ADAMW.name))
+    first, second, third = costs.advice(pd.concat([clipped, bare]), spikes, "reporting")["sentence"]
+    assert "With log sigma fallen by 3, reporting returns with 500 times its gradient; 10 steps later" in first
+    assert first.endswith("+0.030 [0.030, 0.030] nats with clipping, +0.300 [0.300, 0.300] without.")
+    assert "it is +0.050 [0.050, 0.050] nats higher 50 steps on" in second
+    assert "differs by -0.005 [-0.005, -0.005] after 300." in second
+    assert "let log sigma fall by 0.5 here, at a phantom number of 3" in third
+    alone = costs.advice(clipped, spikes, "reporting")["sentence"][0]
+    assert alone.endswith("+0.030 [0.030, 0.030] nats with clipping.")

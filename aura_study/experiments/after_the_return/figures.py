@@ -206,7 +206,7 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
         look: Any = {"fmt": mark, "color": TASK_COLOURS[absent], "label": label}
         panels[0].errorbar(rows["dose"], rows["ratio"], _bars(rows, "ratio"), **look)
     law = spike.sort_values("dose")
-    panels[0].plot(law["dose"], law["law"], **DOTTED, label=r"$e^{2\Lambda}$")
+    panels[0].plot(law["dose"], law["law"], **DOTTED, label=r"$e^{2\,\mathrm{fall}}$")
     panels[0].set(yscale="log", title=f"First gradient of {absent}", ylabel="over the masked run's")
     panels[0].legend()
     shown = (("the others", "log_loss", "Loss of the other tasks"), (absent, "log_loss", f"Loss of {absent}"))

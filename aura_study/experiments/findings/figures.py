@@ -17,7 +17,8 @@ LOOKS = {
     "void": ("#f5f5f5", "#4d4d4d"),
 }
 BLANK = ("white", "#767676")
-WAY = "AdamW, clipped"
+CLIPPED, BARE = "AdamW, clipped", "AdamW"
+"""Ways to optimise, as notebook 12 names them."""
 ALONE = "alone"
 SOON = 10
 """Steps after the return at which the price is read, beside the last."""
@@ -44,40 +45,44 @@ def price(
     reach = 3 * interest  # two seeds of one regime reach much farther than any difference that was found
     right.set(xlim=(-reach, reach), xlabel="area under the ROC curve,\nunmasked minus masked")
     right.set_title("At the end of training, mean of all tasks", fontsize=10)
-    legend_below(figure, left, ncols=2)
-    seeds = f"{ends['seeds'].min()} to {ends['seeds'].max()}"
+    legend_below(figure, left, ncols=3)
+    seeds = pd.concat([doses["seeds"], ends["seeds"]])
+    told = f"{seeds.min()} to {seeds.max()}"
     return Plate(
         figure,
         f"What it costs a model that has learned. Left: {absent} was away, its log sigma had "
         "fallen so far, and this much more development loss the other tasks then have than in the masked run of the "
         f"same seed, {SOON} steps after the return and at the end; at the right, {absent}'s rows alone and no spike. "
         f"Right: the score at the end of training without the mask, by how {absent} comes and goes. Means and 95 % "
-        f"intervals over seeds (right: {seeds}; an interval that leaves the panel goes on). Grey: less than a point. "
+        f"intervals over seeds ({told} seeds; an interval that leaves its panel goes on). Grey: less than a point. "
         f"Of {whose}.",
-        f"Two panels. Left, the other tasks' extra loss over the fall of log sigma, for two moments after the return. "
-        f"Right, one dot with an interval for each of {len(ends)} ways in which {absent} is absent, beside a grey band "
-        "around zero.",
+        "Left, the other tasks' extra loss over the fall of log sigma, clipped and not. Right, the difference of "
+        f"scores in {len(ends)} regimes of absence, around zero.",
     )
 
 
 def _by_fall(axes: Axes, costs: pd.DataFrame, absent: str, interest: float) -> None:
-    rows = costs[(costs["way"] == WAY) & (costs["task"] == "the others") & (costs["measure"] == "log_loss")]
+    rows = costs[(costs["task"] == "the others") & (costs["measure"] == "log_loss")]
     falls = pd.to_numeric(rows["arm"], errors="coerce")
-    rows = rows.assign(fall=falls.where(rows["arm"] != ALONE, 1.2 * falls.max())).dropna(subset="fall")
+    beyond = 1.2 * falls.max()
+    rows = rows.assign(fall=falls.where(rows["arm"] != ALONE, beyond)).dropna(subset="fall").sort_values("fall")
     last = int(rows["since"].max())
     axes.axhspan(-interest, interest, color="#888888", alpha=0.15, linewidth=0)
     axes.axhline(0, color="#555555", linewidth=0.8)
-    for since, colour in ((SOON, TASK_COLOURS[absent]), (last, COLOURS[0])):
-        moment = rows[rows["since"] == since].sort_values("fall")
+    lines = ((CLIPPED, SOON, COLOURS[0]), (CLIPPED, last, TASK_COLOURS[absent]), (BARE, SOON, COLOURS[1]))
+    for place, (way, since, colour) in enumerate(lines):
+        moment = rows[(rows["way"] == way) & (rows["since"] == since)]
         alone = moment["arm"] == ALONE
-        for chosen, form, label in (
-            (moment[~alone], "o-", f"{since} steps after the return"),
-            (moment[alone], "D", ""),
-        ):
+        label = f"{since} steps after the return, {'clipped' if way == CLIPPED else 'not clipped'}"
+        for chosen, form, said in ((moment[~alone], "o-", label), (moment[alone], "D", None)):
             around = [chosen["difference"] - chosen["low"], chosen["high"] - chosen["difference"]]
-            axes.errorbar(chosen["fall"], chosen["difference"], around, fmt=form, color=colour, label=label, capsize=2)
+            at, look = chosen["fall"] + 0.07 * (place - 1), {"color": colour, "label": said, "capsize": 2}
+            axes.errorbar(at, chosen["difference"], around, fmt=form, markersize=4, elinewidth=1.2, **look)
     ticks = sorted(falls.dropna().unique())
-    axes.set_xticks([*ticks, 1.2 * falls.max()], [*(f"{tick:g}" for tick in ticks), f"{absent}\nalone"])
+    axes.set_xticks([*ticks, beyond], [*(f"{tick:g}" for tick in ticks), f"{absent}\nalone"])
+    reach = 1.6 * rows.loc[rows["since"].isin([SOON, last]) & rows["way"].isin([CLIPPED, BARE]), "difference"].max()
+    if reach > 0:  # an interval over two seeds reaches much farther than any difference that was found
+        axes.set_ylim(-reach / 2, reach)
     axes.set(xlabel=r"fall of $\log\sigma$ in the absence", ylabel="nats more than masked")
     axes.set_title("After one long absence, loss of the other tasks", fontsize=10)
 
