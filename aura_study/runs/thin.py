@@ -21,6 +21,8 @@ from aura_study.runs.stamps import read_stamp, write_stamp
 
 MARK = b"aura_study.thinned"
 NOTE = "README.md"
+STEPS = ("step", "since")
+"""Columns of a file's steps: since the training's beginning, or since a return."""
 
 
 def thin(folders: RunFolders, every: int) -> int:
@@ -76,7 +78,8 @@ def _among(changed: Mapping[str, str], known: Mapping[str, str]) -> dict[str, st
 def _thin_file(path: Path, every: int) -> bool:
     table = pq.read_table(path)
     described = dict(pq.read_metadata(path).metadata or {})
-    if MARK in described or "step" not in table.column_names:
+    steps = next((name for name in STEPS if name in table.column_names), None)
+    if MARK in described or steps is None:
         return False
     described[MARK] = _words(every).encode()
     described[b"aura_study.rows"] = str(table.num_rows).encode()
@@ -86,7 +89,7 @@ def _thin_file(path: Path, every: int) -> bool:
         job = json.loads(described[METADATA])
         job.pop("key", None)
         described[METADATA] = json.dumps(job, sort_keys=True).encode()
-    thinned = table.filter(_kept(table, every)).replace_schema_metadata(None)
+    thinned = table.filter(_kept(table, steps, every)).replace_schema_metadata(None)
     write_atomically(path, lambda target: _write(thinned, described, target))
     return True
 
@@ -97,9 +100,9 @@ def _write(table: Table, described: dict[bytes, bytes], path: Path) -> None:
     writer.close(described)
 
 
-def _kept(table: Table, every: int) -> NDArray[np.bool_]:
+def _kept(table: Table, name: str, every: int) -> NDArray[np.bool_]:
     """Which rows stay."""
-    steps = table["step"].to_numpy()
+    steps = table[name].to_numpy()
     distinct, place = np.unique(steps, return_inverse=True)
     if len(distinct) < 2 * every:
         rank = np.empty(len(steps), int)

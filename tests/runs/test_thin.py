@@ -56,6 +56,14 @@ def test_a_thinned_trajectory_keeps_its_turns_and_its_end_and_says_so(copied: Ru
     assert "one step in 10" in (copied.trajectories / NOTE).read_text()
 
 
+def test_steps_since_a_return_are_thinned_too(copied: RunFolders) -> None:
+    """A file that counts from the return keeps the first step back, one in ten, and the last."""
+    frame = pd.DataFrame({"since": np.repeat(np.arange(300), 4), "task": list("abcd") * 300, "weight": 1.0})
+    path = keep_table(Job(name="dose-3-seed0"), frame, copied.trajectories)
+    thin(copied, 10)
+    assert pq.read_table(path).to_pandas()["since"].unique().tolist() == [*range(0, 300, 10), 299]
+
+
 def test_a_file_of_few_steps_keeps_some_rows_of_each(copied: RunFolders) -> None:
     """Three steps of a hundred comments each become three steps of ten."""
     frame = pd.DataFrame({"step": np.repeat([0, 20, 40], 100), "row": np.tile(np.arange(100), 3)})
