@@ -106,6 +106,7 @@ def test_the_price_is_this_runs_or_the_references_marked_as_such(
         told = findings.price(findings.FindingsParameters(out=str(tmp_path / name)))
         assert told
         assert (told.absent, told.whose, told.doses["difference"].iloc[0]) == ("emotion", whose, costs)
+        assert len(findings.drawn(told)) == len(told.doses) + len(told.policies)
         plate = price(told.doses, told.policies, told.shares, told.absent, told.whose, 0.01)
         assert plate.caption.endswith(f"Of {whose}.")
         left, right = plate.figure.axes

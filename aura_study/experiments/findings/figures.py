@@ -36,17 +36,15 @@ def price(
     """
     figure, (left, right) = subplots(1, 2, figsize=(10.4, 3.9), width_ratios=(1.25, 1))
     _by_fall(left, doses, absent, interest)
-    ends = policies.query("moment == 'end' and policy == 'unmasked' and measure == 'auc' and task == 'mean of tasks'")
-    ends = ends.drop_duplicates("regime")
     often = shares.query("policy == 'unmasked' and task == @absent").set_index("regime")["presence"]
     often = often.map("in {:.0%} of the steps".format).where(often.index != "stretch", "away once, for long")
-    names = [f"{regime}\n{absent} {often[regime]}" for regime in ends["regime"]]
-    forest(right, ends, names, [THEORY_COLOUR] * len(ends), interest)
+    names = [f"{regime}\n{absent} {often[regime]}" for regime in policies["regime"]]
+    forest(right, policies, names, [THEORY_COLOUR] * len(names), interest)
     reach = 3 * interest  # two seeds of one regime reach much farther than any difference that was found
     right.set(xlim=(-reach, reach), xlabel="area under the ROC curve,\nunmasked minus masked")
     right.set_title("At the end of training, mean of all tasks", fontsize=10)
     legend_below(figure, left, ncols=3)
-    seeds = pd.concat([doses["seeds"], ends["seeds"]])
+    seeds = pd.concat([doses["seeds"], policies["seeds"]])
     told = f"{seeds.min()} to {seeds.max()}"
     return Plate(
         figure,
@@ -57,15 +55,14 @@ def price(
         f"intervals over seeds ({told} seeds; an interval that leaves its panel goes on). Grey: less than a point. "
         f"Of {whose}.",
         "Left, the other tasks' extra loss over the fall of log sigma, clipped and not. Right, the difference of "
-        f"scores in {len(ends)} regimes of absence, around zero.",
+        f"scores in {len(names)} regimes of absence, around zero.",
     )
 
 
 def _by_fall(axes: Axes, costs: pd.DataFrame, absent: str, interest: float) -> None:
-    rows = costs[(costs["task"] == "the others") & (costs["measure"] == "log_loss")]
-    falls = pd.to_numeric(rows["arm"], errors="coerce")
+    falls = pd.to_numeric(costs["arm"], errors="coerce")
     beyond = 1.2 * falls.max()
-    rows = rows.assign(fall=falls.where(rows["arm"] != ALONE, beyond)).dropna(subset="fall").sort_values("fall")
+    rows = costs.assign(fall=falls.where(costs["arm"] != ALONE, beyond)).dropna(subset="fall").sort_values("fall")
     last = int(rows["since"].max())
     axes.axhspan(-interest, interest, color="#888888", alpha=0.15, linewidth=0)
     axes.axhline(0, color="#555555", linewidth=0.8)

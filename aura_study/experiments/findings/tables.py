@@ -113,7 +113,16 @@ def practice(p: FindingsParameters) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Price:
-    """What it costs a model that has learned, as `PRICE` says, which task was absent, and whose tables these are."""
+    """What it costs a model that has learned, of the tables in `PRICE`: differences to the masked runs.
+
+    Attributes:
+        doses: the other tasks' loss since the return, by way, arm and step.
+        advice: what to do about it, in sentences.
+        policies: the mean area under the ROC curve at the end, unmasked, by regime.
+        shares: how often each task was present, by regime.
+        absent: the task that was away.
+        whose: the run that the tables are of.
+    """
 
     doses: pd.DataFrame
     advice: pd.DataFrame
@@ -129,8 +138,18 @@ def price(p: FindingsParameters) -> Price | None:
         paths = {name: folders.tables / f"{table}.csv" for name, table in PRICE.items()}
         if all(path.is_file() for path in paths.values()):
             absent = ledger.read_one(folders.evidence / f"{RETURN}.json").parameters["absent"]
-            return Price(**{name: pd.read_csv(path) for name, path in paths.items()}, absent=absent, whose=whose)
+            found = {name: pd.read_csv(path) for name, path in paths.items()}
+            found["doses"] = found["doses"].query("task == 'the others' and measure == 'log_loss' and since > 0")
+            ends = "moment == 'end' and policy == 'unmasked' and measure == 'auc' and task == 'mean of tasks'"
+            found["policies"] = found["policies"].query(ends).drop_duplicates("regime")
+            return Price(**found, absent=absent, whose=whose)
     return None
+
+
+def drawn(told: Price) -> pd.DataFrame:
+    """What the figure of the price shows: way, arm, since, regime, task, measure, difference, low, high, seeds."""
+    both = pd.concat([told.doses, told.policies], ignore_index=True)
+    return both[["way", "arm", "since", "regime", "task", "measure", "difference", "low", "high", "seeds"]]
 
 
 def _verdict(row: Row | None) -> str:
