@@ -225,7 +225,7 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
         f"the left: the first gradient that {absent} sends into the encoder, with the law (dotted); the other tasks' "
         "loss; its own; the mean area under the ROC curve. Colours: steps since the return; at the right end, "
         f"{absent}'s rows alone and no spike. Grey: differences smaller than {interest:g}.",
-        f"Four panels over the phantom number: the gradient ratio on a log axis along a dotted line; the loss of the "
+        f"Four panels over the fall of log sigma: the gradient ratio on a log axis along a dotted line; the loss of the "
         f"other tasks and of {absent}, and the mean area under the curve, with a line for each number of steps since "
         "the return.",
     )
@@ -274,7 +274,7 @@ def costs_over_time(costs: pd.DataFrame, cycle_ends: list[int]) -> Plate:
         rows = chosen[(chosen["way"] == way) & ~chosen["arm"].str.startswith("cycles")]
         doses = [arm for arm in rows["arm"].unique() if arm in colours]
         for arm in doses:
-            _over_time(axes, rows[rows["arm"] == arm], color=colours[arm], label=rf"$\Lambda$ = {arm}")
+            _over_time(axes, rows[rows["arm"] == arm], color=colours[arm], label=f"fall of {arm}")
         for arm, line in (("frozen", ":"), ("alone", "-.")):
             if (rows["arm"] == arm).any():
                 _over_time(axes, rows[rows["arm"] == arm], color=ALONE, linestyle=line, label=f"{arm}, no spike")
@@ -287,9 +287,9 @@ def costs_over_time(costs: pd.DataFrame, cycle_ends: list[int]) -> Plate:
     return Plate(
         figure,
         "The other tasks' development loss since the return, over that of the masked run of the same seed, by the way "
-        "to optimise and the phantom number: mean and 95 % interval over seeds (without one where there is a single "
+        "to optimise and the fall of log sigma: mean and 95 % interval over seeds (without one where there is a single "
         "seed). Last, where there are cycles: unmasked less masked after each of three absences.",
-        "A panel for each way to optimise, with a line for every phantom number over the steps since the return, and "
+        "A panel for each way to optimise, with a line for every fall over the steps since the return, and "
         "one with the three returns.",
     )
 
