@@ -182,16 +182,17 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str) -> pd.DataFra
 
     last = int(costs.loc[~costs["arm"].str.startswith("cycles"), "since"].max())
     spike = spikes[spikes["way"] == CLIPPED.name].set_index("arm")
+    ratio, own = spike["ratio"].to_dict()[f"{SHOWN_DOSE:g}"], spike["dose"].to_dict()["unmasked"]
     bare = f", {said(SHOWN_DOSE, OTHERS, SOON, way=ADAMW.name)} without" if (costs["way"] == ADAMW.name).any() else ""
     sentences = (
         f"Clip the gradient of the model. With log sigma fallen by {SHOWN_DOSE:g}, {absent} returns with "
-        f"{spike.loc[f'{SHOWN_DOSE:g}', 'ratio']:.3g} times its gradient; {SOON} steps later this has cost the other "
+        f"{ratio:.3g} times its gradient; {SOON} steps later this has cost the other "
         f"tasks {said(SHOWN_DOSE, OTHERS, SOON)} nats with clipping{bare}.",
         f"Watch the returned task's own loss. After a fall of {DOSES[-1]:g} it is {said(DOSES[-1], absent, LATER)} "
         f"nats higher {LATER} steps on, though clipped; the mean area under the ROC curve of all tasks differs by "
         f"{said(DOSES[-1], ALL, last, 'auc')} after {last}.",
         f"Mask the absent task's whole term, and there is nothing to watch. V10.1 let log sigma fall by "
-        f"{spike.loc['unmasked', 'dose']:.2g} here, at a phantom number of {SHOWN_DOSE:g}: Adam remembers a solved "
+        f"{own:.2g} here, at a phantom number of {SHOWN_DOSE:g}: Adam remembers a solved "
         "task's few large gradients, as SGD would not.",
     )
     return pd.DataFrame({"sentence": sentences})

@@ -226,8 +226,8 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
         "loss; its own; the mean area under the ROC curve. Colours: steps since the return; at the right end, "
         f"{absent}'s rows alone and no spike. Grey: differences smaller than {interest:g}.",
         "Four panels over the fall of log sigma: the gradient ratio on a log axis along a dotted line; the loss of "
-        f"the other tasks and of {absent}, and the mean area under the curve, with a line for each number of steps since "
-        "the return.",
+        f"the other tasks and of {absent}, and the mean area under the curve, with a line for each number of steps "
+        "since the return.",
     )
 
 

@@ -1,5 +1,7 @@
 """What it costs, and the map of verdicts: every claim of the study at one glance."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
@@ -73,8 +75,8 @@ def _by_fall(axes: Axes, costs: pd.DataFrame, absent: str, interest: float) -> N
         label = f"{since} steps after the return, {'clipped' if way == CLIPPED else 'not clipped'}"
         for chosen, form, said in ((moment[~alone], "o-", label), (moment[alone], "D", None)):
             around = [chosen["difference"] - chosen["low"], chosen["high"] - chosen["difference"]]
-            at, look = chosen["fall"] + 0.07 * (place - 1), {"color": colour, "label": said, "capsize": 2}
-            axes.errorbar(at, chosen["difference"], around, fmt=form, markersize=4, elinewidth=1.2, **look)
+            look: Any = {"color": colour, "label": said, "capsize": 2, "markersize": 4, "elinewidth": 1.2}
+            axes.errorbar(chosen["fall"] + 0.07 * (place - 1), chosen["difference"], around, fmt=form, **look)
     ticks = sorted(falls.dropna().unique())
     axes.set_xticks([*ticks, beyond], [*(f"{tick:g}" for tick in ticks), f"{absent}\nalone"])
     reach = 1.6 * rows.loc[rows["since"].isin([SOON, last]) & rows["way"].isin([CLIPPED, BARE]), "difference"].max()
