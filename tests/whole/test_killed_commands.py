@@ -85,8 +85,9 @@ def end(process: "subprocess.Popen[str]", number: int) -> str:
 
 
 def hidden(folder: Path) -> list[Path]:
-    """What is unfinished below ``folder``."""
-    return [path for path in folder.rglob(".*") if path.name != ".lock"]
+    """What is unfinished below ``folder``; the manual, where the checkout has built it, has hidden files of its own."""
+    found = [path for path in folder.rglob(".*") if path.name != ".lock"]
+    return [path for path in found if path.parent.name != "manual"]
 
 
 def ours(place: Path) -> list[Path]:
