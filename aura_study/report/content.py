@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from aura_study.claims import CLAIMS, Claim, Verdict
 from aura_study.claims import lock as claims_lock
@@ -215,6 +216,12 @@ def _title(notebook: Any) -> str | None:
             if line.startswith("# "):
                 return str(line[2:]).strip()
     return None
+
+
+def advice(folders: RunFolders) -> list[str]:
+    """The sentences on what to do about the price; none where nobody asked."""
+    path = folders.tables / f"{ADVICE_TABLE}.csv"
+    return [str(sentence) for sentence in pd.read_csv(path)["sentence"]] if path.is_file() else []
 
 
 def _spoken(name: str) -> str:

@@ -18,7 +18,7 @@ from aura_study.claims.model import Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders, project_root
-from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE
+from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE, advice
 from aura_study.runs import ledger
 from aura_study.runs.ledger import FigureEntry
 from aura_study.runs.manifest import read_manifest
@@ -47,10 +47,9 @@ def headline(folders: RunFolders, root: Path) -> str:
 
 def price(folders: RunFolders, root: Path) -> str:
     """What it costs, and what to do about it: the figure, and the sentences, which name its numbers."""
-    path = folders.tables / f"{ADVICE_TABLE}.csv"
-    if not path.is_file():
+    sentences = [f"- {sentence}" for sentence in advice(folders)]
+    if not sentences:
         raise StudyError(f"run {folders.name!r} has no table {ADVICE_TABLE!r}")
-    sentences = [f"- {sentence}" for sentence in pd.read_csv(path)["sentence"]]
     return "\n".join([_picture(_figure(PRICE_FIGURE, folders), folders, root), "", *sentences])
 
 

@@ -4,8 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section, said
 from aura_study.claims.model import DECIDED
@@ -15,7 +13,7 @@ from aura_study.paths import reference_run
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.comparison import write_page
-from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE, NotebookContent, RunContent
+from aura_study.report.content import HEADLINE_FIGURE, PRICE_FIGURE, NotebookContent, RunContent, advice
 from aura_study.report.images import Pictures
 from aura_study.report.methods import DEVIATIONS, KINDS, QUESTIONS, THREATS
 from aura_study.report.references import works
@@ -76,7 +74,7 @@ def write_site(content: RunContent, site: Path, manual: Path | None) -> None:
     bodies = {entry.name: _body(entry, pictures, content.problems) for entry in content.notebooks}
     if beside:
         write_page(beside, render, site)
-    answer = {"headline": _headline(content, pictures), "price": PRICE_FIGURE, "advice": _advice(content)}
+    answer = {"headline": _headline(content, pictures), "price": PRICE_FIGURE, "advice": advice(content.folders)}
     render.page("index.html", "index.html", beside=beside, **answer, **_growth())
     render.page("run.html", "run.html")
     render.page(
@@ -178,12 +176,6 @@ def _body(entry: NotebookContent, pictures: Pictures, problems: list[str]) -> Bo
 def _headline(content: RunContent, pictures: Pictures) -> str | None:
     available = [name for name in content.figures if name != PRICE_FIGURE and pictures.figure(name)]
     return HEADLINE_FIGURE if HEADLINE_FIGURE in available else available[0] if available else None
-
-
-def _advice(content: RunContent) -> list[str]:
-    """The sentences on what to do about the price; none where nobody asked."""
-    path = content.folders.tables / f"{ADVICE_TABLE}.csv"
-    return list(pd.read_csv(path)["sentence"]) if path.is_file() else []
 
 
 def _growth() -> dict[str, Any]:

@@ -107,18 +107,26 @@ def test_a_model_that_has_not_learned_decides_nothing():
     assert (row.verdict, row.limits[ADEQUACY]) == ("void", pytest.approx(-0.2))
 
 
-def test_the_advice_reads_its_numbers_from_the_tables():
-    """The spike and its price at the claims' dose, with and without clipping; the far dose's; what V10.1 made of it."""
+def test_the_advice_says_what_the_intervals_say():
+    """Its numbers are the tables'; it advises clipping where that helps, and the other way round it does not."""
     arms = [*(f"{d:g}" for d in doses.DOSES), "unmasked"]
     dose = [*doses.DOSES, 0.5]
     spikes = pd.DataFrame({"way": doses.CLIPPED.name, "arm": arms, "dose": dose, "ratio": [1.1, 8, 60, 500, 9000, 3]})
-    clipped = costs.cost_table(made(lambda dose, since: 0.01 * dose))
-    bare = costs.cost_table(made(lambda dose, since: 0.1 * dose).assign(way=doses.ADAMW.name))
-    first, second, third = costs.advice(pd.concat([clipped, bare]), spikes, "reporting")["sentence"]
-    assert "With log sigma fallen by 3, reporting returns with 500 times its gradient; 10 steps later" in first
-    assert first.endswith("+0.030 [0.030, 0.030] nats with clipping, +0.300 [0.300, 0.300] without.")
-    assert "it is +0.050 [0.050, 0.050] nats higher 50 steps on" in second
-    assert "differs by -0.005 [-0.005, -0.005] after 300." in second
+    small, large = (made(lambda dose, since, slope=slope: slope * dose) for slope in (0.01, 0.1))
+
+    def advice(clipped, bare=None):
+        bare = [] if bare is None else [costs.cost_table(bare.assign(way=doses.ADAMW.name))]
+        return costs.advice(pd.concat([costs.cost_table(clipped), *bare]), spikes, "reporting")["sentence"]
+
+    first, second, third = advice(small, large)
+    assert first.startswith("Clip the gradient of the model. With log sigma fallen by 3, reporting returns with 500 ")
+    assert first.endswith(
+        "10 steps later this has cost the other tasks +0.030 [0.030, 0.030; 8 seeds] nats with clipping, "
+        "+0.300 [0.300, 0.300; 8 seeds] without."
+    )
+    assert second.startswith("Watch the returned task's own loss. After a fall of 5, clipped, it is +0.050 [")
+    assert second.endswith("differs by -0.005 [-0.005, -0.005; 8 seeds] after 300.")
     assert "let log sigma fall by 0.5 here, at a phantom number of 3" in third
-    alone = costs.advice(clipped, spikes, "reporting")["sentence"][0]
-    assert alone.endswith("+0.030 [0.030, 0.030] nats with clipping.")
+    assert advice(large, small)[0].startswith("Whether clipping helps was not settled.")
+    assert advice(small)[0].endswith("with clipping, (not tried) without.")
+    assert advice(made(lambda dose, since: -0.1))[1].startswith("The returned task's own loss is not surely higher.")

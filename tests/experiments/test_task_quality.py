@@ -1,5 +1,7 @@
 """P9: what runs are compared on, what is read off them, and what its rules would say of made scores."""
 
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,7 +31,7 @@ from aura_study.runs.jobs import job_metadata
 from aura_study.training.adequacy import DECISIVE
 from aura_study.training.loop import build_schedule, train
 from aura_study.training.recording import TrajectoryRecorder, read_trajectories
-from aura_study.training.runs import run_job
+from aura_study.training.runs import PresenceName, run_job
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -55,6 +57,11 @@ def assert_scarce_and_apart(few, more) -> None:
         assert task == RARE or few.train[task].texts == more.train[task].texts
     trained = set().union(*(texts(split) for split in more.train.values()))
     assert not trained & set().union(*(texts(split) for split in more.dev.values()))
+
+
+def test_the_regimes_are_the_ways_of_presence_that_a_training_knows():
+    """Named a second time, for a run is planned without what trains."""
+    assert get_args(PresenceName) == REGIMES
 
 
 def test_scarce_reporting_changes_nothing_else():

@@ -52,7 +52,8 @@ def price(
         figure,
         f"What it costs a model that has learned. Left: {absent} was away, its log sigma had "
         "fallen so far, and this much more development loss the other tasks then have than in the masked run of the "
-        f"same seed, {SOON} steps after the return and at the end; at the right, {absent}'s rows alone and no spike. "
+        f"same seed, {SOON} steps after the return and at the end, the gradient clipped or not; at the right, "
+        f"{absent}'s rows alone and no spike. Predicted, clipped: above the grey {SOON} steps after a fall of 3. "
         f"Right: the score at the end of training without the mask, by how {absent} comes and goes. Means and 95 % "
         f"intervals over seeds ({told} seeds; an interval that leaves its panel goes on). Grey: less than a point. "
         f"Of {whose}.",
