@@ -10,7 +10,7 @@ import torch
 
 import aura_study.audit
 from aura_study.audit import Absence, Report, Settings, Verdict, assert_no_phantom_gradient, audit
-from aura_study.audit.measuring.warm import LOSS_LEVELS
+from aura_study.audit.measuring.bench import LOSS_LEVELS
 from aura_study.losses import (
     PARAMETERIZATIONS,
     FrozenKendallLoss,

@@ -9,24 +9,19 @@ compared in pairs with those that real losses alone give, whichever these were.
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from aura_study.audit.calls.forms import EPOCH
-from aura_study.audit.calls.subject import Reading, Subject
+from aura_study.audit.calls.subject import Subject
 from aura_study.audit.evidence import Drift
-from aura_study.audit.laboratory import AuditedCodeError, audited_code
 from aura_study.audit.marks import Absence
+from aura_study.audit.measuring.memory import RealPast, Trace
 from aura_study.audit.measuring.numbers import MOVED, distance, largest, ratio_of
+from aura_study.audit.measuring.warm import WarmBench
 
-if TYPE_CHECKING:
-    from aura_study.audit.measuring.measure import Bench
-
-PAST, BACK, RANGE = 26, 12, 90
-SWING = 0.25
+BACK, RANGE = 12, 90
 WIDTHS, MOST = 3.0, 0.25
 """How far beyond the range of the run without an absence a weight may be on its return: so many widths of that range,
 which is one of few steps and of losses in a rhythm, and at most such a share of it."""
@@ -35,46 +30,8 @@ STARTS, SHORT, LATE, ERRORS = 16, 4 * EPOCH, (0, 7), 4.0
 standard errors of a mean difference are none."""
 
 
-def varied(levels: Mapping[str, float], step: int) -> dict[str, float]:
-    """Losses around ``levels``, each with a rhythm of its own."""
-    return {
-        task: level * (1 + SWING * math.sin(2.4 * step + 1.7 * i + 0.3 * math.sin(0.9 * step * (1 + i % 3))))
-        for i, (task, level) in enumerate(levels.items())
-    }
-
-
-def remembers(subject: Subject, tasks: Sequence[str]) -> tuple[bool, bool]:
-    """Whether two pasts at the same parameters and number of steps give different weights; and whether two draws do."""
-    levels = {task: 0.5 + 0.25 * (i % 4) for i, task in enumerate(tasks)}
-    first = subject.another()
-    first.read(levels)
-    readings: list[Reading] = []
-    try:
-        with audited_code():
-            for bend in (0.0, 0.7):
-                twin = first.twin()
-                for step in range(PAST):
-                    wave = [1 + bend * math.sin(2.1 * step + i) for i in range(len(levels))]
-                    twin.read({task: level * by for (task, level), by in zip(levels.items(), wave, strict=True)})
-                other_draw = twin.twin()
-                other_draw.step += PAST
-                readings.append(twin.read(levels))
-            readings.append(other_draw.read(levels))
-    except AuditedCodeError:
-        return False, False
-    finally:
-        subject.restore()
-    return not _alike(readings[0], readings[1], tasks), not _alike(readings[1], readings[2], tasks)
-
-
-def _alike(one: Reading, other: Reading, tasks: Sequence[str]) -> bool:
-    if not (one.finite and other.finite):
-        return one.finite == other.finite
-    return all(math.isclose(one.weights[t], other.weights[t], rel_tol=1e-5, abs_tol=1e-12) for t in tasks)
-
-
 def drift(
-    bench: "Bench", subject: Subject, mark: Absence, task: str, optimizer: str, own: Sequence[tuple[int, Tensor]]
+    bench: WarmBench, subject: Subject, mark: Absence, task: str, optimizer: str, own: Sequence[tuple[int, Tensor]]
 ) -> Drift:
     """``steps`` steps without ``task``, then a few with it, beside the same run with it throughout."""
     start, steps, values = subject.step, bench.settings.steps, subject.values()
@@ -101,26 +58,7 @@ def drift(
     return Drift(optimizer, task, growth, None, pull, (min(ratios), max(ratios)), False)
 
 
-Trace = Sequence[Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class RealPast:
-    """What real losses alone make of the weights after `SHORT` steps.
-
-    Attributes:
-        starts: subjects at many points of the rhythm, at the beginning of an epoch each.
-        usual: weights after these steps with every task, step by step, one trace for each start.
-        others: the same where one task's losses were those of `SHORT` steps and more ago meanwhile, so that its memory
-            on the return is that of the beginning; and where these steps are left out.
-    """
-
-    starts: Sequence[Subject]
-    usual: Sequence[Trace]
-    others: Sequence[Sequence[Trace]]
-
-
-def real_past(bench: "Bench", task: str) -> RealPast:
+def real_past(bench: WarmBench, task: str) -> RealPast:
     """For absences of ``task``."""
     origin, starts = bench.fresh(), []
     _run(bench, origin, "SGD", None, Absence.ZERO, -origin.step % EPOCH)
@@ -135,9 +73,11 @@ def real_past(bench: "Bench", task: str) -> RealPast:
     return RealPast(starts, _after(bench, starts, SHORT), [*others, _after(bench, starts, 0, skipped=SHORT)])
 
 
-def _by_mean(bench: "Bench", mark: Absence, task: str) -> list[float]:
+def _by_mean(bench: WarmBench, mark: Absence, task: str) -> list[float]:
     """Mean ratios of the weights after short absences to those without, where no real past gives such a mean."""
-    past = bench.real_past(task)
+    if task not in bench.pasts:
+        bench.pasts[task] = real_past(bench, task)
+    past = bench.pasts[task]
     every = [past.usual, *past.others]
     if any(len(trace) < BACK for traces in every for trace in traces):
         return []  # real losses break it too
@@ -162,7 +102,7 @@ def _other_mean(now: Sequence[float], then: Sequence[float], least: float) -> bo
 
 
 def _after(
-    bench: "Bench", starts: Sequence[Subject], steps: int, absent: str | None = None, mark: Absence = Absence.ZERO,
+    bench: WarmBench, starts: Sequence[Subject], steps: int, absent: str | None = None, mark: Absence = Absence.ZERO,
     losses: Callable[[int], Mapping[str, float]] | None = None, skipped: int = 0,
 ) -> list[Trace]:  # fmt: skip
     """Weights after ``steps`` that were such, from each of ``starts``; shorter where they break."""
@@ -175,7 +115,7 @@ def _after(
     return traces
 
 
-def _by_parameters(bench: "Bench", subject: Subject, values: Sequence[Tensor], task: str) -> float:
+def _by_parameters(bench: WarmBench, subject: Subject, values: Sequence[Tensor], task: str) -> float:
     """The task's weight over what it would be at earlier ``values`` of the parameters, with the same memory."""
     if not subject.learned:
         return 1.0
@@ -186,7 +126,7 @@ def _by_parameters(bench: "Bench", subject: Subject, values: Sequence[Tensor], t
 
 
 def _run(
-    bench: "Bench", subject: Subject, optimizer: str, absent: str | None, mark: Absence, steps: int,
+    bench: WarmBench, subject: Subject, optimizer: str, absent: str | None, mark: Absence, steps: int,
     own: Sequence[tuple[int, Tensor]] = (), losses: Callable[[int], Mapping[str, float]] | None = None,
 ) -> tuple[list[dict[str, float]], int | None, float | None]:  # fmt: skip
     """Weights step by step, the step at which they broke, and the pull on ``own`` entries at the first."""

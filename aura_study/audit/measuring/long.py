@@ -1,7 +1,6 @@
 """What comes after an absence, what a very long one leads to, and what one from the very first batch does."""
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,16 +10,14 @@ from aura_study.audit.evidence import ColdStart, LongAbsence, Residue, Return
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
 from aura_study.audit.marks import Absence
 from aura_study.audit.measuring.numbers import MANY, largest, ratio_of
-
-if TYPE_CHECKING:
-    from aura_study.audit.measuring.measure import Bench
+from aura_study.audit.measuring.warm import WarmBench
 
 LONG_STEPS, LONG_LR, FADED = 200, 0.5, 0.1
 RESIDUE_DECAY, RESIDUE_STEPS = 0.01, 20
 COLD_STEPS, COLD_BACK = 3, 4
 
 
-def come_back(bench: "Bench", mark: Absence, task: str, optimizer: str) -> Return:
+def come_back(bench: WarmBench, mark: Absence, task: str, optimizer: str) -> Return:
     """An absence, then the task again, with the same optimiser."""
     say(f"{mark}: {task!r} comes back, {optimizer}")
     subject, steps = bench.fresh(), bench.settings.steps
@@ -41,7 +38,7 @@ def come_back(bench: "Bench", mark: Absence, task: str, optimizer: str) -> Retur
     return Return(min(trace), trace[steps - 1], math.inf if recovery == len(trace) else recovery / steps, True)
 
 
-def ceiling(bench: "Bench", mark: Absence, task: str) -> LongAbsence:
+def ceiling(bench: WarmBench, mark: Absence, task: str) -> LongAbsence:
     """A very long absence under SGD, and under Adam if SGD, whose gradient may fade, killed nothing."""
     say(f"{mark}: {task!r} absent for a very long time")
     subject = bench.fresh()
@@ -53,7 +50,7 @@ def ceiling(bench: "Bench", mark: Absence, task: str) -> LongAbsence:
 
 
 def _stay(
-    bench: "Bench", subject: Subject, mark: Absence, task: str, optimizer: str, growths: list[float]
+    bench: WarmBench, subject: Subject, mark: Absence, task: str, optimizer: str, growths: list[float]
 ) -> tuple[float | None, bool]:
     """Phantom number after which the task's loss was seen to move no parameter any more; whether its pull faded."""
     stepper = bench.stepper(subject, optimizer, LONG_LR)
@@ -72,7 +69,7 @@ def _stay(
     return died, not (first and pull and pull > FADED * first)
 
 
-def cold_start(bench: "Bench", mark: Absence, task: str) -> ColdStart:
+def cold_start(bench: WarmBench, mark: Absence, task: str) -> ColdStart:
     """The task is absent from the very first batches, then all are there."""
     say(f"{mark}: {task!r} absent from the very first batch")
     subject = bench.subject.another()
@@ -101,7 +98,7 @@ def cold_start(bench: "Bench", mark: Absence, task: str) -> ColdStart:
     return ColdStart(task, finite=True, ratio=strangest)
 
 
-def residue(bench: "Bench", mark: Absence, task: str) -> Residue:
+def residue(bench: WarmBench, mark: Absence, task: str) -> Residue:
     """Displacement of the task's own parameters by Adam's momentum and by AdamW's decay during an absence."""
     momentum = bench.fresh()
     stepper = torch.optim.Adam(momentum.learned, lr=bench.settings.lr)
@@ -113,7 +110,7 @@ def residue(bench: "Bench", mark: Absence, task: str) -> Residue:
     return Residue(*(_moved(bench, *pair, mark, task) for pair in ((momentum, stepper), (decay, decayer))))
 
 
-def _moved(bench: "Bench", subject: Subject, stepper: torch.optim.Optimizer, mark: Absence, task: str) -> float:
+def _moved(bench: WarmBench, subject: Subject, stepper: torch.optim.Optimizer, mark: Absence, task: str) -> float:
     own = bench.own_entries(subject, task)
     before = subject.values()
     for _ in range(bench.settings.steps):

@@ -2,22 +2,19 @@
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from aura_study.audit.evidence import LongAbsence, Solved
 from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
 from aura_study.audit.marks import TINY_LOSS
 from aura_study.audit.measuring.long import LONG_LR, LONG_STEPS
 from aura_study.audit.measuring.numbers import MOVED, distance
-
-if TYPE_CHECKING:
-    from aura_study.audit.measuring.measure import Bench
+from aura_study.audit.measuring.warm import WarmBench
 
 TASKS = 3
 """Solved in turn, one at each level of the losses; the one whose weight went farthest is told of."""
 
 
-def solve(bench: "Bench") -> Solved | None:
+def solve(bench: WarmBench) -> Solved | None:
     """What the weight does meanwhile, by SGD; None where the module raises on a loss that is there."""
     try:
         with audited_code():
@@ -31,7 +28,7 @@ def solve(bench: "Bench") -> Solved | None:
         bench.subject.restore()
 
 
-def _solve(bench: "Bench", task: str) -> Solved:
+def _solve(bench: WarmBench, task: str) -> Solved:
     say(f"solved: the loss of {task!r} falls to 0 and stays")
     subject, steps = bench.fresh(), bench.settings.steps
     stepper = bench.stepper(subject, "SGD")
@@ -57,7 +54,7 @@ def _solve(bench: "Bench", task: str) -> Solved:
     return Solved(task, fall, stay, broke, not learns)
 
 
-def _long(bench: "Bench", task: str) -> LongAbsence | None:
+def _long(bench: WarmBench, task: str) -> LongAbsence | None:
     """Growth halfway through and at the end of a very long time at 0, and the dose if it has died by then."""
     say(f"solved: the loss of {task!r} stays at 0 for a very long time")
     subject = bench.fresh()

@@ -1,7 +1,7 @@
 """A module brought to rest with every task present, and what can be told of it there."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -9,21 +9,66 @@ from torch import Tensor
 from aura_study.audit.calls.copies import counters, forward_counters, moved
 from aura_study.audit.calls.subject import Reading, Subject
 from aura_study.audit.evidence import WarmState
-from aura_study.audit.laboratory import say
+from aura_study.audit.laboratory import AuditedCodeError, audited_code, say
+from aura_study.audit.measuring.bench import Bench
+from aura_study.audit.measuring.memory import RealPast
 from aura_study.audit.measuring.numbers import ratio_of
 
-if TYPE_CHECKING:
-    from aura_study.audit.measuring.measure import Bench
-
-LOSS_LEVELS = (0.3, 2.0, 0.8)
-"""Losses of the tasks in turn, below and above the fixed points of usual starts; not 1, often a fixed point itself."""
 WARM_UP_STEPS, WARM_UP_LR = 160, 0.05
 AHEAD = 1_000_000
 """Where a module counts its steps, how far its counters are moved: beyond any warm-up."""
 FEW_RESPONSES = 8
 
 
-def warm_up(bench: "Bench") -> WarmState:
+class WarmBench(Bench):
+    """A bench whose subjects start at rest, as they are after a warm-up with every task present."""
+
+    moved = False
+    """Whether an absence has moved a weight here; of many tasks further marks are then measured in short."""
+
+    @cached_property
+    def warm(self) -> WarmState:
+        """At rest with all tasks present."""
+        return warm_up(self)
+
+    @cached_property
+    def pasts(self) -> dict[str, RealPast]:
+        """What absences of a task are compared with where losses are remembered; the same for every mark."""
+        return {}
+
+    @cached_property
+    def later(self) -> "WarmBench | None":
+        """The same beyond a warm-up of the module's own; None where nothing counts the steps, or it is no different."""
+        if self.late or not self.warm.counts or self.warm.forwarded:
+            return None
+        later = WarmBench(self.subject, self.settings, late=True)
+        try:
+            with audited_code():
+                usable = later.warm.reading.finite and later.warm.forwarded and all(later.warm.reading.weights.values())
+                return later if usable else None
+        except AuditedCodeError:
+            return None
+
+    def fresh(self) -> Subject:
+        """A new module at the warm state."""
+        twin = self.warm.subject.twin()
+        twin.load(self.warm.values)
+        return twin
+
+    def usual(self, step: int) -> dict[str, float]:
+        """Weights at rest with all tasks, by the draws of ``step``."""
+        if not self.memory[1]:
+            return self.warm.reading.weights
+        subject = self.fresh()
+        subject.step = step
+        return subject.read(self.base).weights
+
+    def growth(self, subject: Subject, task: str) -> float:
+        """The task's weight now over that at rest, by the same draws."""
+        return ratio_of(subject.twin().read(self.base).weights[task], self.usual(subject.step)[task])
+
+
+def warm_up(bench: Bench) -> WarmState:
     """The module at rest, with all that it remembers."""
     say("warming up with every task present")
     subject = bench.subject.another()
@@ -50,7 +95,7 @@ def warm_up(bench: "Bench") -> WarmState:
     )
 
 
-def _rest(bench: "Bench", subject: Subject) -> None:
+def _rest(bench: Bench, subject: Subject) -> None:
     stepper = bench.stepper(subject, "Adam", WARM_UP_LR)
     for _ in range(WARM_UP_STEPS):
         if not subject.read(bench.losses(subject.step)).finite:
@@ -64,7 +109,7 @@ def _learns(subject: Subject, reading: Reading) -> bool:
     return any(gradient is not None and id(parameter) in learned for parameter, gradient in pairs)
 
 
-def _descend(bench: "Bench", subject: Subject) -> tuple[dict[str, float], dict[str, float]]:
+def _descend(bench: Bench, subject: Subject) -> tuple[dict[str, float], dict[str, float]]:
     """Weights along sign descent, which does not slow down as an exponential's gradient fades.
 
     The change over all of it, and the share of the weight that the last sixth took.
@@ -85,7 +130,7 @@ def _descend(bench: "Bench", subject: Subject) -> tuple[dict[str, float], dict[s
     return fall, {task: 1 - ratio_of(trace[-1][task], earlier[task]) for task in bench.tasks}
 
 
-def _responds(bench: "Bench", subject: Subject) -> dict[str, bool]:
+def _responds(bench: Bench, subject: Subject) -> dict[str, bool]:
     """Whether a task's loss moves any parameter; of many tasks, each only where all at once leave some entry still.
 
     A task without a parameter of its own, such as one of constant weight, is not among them.
