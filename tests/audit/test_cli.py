@@ -135,6 +135,12 @@ def test_what_cannot_be_audited_exits_2_with_the_reason(user_file, target, reaso
         assert reason in result.stderr
 
 
+def test_a_file_alone_is_answered_with_the_commands_of_what_it_defines(user_file):
+    """Its classes before its functions, as they would be typed."""
+    stderr = run(f"{user_file}").stderr
+    assert f"\n    aura-study audit {user_file}:Uncertain\n" in stderr
+
+
 def test_code_that_does_not_return_is_ended(user_file):
     """Exit code 2 within the limit, with what it was doing."""
     result = run(f"{user_file}:Loops", "--limit", "10")

@@ -28,14 +28,17 @@ def load_target(target: str) -> Any:
     Raises:
         CannotAudit: nothing of that name, or code that fails when it is imported.
     """
-    place, colon, name = target.rpartition(":")
-    if not colon or not place or not name:
+    place, _, name = (target, "", "") if target.endswith(".py") else target.rpartition(":")
+    if not place or not (name or place.endswith(".py")):
         raise CannotAudit(f"{target!r} names no object", HOW)
     try:
         with audited_code():
             module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     except AuditedCodeError as error:
         raise CannotAudit(f"Importing {place} failed: {error}", HOW) from error
+    if not name:
+        commands = "".join(f"\n    aura-study audit {place}:{offered}" for offered in _callables(module))
+        raise CannotAudit(f"{target!r} names no object", f"{HOW}{commands}")
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -76,13 +79,19 @@ def _load_file(path: Path) -> types.ModuleType:
     return module
 
 
-def _offer(module: types.ModuleType) -> str:
-    names = [
-        name
+def _callables(module: types.ModuleType) -> list[str]:
+    """Names of the first dozen classes and functions that the module defines, classes first."""
+    found = {
+        name: value
         for name, value in vars(module).items()
         if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-    ]
-    return f"; it has {', '.join(sorted(names)[:12])}" if names else ""
+    }
+    return sorted(found, key=lambda name: (not isinstance(found[name], type), name))[:12]
+
+
+def _offer(module: types.ModuleType) -> str:
+    names = _callables(module)
+    return f"; it has {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
