@@ -9,7 +9,7 @@ KINDS = (
 DEVIATIONS = (
     (
         "roberta-base, 12 layers × 768, pre-trained",
-        "a RoBERTa of 2 layers × 128; trained from scratch, or pre-trained here by masked language modelling",
+        "a RoBERTa of 2 layers × 128, from scratch or pre-trained here; all-MiniLM-L6-v2 where scores decide",
         "Cost: many seeds instead of one model. The dynamics of sigma depend on losses and rates only; "
         "scores, and what pre-training there is to lose, are not.",
     ),
@@ -76,7 +76,7 @@ THREATS = (
     ),
     (
         "Few seeds",
-        "A t-interval over five seeds is wide, and three give little more than a sign. Where it matters the verdict is "
+        "A t-interval over five seeds is wide, and two or three give little more than a sign. Where it matters the verdict is "
         "inconclusive, which is not evidence of no effect.",
     ),
     (

@@ -62,8 +62,11 @@ def _figure(name: str, folders: RunFolders) -> FigureEntry:
 
 
 def _picture(figure: FigureEntry, folders: RunFolders, root: Path) -> str:
-    path = Path(os.path.relpath(folders.figures / f"{figure.name}.png", root)).as_posix()
-    return f"![{figure.alt}]({path})"
+    return f"![{figure.alt}]({_relative(folders.figures, root)}/{figure.name}.png)"
+
+
+def _relative(folder: Path, root: Path) -> str:
+    return Path(os.path.relpath(folder, root)).as_posix()
 
 
 def found(folders: RunFolders, root: Path) -> str:
@@ -76,8 +79,9 @@ def found(folders: RunFolders, root: Path) -> str:
     for key, question in QUESTIONS.items():
         row = rows[TOLD[key]]
         numbers = f"{ledger.number(row.measured)}, {ledger.interval(row)}"
-        notebook = f"[{row.claim}](notebooks/{row.notebook}.ipynb)"
-        lines.append(f"- *{question.asks}* “{row.statement}” **{row.verdict}**; {row.unit}: {numbers}. {notebook}")
+        notebook = f"[{row.claim}]({_relative(folders.notebooks, root)}/{row.notebook}.ipynb)"
+        verdict = f"**{row.verdict}**" + (f" ({row.limit})" if row.limit else "")
+        lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {row.unit}: {numbers}. {notebook}")
     kinds = [
         f"{kind}: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}"
         for kind, verdicts in ledger.tally(list(rows.values())).items()
@@ -88,7 +92,9 @@ def found(folders: RunFolders, root: Path) -> str:
         row.notebook[:2] for row in rows.values() if row.claim in CLAIMS and row.rule != CLAIMS[row.claim].rule_text()
     }
     if older:
-        told += f" Judged by rules that have changed since: notebooks {', '.join(sorted(older))}."
+        told += (
+            f" Judged by rules that have changed since: notebook{'s' * (len(older) > 1)} {', '.join(sorted(older))}."
+        )
     return "\n".join([*lines, "", f"Of {len(rows)} claims: {'; '.join(kinds)}. {told}"])
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Measurement
+from aura_study.claims.model import Kind
 from aura_study.errors import StudyError
 from aura_study.figures import Plate
 from aura_study.paths import INTERACTIVE, RunFolders, own_run, without_folders
@@ -102,6 +103,8 @@ class NotebookRun:
         self._add("claims", row)
         shown = [name for name in SHOWN if row[name] is not None]
         told = pd.DataFrame({"": [row[name] for name in shown]}, index=shown)
+        if decided.kind == Kind.TRAINED:  # the ledger judges those of a question together
+            told = told.rename(index={"verdict": "verdict by itself"})
         if why := open_because(decided):
             told.loc["open"] = why
         return told

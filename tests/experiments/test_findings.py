@@ -13,8 +13,10 @@ from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE
 from aura_study.claims.questions import QUESTIONS
 from aura_study.experiments.findings import tables as findings
-from aura_study.experiments.findings.figures import price, verdict_map
+from aura_study.experiments.findings.advice import advice
+from aura_study.experiments.findings.figures import BARE, CLIPPED, price, verdict_map
 from aura_study.paths import RunFolders, notebooks_folder
+from aura_study.runs.ledger import Row
 from aura_study.runs.records import write_json
 from aura_study.study.request import Request
 from aura_study.study.runner import Outcome, run_study
@@ -76,7 +78,10 @@ def _asked(folder: Path, costs: float) -> RunFolders:
     ends = {"moment": "end", "policy": "unmasked", "task": "mean of tasks", "measure": "auc", "difference": costs}
     made = {
         "return_costs": doses,
-        "return_advice": [{"sentence": "Mask."}],
+        "return_spikes_by_dose": [
+            {"way": "AdamW, clipped", "arm": arm, "dose": dose, "ratio": 400.0}
+            for arm, dose in (("3", 3.0), ("unmasked", 0.5))
+        ],
         "quality_differences": [{"regime": regime, **ends, **spread} for regime in ("mixed", "stretch")],
         "quality_shares": [
             {"regime": regime, "policy": "unmasked", "task": "emotion", "presence": 0.25}
@@ -114,6 +119,52 @@ def test_the_price_is_this_runs_or_the_references_marked_as_such(
         assert costs in drawn
         names = [text.get_text() for text in right.get_yticklabels()]
         assert names == ["mixed\nemotion in 25% of the steps", "stretch\nemotion away once, for long"]
+
+
+def _found(way: str, task: str, difference: float, since: int, fall: float) -> dict[str, object]:
+    return {
+        "way": way, "arm": f"{fall:g}", "since": since, "task": task, "measure": "log_loss",
+        "difference": difference, "low": difference - 0.01, "high": difference + 0.01, "seeds": 6,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("clipped", "bare", "begins"),
+    [
+        (0.05, 0.2, "Clip the gradient for the other tasks' sake, not for the pre-training's. "),
+        (0.2, 0.2, "Do not rely on clipping. "),
+    ],
+)
+def test_the_advice_says_what_the_intervals_say(clipped: float, bare: float, begins: str) -> None:
+    """Its numbers are the tables' and the ledger's; it advises clipping for what it surely helps, and no more."""
+    kept = findings.decided(findings.FindingsParameters(out="reference"))
+    shares = {"P8": (0.07, (0.05, 0.09)), "P8a": (0.02, (0.01, 0.03)), "P9": (0.0007, (0.0003, 0.001))}
+    rows = {
+        key: kept[key].model_copy(update={"measured": mean, "interval": around})
+        for key, (mean, around) in shares.items()
+    }
+    spikes = [
+        {"way": CLIPPED, "arm": arm, "dose": d, "ratio": r} for arm, d, r in (("3", 3, 500), ("unmasked", 0.5, 3))
+    ]
+
+    def said(own: float, told: dict[str, Row] = rows) -> list[str]:
+        costs = [_found(CLIPPED, "the others", clipped, 10, 3), _found(BARE, "the others", bare, 10, 3)]
+        costs.append(_found(CLIPPED, "reporting", own, 50, 5))
+        return list(advice(pd.DataFrame(costs), pd.DataFrame(spikes), told, "reporting")["sentence"])
+
+    mask, watch, clip = said(0.2)
+    assert "log sigma had fallen by 0.5 at a summed rate" in mask
+    assert (
+        f"[{rows['P9'].interval[0]:.4f}, {rows['P9'].interval[1]:.4f}; {rows['P9'].seeds} seeds] of mean area" in mask
+    )
+    assert watch.startswith(
+        "Watch the returned task's own loss. After a fall of 5, clipped, it is +0.200 [0.190, 0.210;"
+    )
+    assert clip.startswith(begins + "After a fall of 3, reporting returns with 500 times its gradient; 10 steps later")
+    assert f"the others had lost {clipped:+.3f} [" in clip
+    assert f"a share of {rows['P8'].measured:+.3f} [" in clip
+    assert said(0.0)[1].startswith("The returned task's own loss is not surely higher.")
+    assert said(0.0, {})[2].endswith("a share of (not tried) went clipped, (not tried) not (P8, P8a).")
 
 
 def test_where_nobody_asked_there_is_no_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from aura_study.claims import Measurement
 from aura_study.claims.rules import ADEQUACY
 from aura_study.claims.statistics.intervals import Estimate, intervals, mean_interval, ratio_interval, ratio_of_means
 from aura_study.data.registry import load_corpus
-from aura_study.experiments.after_the_return.doses import ADAMW, CLIPPED, DOSES, SHOWN_DOSE
+from aura_study.experiments.after_the_return.doses import DOSES, SHOWN_DOSE
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.training.adequacy import adequacy, least_above
 
@@ -164,47 +164,3 @@ def _measurement(
 ) -> Measurement:
     limits = {ADEQUACY: least_above(learned)} if len(learned) else {}
     return Measurement.of(found, unit, predicted, limits, void=void)
-
-
-def advice(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str) -> pd.DataFrame:
-    """What to do about it, in sentences made of the tables; column ``sentence``.
-
-    What a sentence advises, it advises where the intervals say so; else it says that they do not.
-
-    Args:
-        costs: `cost_table`.
-        spikes: `spike_table`.
-        absent: the task that returns.
-    """
-
-    def found(arm: float, task: str, since: int, measure: str = "log_loss", way: str = CLIPPED.name) -> Estimate | None:
-        chosen = (costs[["way", "arm", "task", "measure"]] == [way, f"{arm:g}", task, measure]).all(axis=1)
-        rows = costs.loc[chosen & (costs["since"] == since), ["difference", "low", "high", "seeds"]]
-        return Estimate(*rows.iloc[0]) if len(rows) else None
-
-    last = int(costs.loc[~costs["arm"].str.startswith("cycles"), "since"].max())
-    soon, later, far = min(SOON, last), min(LATER, last), DOSES[-1]
-    spike = spikes[spikes["way"] == CLIPPED.name].set_index("arm")
-    ratio, own = spike["ratio"].to_dict()[f"{SHOWN_DOSE:g}"], spike["dose"].to_dict()["unmasked"]
-    clipped, bare = found(SHOWN_DOSE, OTHERS, soon), found(SHOWN_DOSE, OTHERS, soon, way=ADAMW.name)
-    returned, score = found(far, absent, later), found(far, ALL, last, "auc")
-    helps = bool(clipped and bare and bare.low > clipped.high)
-    hurts = bool(returned and returned.low > 0)
-    sentences = (
-        f"{'Clip the gradient of the model.' if helps else 'Whether clipping helps was not settled.'} With log sigma "
-        f"fallen by {SHOWN_DOSE:g}, {absent} returns with {ratio:.3g} times its gradient; {soon} steps later this has "
-        f"cost the other tasks {_said(clipped)} nats with clipping, {_said(bare)} without.",
-        ("Watch the returned task's own loss." if hurts else "The returned task's own loss is not surely higher.")
-        + f" After a fall of {far:g}, clipped, it is {_said(returned)} nats above the masked run's {later} steps on; "
-        f"the mean area under the ROC curve of all tasks differs by {_said(score)} after {last}.",
-        "Mask the absent task's whole term, and there is nothing to watch. V10.1 let log sigma fall by "
-        f"{own:.2g} here, at a phantom number of {SHOWN_DOSE:g}: Adam divides by what it remembers of the "
-        "task's gradients.",
-    )
-    return pd.DataFrame({"sentence": sentences})
-
-
-def _said(found: Estimate | None) -> str:
-    if found is None:
-        return "(not tried)"
-    return f"{found.mean:+.3f} [{found.low:.3f}, {found.high:.3f}; {found.count:.0f} seed{'s' * (found.count != 1)}]"

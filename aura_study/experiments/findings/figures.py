@@ -50,15 +50,15 @@ def price(
     told = f"{seeds.min()} to {seeds.max()}"
     return Plate(
         figure,
-        f"What it costs a model that has learned. Left: {absent} was away, its log sigma had "
-        "fallen so far, and this much more development loss the other tasks then have than in the masked run of the "
-        f"same seed, {SOON} steps after the return and at the end, the gradient clipped or not; at the right, "
-        f"{absent}'s rows alone and no spike. Predicted, clipped: above the grey {SOON} steps after a fall of 3. "
+        f"What it costs a model that has learned. Left: {absent} was away, its log sigma had fallen so far, and this "
+        "much more development loss the other tasks then have than in the masked run of the same seed, "
+        f"{SOON} steps after the return and at the end, the gradient clipped or not; at the right, {absent}'s rows "
+        f"alone and no spike. We had predicted a cost above the grey {SOON} steps after a fall of 3, clipped (P6b). "
         f"Right: the score at the end of training without the mask, by how {absent} comes and goes. Means and 95 % "
-        f"intervals over seeds ({told} seeds; an interval that leaves its panel goes on). Grey: less than a point. "
-        f"Of {whose}.",
+        f"intervals over seeds ({told} seeds; an interval that leaves its panel goes on). Grey: less than "
+        f"{interest:g}, a point of area. Of {whose}.",
         "Left, the other tasks' extra loss over the fall of log sigma, clipped and not. Right, the difference of "
-        f"scores in {len(names)} regimes of absence, around zero.",
+        f"scores, with intervals, in {len(names)} regimes of absence.",
     )
 
 

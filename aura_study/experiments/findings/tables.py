@@ -7,6 +7,7 @@ import pandas as pd
 from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.guide import GUIDE
 from aura_study.claims.questions import QUESTIONS
+from aura_study.experiments.findings.advice import advice
 from aura_study.experiments.findings.parameters import FindingsParameters
 from aura_study.paths import reference_run
 from aura_study.runs import ledger
@@ -15,7 +16,7 @@ from aura_study.runs.ledger import Row, interval, merge, number, read_evidence
 UNDECIDED = "not decided in this run"
 PRICE = {
     "doses": "return_costs",
-    "advice": "return_advice",
+    "spikes": "return_spikes_by_dose",
     "policies": "quality_differences",
     "shares": "quality_shares",
 }
@@ -139,10 +140,12 @@ def price(p: FindingsParameters) -> Price | None:
         if all(path.is_file() for path in paths.values()):
             absent = ledger.read_one(folders.evidence / f"{RETURN}.json").parameters["absent"]
             found = {name: pd.read_csv(path) for name, path in paths.items()}
-            found["doses"] = found["doses"].query("task == 'the others' and measure == 'log_loss' and since > 0")
             ends = "moment == 'end' and policy == 'unmasked' and measure == 'auc' and task == 'mean of tasks'"
             found["policies"] = found["policies"].query(ends).drop_duplicates("regime")
-            return Price(**found, absent=absent, whose=whose)
+            rows = {row.claim: row for row in merge(read_evidence(folders))}
+            told = advice(found["doses"], found.pop("spikes"), rows, absent)
+            found["doses"] = found["doses"].query("task == 'the others' and measure == 'log_loss' and since > 0")
+            return Price(**found, advice=told, absent=absent, whose=whose)
     return None
 
 
