@@ -76,8 +76,8 @@ THREATS = (
     ),
     (
         "Few seeds",
-        "A t-interval over five seeds is wide, and two or three give little more than a sign. Where it matters the verdict is "
-        "inconclusive, which is not evidence of no effect.",
+        "A t-interval over five seeds is wide, and two or three give little more than a sign. Where it matters the "
+        "verdict is inconclusive, which is not evidence of no effect.",
     ),
     (
         "Short training",

@@ -61,9 +61,10 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, rows: Mapping[str, Row], a
 
 def _decided(rows: Mapping[str, Row], claim: str) -> Estimate | None:
     row = rows.get(claim)
-    if row is None or row.measured is None or row.interval is None:
+    low, high = row.interval if row else (None, None)
+    if row is None or row.measured is None or low is None or high is None:
         return None
-    return Estimate(row.measured, *row.interval, row.seeds)
+    return Estimate(row.measured, low, high, row.seeds)
 
 
 def _said(found: Estimate | None) -> str:
