@@ -7,13 +7,14 @@ blocks from the reference run, with ``--check`` to fail if they are stale.
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from aura_study.claims import CLAIMS
+from aura_study.claims import CLAIMS, Verdict
 from aura_study.claims.model import Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
@@ -82,10 +83,8 @@ def found(folders: RunFolders, root: Path) -> str:
         notebook = f"[{row.claim}]({_relative(folders.notebooks, root)}/{row.notebook}.ipynb)"
         verdict = f"**{row.verdict}**" + (f" ({row.limit})" if row.limit else "")
         lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {row.unit}: {numbers}. {notebook}")
-    kinds = [
-        f"{kind}: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}"
-        for kind, verdicts in ledger.tally(list(rows.values())).items()
-    ]
+    counts = Counter(row.verdict for row in rows.values())
+    tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     failed = [row.claim for row in ledger.failed_predictions(list(rows.values()))]
     told = f"Predictions that failed: {', '.join(failed) or 'none'}."
     older = {
@@ -95,16 +94,23 @@ def found(folders: RunFolders, root: Path) -> str:
         told += (
             f" Judged by rules that have changed since: notebook{'s' * (len(older) > 1)} {', '.join(sorted(older))}."
         )
-    return "\n".join([*lines, "", f"Of {len(rows)} claims: {'; '.join(kinds)}. {told}"])
+    return "\n".join([*lines, "", f"Of {len(rows)} claims: {tally}. {told}"])
 
 
 def claims_table(folders: RunFolders, root: Path) -> str:
-    """The ledger as a Markdown table."""
+    """The ledger as a Markdown table, and before it how many of each kind had which verdict."""
+    kept = ledger.read_claims(folders)
+    kinds = [
+        f"{kind}: {', '.join(f'{count} {verdict}' for verdict, count in verdicts.items())}"
+        for kind, verdicts in ledger.tally(kept.claims).items()
+    ]
     lines = [
+        f"By kind: {'; '.join(kinds)}.",
+        "",
         "| claim | kind | statement | predicted | held | measured | 95 % interval | seeds | verdict |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in ledger.read_claims(folders).claims:
+    for row in kept.claims:
         told = row.limit or ledger.open_because(row)
         verdict = f"**{row.verdict}**" + (f": {told}" if told else "")
         measured = f"{number(row.measured)} ({row.unit})"

@@ -153,7 +153,7 @@ def test_the_advice_says_what_the_intervals_say(clipped: float, bare: float, beg
         return list(advice(pd.DataFrame(costs), pd.DataFrame(spikes), told, "reporting")["sentence"])
 
     mask, watch, clip = said(0.2)
-    assert "log sigma had fallen by 0.5 at a summed rate" in mask
+    assert "log sigma fell by 0.5 at a summed rate" in mask
     assert (
         f"[{rows['P9'].interval[0]:.4f}, {rows['P9'].interval[1]:.4f}; {rows['P9'].seeds} seeds] of mean area" in mask
     )

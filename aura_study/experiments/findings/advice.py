@@ -47,9 +47,8 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, rows: Mapping[str, Row], a
     ratio = spike["ratio"][f"{SHOWN_FALL:g}"]
     sentences = (
         f"Mask the absent task's whole term: it costs nothing. At the end of training it had gained {_said(score)} of "
-        f"mean area under the ROC curve (P9){', too little to notice' if little else ''}; without it log sigma had "
-        f"fallen by {spike['dose']['unmasked']:.2g} at a summed rate (Λ, the phantom number) of {SHOWN_FALL:g}, for "
-        "Adam divides by what it remembers of a noisy loss.",
+        f"mean area under the ROC curve (P9){', too little to notice' if little else ''}; without it log sigma fell by "
+        f"{spike['dose']['unmasked']:.2g} at a summed rate (Λ) of {SHOWN_FALL:g}.",
         ("Watch the returned task's own loss." if hurts else "The returned task's own loss is not surely higher.")
         + f" After a fall of {far:g}, clipped, it is {_said(returned)} nats above the masked run's {later} steps on.",
         f"{clip[helps, harms]} After a fall of {SHOWN_FALL:g}, {absent} returns with {ratio:.3g} times its gradient; "
