@@ -95,6 +95,11 @@ RIGHT = [
     (shapes.OnePerCall, {"zero": "phantom", "omit": "safe"}, 0),
     (shapes.Collects, {"zero": "phantom", "omit": "safe"}, 0),
     (shapes.TargetsThenPredictions, {"zero": "phantom"}, 1),
+    (shapes.SampleByTask, {"mask": "safe"}, 0),
+    (shapes.SomeRequired, {"tiny": "phantom", "none": "safe", "omit": "safe"}, 0),
+    (shapes.Counted, {"mask": "safe"}, 0),
+    (shapes.Annotated, {"mask": "safe", "nan": "safe"}, 0),
+    (shapes.BesideAMainLoss, {"mask": "safe"}, 0),
 ]
 
 

@@ -1109,3 +1109,69 @@ class WeightsAndPull:
 
     def regulariser(self):
         return self.log_vars.sum()
+
+
+class SampleByTask(nn.Module):
+    """A loss for each sample and the number of its task, in the singular."""
+
+    def __init__(self, num_tasks=4):
+        super().__init__()
+        self.log_var = nn.Embedding(num_tasks, 1)
+        nn.init.zeros_(self.log_var.weight)
+
+    def forward(self, sample_loss, task_id):
+        s = self.log_var(task_id).squeeze(-1)
+        return (torch.exp(-s) * sample_loss + 0.5 * s).mean()
+
+
+class SomeRequired(nn.Module):
+    """A method of its own, two of whose losses may be left out, and two not."""
+
+    def __init__(self):
+        super().__init__()
+        self.eps = nn.ParameterDict({name: nn.Parameter(torch.ones(())) for name in "fbid"})
+
+    def get_loss(self, loss_f, loss_b, loss_i=None, loss_d=None):
+        given = {"f": loss_f, "b": loss_b, "i": loss_i, "d": loss_d}
+        kept = {name: loss for name, loss in given.items() if loss is not None or name in "fb"}
+        return sum(loss / (2 * self.eps[name] ** 2) + torch.log(self.eps[name] ** 2) / 2 for name, loss in kept.items())
+
+
+class Counted(nn.Module):
+    """Sums of losses and how many labels each is of: a term goes with its labels."""
+
+    def __init__(self, num_tasks):
+        super().__init__()
+        self.log_b = nn.Parameter(torch.zeros(num_tasks))
+
+    def forward(self, loss_sums, counts):
+        total = loss_sums * torch.exp(-self.log_b) + counts * self.log_b
+        return total.sum() / counts.sum().clamp(min=1)
+
+
+class Annotated(nn.Module):
+    """A mask by a participle, which stops an absent task's parameter and not its term."""
+
+    def __init__(self, organs=("liver", "spleen", "kidney")):
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.zeros(len(organs)))
+
+    def forward(self, organ_losses, annotated):
+        annotated = torch.as_tensor(annotated, dtype=torch.bool)
+        s = torch.where(annotated, self.log_sigma, self.log_sigma.detach())
+        loss = torch.where(annotated, organ_losses, torch.zeros_like(organ_losses))
+        return (0.5 * torch.exp(-2 * s) * loss + s).sum()
+
+
+class BesideAMainLoss(nn.Module):
+    """A main loss that nothing weighs, and auxiliary ones by name, of which some are active."""
+
+    def __init__(self, aux_names=("value", "reward", "dynamics")):
+        super().__init__()
+        self.log_scale = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in aux_names})
+
+    def forward(self, policy_loss: torch.Tensor, aux: dict[str, torch.Tensor], *, active: list[str] | None = None):
+        total = policy_loss
+        for name in self.log_scale if active is None else active:
+            total = total + aux[name] * torch.exp(-self.log_scale[name]) + self.log_scale[name]
+        return total, {"policy": policy_loss.item()}

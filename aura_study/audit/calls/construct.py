@@ -78,11 +78,15 @@ def task_names(tasks: int | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def named_by_arguments(target: Any) -> tuple[str, ...]:
-    """Tasks that the signature of a class's ``forward``, or of an instance, has an argument for each; often none."""
-    if inspect.isroutine(target) or not hasattr(target, "forward"):
+    """Tasks that ``forward`` of a class or an instance has an argument for each, or its only method that has."""
+    if inspect.isroutine(target):
         return ()
-    function = target.forward
-    return Signature.of(function, skip=1 if isinstance(target, type) else 0).tasks()
+    kind = target if isinstance(target, type) else type(target)
+    own = (value for name, value in vars(kind).items() if inspect.isfunction(value) and not name.startswith("_"))
+    none = torch.nn.Module.forward
+    methods = [kind.forward] if getattr(kind, "forward", none) is not none else list(own)
+    found = {names for method in methods if (names := Signature.of(method, skip=1).tasks())}
+    return found.pop() if len(found) == 1 else ()
 
 
 def constructions(

@@ -13,10 +13,10 @@ from aura_study.audit.calls.asked import SAMPLES
 from aura_study.audit.calls.construct import task_names
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, asked_for_nothing, function_of
 from aura_study.audit.calls.shared import SharedLayer
-from aura_study.audit.calls.signature import Signature, is_shared, looks_like_mask, tells_places
+from aura_study.audit.calls.signature import Signature, is_shared, tells_places, tells_task
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
-from aura_study.audit.marks import Absence
+from aura_study.audit.marks import MARK_TEXT, Absence
 
 MASK_KINDS: dict[str, Callable[[Tensor, Sequence[str]], Any]] = {
     "bool": lambda present, tasks: present,
@@ -110,7 +110,7 @@ def _stacked(losses: Losses) -> Tensor:
 
 def mask_kinds(form: str, mask: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
     """Kinds of mask that go with losses in ``form`` and with the argument's name, the likeliest first."""
-    if tells_places(mask):
+    if tells_places(mask) or tells_task(mask):
         return {**PLACES, **MASK_KINDS}
     return MATRIX_MASKS if form == "matrix" else MASK_KINDS
 
@@ -154,6 +154,11 @@ def built_in(
             arguments.append(told)
         return function_of(module, method)(*arguments, **keywords)
 
+    optional = shape.optional if form == "keywords" else frozenset()
+    says = {Absence.MASK: "neither its number nor its loss is handed over"} if kind == ALONE else {}
+    if optional:
+        only = f"; only of {', '.join(sorted(optional))}, the others are required"
+        says |= {mark: MARK_TEXT[mark] + only for mark in (Absence.NONE, Absence.OMIT)}
     doubtful = [name for name in fill if not shape.is_number(name) and name not in shared]
     handed = "" if kind in ("bool", "float", "list") or mask is None else f"the mask holds the {kind}"
     guess = f"its argument {doubtful[0]!r} was taken for a number (1)" if doubtful else handed
@@ -164,9 +169,10 @@ def built_in(
         _MASKED - ({Absence.NAN} if kind == ALONE else set()) if mask is not None else how.marks,
         mask is not None,
         guess,
-        mask is not None and not (looks_like_mask(mask) or tells_places(mask)),
-        {Absence.MASK: "neither its number nor its loss is handed over"} if kind == ALONE else {},
+        mask is not None and mask not in {name for name, telling in shape.masks() if telling},
+        says,
         shared=layer,
+        optional=optional,
     )
 
 

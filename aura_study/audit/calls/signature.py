@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from aura_study.audit.calls.copies import Clock
 
 Filler = Callable[[Any], Any]
@@ -14,8 +16,9 @@ Filler = Callable[[Any], Any]
 
 MASK_NAMES = (
     "mask", "present", "presence", "active", "valid", "avail", "exist", "has_", "observed", "label_flag", "labelled",
-    "labeled", "absent", "missing", "enabled", "is_on",
+    "labeled", "annotated", "supervised", "absent", "missing", "enabled", "is_on",
 )  # fmt: skip
+COUNT_NAMES = ("counts", "n_labels", "num_labels", "n_obs", "n_annotations", "num_annotations")
 TIME_NAMES = ("epoch", "step", "iter", "batch_idx", "idx", "round")
 NUMBER_NAMES = (
     "strength", "lambda", "lam", "temp", "tau", "alpha", "beta", "gamma", "coef", "scale", "factor", "rate", "progress",
@@ -67,6 +70,10 @@ class Signature:
         kinds, empty = inspect.Parameter, inspect.Parameter.empty
         positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
         keyword_only = [p for p in parameters if p.kind == kinds.KEYWORD_ONLY]
+        if held := _beside_a_loss(positional):  # called by keyword, the losses first
+            positional.remove(held)
+            keyword_only = [held, *positional, *keyword_only]
+            positional = []
         return cls(
             tuple(p.name for p in positional),
             sum(p.default is empty for p in positional),
@@ -75,7 +82,7 @@ class Signature:
             any(p.kind == kinds.VAR_POSITIONAL for p in parameters),
             any(p.kind == kinds.VAR_KEYWORD for p in parameters),
             frozenset(p.name for p in parameters if _is_number(p)),
-            bool(positional) and any(word in str(positional[0].annotation).lower() for word in _HOLDERS),
+            held is not None or (bool(positional) and _holds(positional[0])),
             _record(function, positional[0].name) if positional else None,
         )
 
@@ -87,10 +94,24 @@ class Signature:
 
     def tasks(self) -> tuple[str, ...]:
         """Names of arguments that are clearly one task's loss each; none if there are not two."""
-        names = self.all_required() or tuple(n for n in (*self.positional, *self.keyword_only))
-        names = tuple(n for n in names if not is_shared(n) and not (self.is_number(n) and "loss" not in n.lower()))
-        clear = len(names) > 1 and all("loss" in name.lower() for name in names)
-        return names if clear and not self.holds_several else ()
+        every = (*self.positional, *self.keyword_only)
+        for names in (every, self.all_required() or every):
+            names = tuple(n for n in names if not is_shared(n) and not (self.is_number(n) and "loss" not in n.lower()))
+            if len(names) > 1 and all("loss" in name.lower() for name in names) and not self.holds_several:
+                return names
+        return ()
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Names of losses of their own that may be left out, where others may not."""
+        tasks = self.tasks()
+        left = frozenset(tasks) - set(self.all_required())
+        return left if len(left) < len(tasks) else frozenset()
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether the first argument's name says that it holds a loss for each sample, or several."""
+        return _any(self.first, ("sample", "element", "item", "losses", "per"))
 
     @property
     def holds_several(self) -> bool:
@@ -150,10 +171,13 @@ class Signature:
         for name in self.others(losses):
             if name == mask:
                 continue
-            if (looks_like_mask(name) or tells_places(name)) and name not in self.numbers:
+            if self._tells(name) and name not in self.numbers:
                 return None
             if is_shared(name) and name not in self.numbers:
                 filled[name] = _itself
+                continue
+            if self.together and self.keyword_required[:1] == (self.first,) and "loss" in name.lower():
+                filled[name] = _loss
                 continue
             other = is_target(name) or is_prediction(name) or _any(name, ("optim", "batch", "loss"))
             if other and not self.is_number(name):
@@ -166,10 +190,14 @@ class Signature:
         word = name.lower().replace("normal", "")  # of surface normals, which are a task
         return name in self.numbers or _any(word, NUMBER_NAMES + TIME_NAMES)
 
+    def _tells(self, name: str) -> bool:
+        """Whether an argument says who is there: a mask, or the tasks' numbers, of which a sample has one."""
+        return looks_like_mask(name) or tells_places(name) or (self.by_sample and tells_task(name))
+
     def masks(self) -> list[tuple[str, bool]]:
         """Names of arguments that may be a presence mask, and whether the name says so."""
         names = [*(self.positional[1:] if self.positional else ()), *self.keyword_only]
-        telling = [n for n in names if (looks_like_mask(n) or tells_places(n)) and n not in self.numbers]
+        telling = [n for n in names if self._tells(n) and n not in self.numbers]
         if telling:
             return [(name, True) for name in telling]
         return [(name, False) for name in self.others() if not self.is_number(name) and not is_target(name)]
@@ -204,8 +232,26 @@ def _one(shared: Any) -> float:
     return 1.0
 
 
+def _loss(shared: Any) -> Any:
+    return torch.tensor(1.0)
+
+
 def _itself(shared: Any) -> Any:
     return shared
+
+
+def _holds(parameter: inspect.Parameter) -> bool:
+    """Whether its annotation says that it holds several losses."""
+    return any(word in str(parameter.annotation).lower() for word in _HOLDERS)
+
+
+def _beside_a_loss(parameters: Sequence[inspect.Parameter]) -> inspect.Parameter | None:
+    """The mapping or list of losses that comes after a main loss, which is one and is weighed by nothing."""
+    if len(parameters) < 2 or _holds(parameters[0]) or "loss" not in parameters[0].name.lower():
+        return None
+    second = parameters[1]
+    other = is_target(second.name) or is_prediction(second.name) or looks_like_mask(second.name)
+    return second if _holds(second) and not other and second.kind != second.POSITIONAL_ONLY else None
 
 
 _HOLDERS = ("list", "dict", "sequence", "mapping", "tuple", "iterable")
@@ -214,14 +260,23 @@ _HOLDERS = ("list", "dict", "sequence", "mapping", "tuple", "iterable")
 def looks_like_mask(name: str) -> bool:
     """Whether an argument's name says that it is a presence mask, and of no number that goes with one."""
     word = name.lower()
-    return _any(word, MASK_NAMES) and not _any(
-        word, ("weight", "scale", "rate", "temp", "strength", "attention", "coef")
-    )
+    other = ("weight", "scale", "rate", "temp", "strength", "attention", "coef")
+    return (_any(word, MASK_NAMES) or tells_counts(word)) and not _any(word, other)
+
+
+def tells_counts(name: str) -> bool:
+    """Whether an argument's name says that it holds how many labels each task has: 0 where it is absent."""
+    return "loss" not in name.lower() and name.lower().endswith(COUNT_NAMES)
 
 
 def tells_places(name: str) -> bool:
     """Whether an argument's name says that it holds the numbers of the tasks that are there."""
     return _any(name, ("ids", "indices")) and is_one_of(name, ("task", "head", "loss", *MASK_NAMES))
+
+
+def tells_task(name: str) -> bool:
+    """Whether an argument's name says that it holds the number of a task, of one or of each of several."""
+    return _any(name, ("id", "idx", "index", "ids", "indices")) and is_one_of(name, ("task", "head", "loss"))
 
 
 def is_one_of(name: str, words: Sequence[str]) -> bool:

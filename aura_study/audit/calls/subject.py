@@ -44,6 +44,7 @@ class Convention:
         says: how it marks an absence, where not as `MARK_TEXT` says.
         rows: whether predictions are handed over as one matrix, a row for each sample.
         shared: what it hands over as the layer that all losses go through; a module may hold one itself.
+        optional: the tasks that it may be handed None for, or no loss at all, where that is not all of them.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Convention:
     says: Mapping[Absence, str] = field(default_factory=dict, hash=False)
     rows: bool = False
     shared: SharedLayer | None = field(default=None, hash=False)
+    optional: frozenset[str] = frozenset()
 
     def mark_text(self, mark: Absence) -> str:
         """How a task is marked absent, in words."""

@@ -13,16 +13,18 @@ ALIKE, BLOCK = 1e-3, 16
 
 
 def chosen_tasks(bench: WarmBench, mark: Absence) -> list[str]:
-    """Tasks to measure: all, or one of each level and those whose first absent step is unlike that one's."""
+    """Tasks to measure: all that may go, or one of each level and those whose first step away is unlike that one's."""
     say(f"{mark}: first step without each of {len(bench.tasks)} tasks")
-    if len(bench.tasks) <= FEW:
-        return list(bench.tasks)
+    left_out = mark in (Absence.NONE, Absence.OMIT) and bench.convention.optional
+    tasks = [task for task in bench.tasks if not left_out or task in left_out]
+    if len(tasks) <= FEW:
+        return tasks
     levels = len(LOSS_LEVELS)
-    chosen = list(bench.tasks[:levels])
+    chosen = tasks[:levels]
     usual = _first_step(bench, (), mark)
     for level, first in enumerate(chosen[:]):
         alone = _first_step(bench, (first,), mark)
-        others = bench.tasks[level + levels :: levels]
+        others = tasks[level + levels :: levels]
         for start in range(0, len(others), BLOCK):
             several = others[start : start + BLOCK]
             if not _alike(bench, several, alone, usual, mark):

@@ -98,7 +98,7 @@ def evidence_of(bench: WarmBench, mark: Absence) -> Evidence:
     farthest = worst(drifts)
     if distance(farthest.growth) <= MOVED:
         many = len(bench.tasks) > MANY
-        return evidence if many else replace(evidence, residue=residue(bench, mark, bench.tasks[0]))
+        return evidence if many else replace(evidence, residue=residue(bench, mark, chosen[0]))
     again, bench.moved = bench.moved and len(bench.tasks) > FEW, True
     if any(bench.memory) or again:
         return replace(evidence, ceiling=ceiling(bench, mark, farthest.task)) if not again else evidence
