@@ -83,8 +83,8 @@ def named_by_arguments(target: Any) -> tuple[str, ...]:
         return ()
     kind = target if isinstance(target, type) else type(target)
     own = (value for name, value in vars(kind).items() if inspect.isfunction(value) and not name.startswith("_"))
-    none = torch.nn.Module.forward
-    methods = [kind.forward] if getattr(kind, "forward", none) is not none else list(own)
+    forward = getattr(kind, "forward", torch.nn.Module.forward)
+    methods = list(own) if forward is torch.nn.Module.forward else [forward]
     found = {names for method in methods if (names := Signature.of(method, skip=1).tasks())}
     return found.pop() if len(found) == 1 else ()
 
