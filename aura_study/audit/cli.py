@@ -46,7 +46,7 @@ def audit_command(
 ) -> None:
     """Audit a loss weighting for the phantom gradient. Runs the code of TARGET, in a process of its own.
 
-    Exit code 0: a way of saying that a task is absent is safe. 1: none is. 2: could not be audited.
+    Exit code 0: a way of saying that a task is absent, other than a loss of 0, is safe. 1: none is. 2: not audited.
     """
     if not (limit > 0 and memory > 0):
         raise typer.BadParameter(f"--limit and --memory must be > 0, got {limit:g} and {memory:g}")

@@ -100,6 +100,8 @@ RIGHT = [
     (shapes.Counted, {"mask": "safe"}, 0),
     (shapes.Annotated, {"mask": "safe", "nan": "safe"}, 0),
     (shapes.BesideAMainLoss, {"mask": "safe"}, 0),
+    (shapes.ByLeadTime, {"mask": "unregularised"}, 1),
+    (shapes.SentencePairs, {"mask": "safe"}, 0),
 ]
 
 

@@ -1175,3 +1175,29 @@ class BesideAMainLoss(nn.Module):
         for name in self.log_scale if active is None else active:
             total = total + aux[name] * torch.exp(-self.log_scale[name]) + self.log_scale[name]
         return total, {"policy": policy_loss.item()}
+
+
+class ByLeadTime(nn.Module):
+    """A matrix and its validity under names that say neither; a vector would be summed up to one number."""
+
+    def __init__(self, leads=(6, 24, 72)):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(len(leads)))
+
+    def forward(self, rmse, valid):
+        by_lead = (rmse * valid.to(rmse.dtype)).sum(0) / valid.sum(0).clamp_min(1)
+        return (len(self.logits) * torch.softmax(self.logits, 0) * by_lead).mean()
+
+
+class SentencePairs(nn.Module):
+    """A loss for each sentence and the number of its language pair."""
+
+    def __init__(self, pairs="de-en,fr-en,ro-en"):
+        super().__init__()
+        self.log_var = nn.Embedding(len(pairs.split(",")), 1)
+        nn.init.zeros_(self.log_var.weight)
+
+    def forward(self, sentence_loss, pair_id, reduce=True):
+        s = self.log_var(pair_id).squeeze(-1)
+        loss = torch.exp(-s) * sentence_loss + s
+        return loss.sum() / sentence_loss.numel() if reduce else loss

@@ -95,17 +95,19 @@ def ready_subjects(
 
 
 def _by_sample(subjects: list[Subject]) -> list[Subject]:
-    """Those that hand over a matrix alone, where a vector would mix the tasks up: each pulls at what all pull at."""
+    """Those that hand over a matrix alone, where a vector mixes the tasks up and a matrix does not."""
     matrices = [subject for subject in subjects if ":matrix" in f":{subject.convention.name}"]
     vectors = [subject for subject in subjects if subject not in matrices]
-    return matrices if matrices and vectors and _mixed(vectors[0]) and not _mixed(matrices[0]) else subjects
+    return matrices if matrices and vectors and _apart(matrices[0]) > _apart(vectors[0]) else subjects
 
 
-def _mixed(subject: Subject) -> bool:
+def _apart(subject: Subject) -> int:
+    """How far tasks are told apart: 0 if none moves a parameter, 1 if each pulls at what all pull at, 2 otherwise."""
     losses = {task: 0.5 + 0.25 * i for i, task in enumerate(subject.tasks)}
     first, second = (subject.own_entries(task, losses) for task in subject.tasks[:2])
     same = [index for index, _ in first] == [index for index, _ in second]
-    return same and all(bool((a == b).all()) for (_, a), (_, b) in zip(first, second, strict=True))
+    mixed = same and all(bool((a == b).all()) for (_, a), (_, b) in zip(first, second, strict=True))
+    return 0 if not (first or second) else 1 if mixed else 2
 
 
 def _unmasked(ready: Mapping[str, Subject]) -> bool:
@@ -116,7 +118,7 @@ def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
     """A subject that was called once; with what it wants after each step, if it takes that."""
     subject = Subject(one.way, convention, names)
     subject.probe()
-    if convention.rows and _mixed(subject):
+    if convention.rows and _apart(subject) < 2:
         raise Unusable("its rows are no samples: every parameter is pulled at by all tasks")
     if subject.place is not None and subject.place.regulariser is not None:
         where = "".join(f"[{key!r}]" for key in subject.place.regulariser)

@@ -111,7 +111,7 @@ class Signature:
     @property
     def by_sample(self) -> bool:
         """Whether the first argument's name says that it holds a loss for each sample, or several."""
-        return _any(self.first, ("sample", "element", "item", "losses", "per"))
+        return _any(self.first, ("sample", "sentence", "example", "element", "item", "losses", "per"))
 
     @property
     def holds_several(self) -> bool:
@@ -275,8 +275,9 @@ def tells_places(name: str) -> bool:
 
 
 def tells_task(name: str) -> bool:
-    """Whether an argument's name says that it holds the number of a task, of one or of each of several."""
-    return _any(name, ("id", "idx", "index", "ids", "indices")) and is_one_of(name, ("task", "head", "loss"))
+    """Whether an argument's name says that it holds a number, as of a task, one or for each of several samples."""
+    counted = ("sample", "batch", "step", "epoch", "iter", "round")
+    return _any(name, ("id", "idx", "index", "ids", "indices")) and not is_one_of(name, counted)
 
 
 def is_one_of(name: str, words: Sequence[str]) -> bool:
