@@ -46,7 +46,7 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
         "later as its memory has it; SGD then throws the task out.",
         "Four maps over phantom number and presence. Harmless cells lie at top left, inflated ones below, exploded and "
         "slowly recovering ones at the right, switched-off ones at the right and bottom under SGD; for SGD on sigma "
-        "most of the map is NaN; for AURA's softplus nothing but inflation appears.",
+        "most of the map is NaN; for AURA's softplus almost all is harmless or inflated.",
     )
 
 
