@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from aura_study.figures.style import ABSENT_COLOUR, COLOURS, DOTTED, TASK_COLOURS, policy_line
+from aura_study.figures.style import ABSENT_COLOUR, COLOURS, DOTTED, TASK_COLOURS, THEORY_COLOUR, policy_line
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **shared: Any) -> tuple[Figure, Any]:
@@ -63,12 +64,17 @@ def edge_labels(grid: np.ndarray, x: str, y: str, **words: Any) -> None:
 
 
 def labels_once(*panels: Axes) -> tuple[list[Any], list[str]]:
-    """Handles and labels for one legend of several panels, each label once."""
+    """Handles and labels for one legend of several panels, each label once; lines in theory's colour come last."""
     entries: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    return list(entries.values()), list(entries)
+    labels = sorted(entries, key=lambda label: _is_theory(entries[label]))
+    return [entries[label] for label in labels], labels
+
+
+def _is_theory(handle: Any) -> bool:
+    return isinstance(handle, Line2D) and handle.get_color() == THEORY_COLOUR
 
 
 def legend_below(figure: Figure, *panels: Axes, ncols: int) -> None:

@@ -114,8 +114,8 @@ def _fit_image(image: Tag, pictures: Pictures) -> None:
     if figure and picture.file in pictures.below:
         figure.append(BeautifulSoup(pictures.below[picture.file], "html.parser"))
     if picture.least:
-        image["style"] = f"--least: {picture.least}px"
-        image.wrap(Tag(name="div", attrs={**SCROLL_BOX, "class": "pan", "aria-label": "Figure"}))
+        least = {"style": f"--least: {picture.least}px"}
+        image.wrap(Tag(name="div", attrs={**SCROLL_BOX, "class": "pan", "aria-label": "Figure", **least}))
 
 
 def _anchor(soup: BeautifulSoup, used: set[str]) -> Iterator[Heading]:

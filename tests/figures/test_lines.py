@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from aura_study.figures.lines import band, coloured, labels_once, policy_lines, subplots
 from aura_study.figures.rows import forest
-from aura_study.figures.style import COLOURS, POLICY_COLOURS, form_line, form_marks
+from aura_study.figures.style import COLOURS, DOTTED, POLICY_COLOURS, form_line, form_marks
 from aura_study.theory.forms import FORMS
 
 
@@ -29,6 +29,13 @@ def test_a_legend_of_several_panels_names_each_line_once() -> None:
     handles, labels = labels_once(left, right)
     assert labels == ["a", "b", "c"]
     assert handles[0] is first
+
+
+def test_the_prediction_is_the_last_word_of_a_legend(axes: Axes) -> None:
+    """Wherever it was drawn."""
+    axes.plot([0, 1], label="theory", **DOTTED)
+    axes.plot([0, 1], label="measured")
+    assert labels_once(axes)[1] == ["measured", "theory"]
 
 
 def test_only_the_first_seed_of_a_policy_is_drawn_in_full(axes: Axes) -> None:

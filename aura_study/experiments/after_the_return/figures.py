@@ -16,7 +16,7 @@ from aura_study.figures.lines import (
     shade_absence,
     subplots,
 )
-from aura_study.figures.style import COLOURS, DOTTED, TASK_COLOURS, policy_line, style
+from aura_study.figures.style import COLOURS, DOTTED, policy_line, style
 
 ABSENCE_COLOURS = {"long": "#D55E00", "short": "#0072B2"}
 CLIP_COLOURS = {False: "#D55E00", True: "#009E73"}
@@ -47,8 +47,9 @@ def four_arms(runs: pd.DataFrame, absent: str, absent_steps: int) -> Plate:
     legend_below(figure, panels[0, 0], ncols=4)
     return Plate(
         figure,
-        f"The return of {absent}, every seed, in four arms. Above: its weight; shaded, it is absent. Below: the norm "
-        "of the gradient that it sends into the encoder, before clipping. Dotted: theory, from V10.2's losses alone.",
+        f"The return of {absent}, every seed, the first in full, in four arms. Above: its weight; shaded, it is "
+        "absent. Below: the norm of the gradient that it sends into the encoder, before clipping. Dotted: theory, from "
+        "V10.2's losses alone.",
         "Eight panels, two for each of four arms: the weight of the absent task on a log axis, unmasked, masked and "
         "predicted, through its absence and after; and the norm of its gradient into the encoder since its return.",
     )
@@ -159,6 +160,7 @@ def which_is_sooner(ways: pd.DataFrame, horizon: int) -> Plate:
     figure, panels = subplots(
         len(noises), len(rates), sharex=True, sharey=True, squeeze=False, figsize=(2.6 * len(rates) + 1.6, 5.2)
     )
+    end = 1.05 * ways["phantom"].max()
     for (noise, rate), rows in ways.groupby(["noise", "rate"]):
         axes = panels[noises.index(noise), rates.index(rate)]
         for optimizer, colour in OPTIMIZER_COLOURS.items():
@@ -168,11 +170,14 @@ def which_is_sooner(ways: pd.DataFrame, horizon: int) -> Plate:
             axes.plot(said.index, said.clip(lower=0.7), color=colour, linestyle=":", linewidth=1.4)
         above = rows.loc[rows["strength"] >= 1, "phantom"]
         if len(above):
-            axes.axvspan(above.min(), rows["phantom"].max(), color="#999999", alpha=0.2, linewidth=0)
-        axes.axhline(horizon, color="#555555", linewidth=0.8)
-        axes.set(yscale="log", title=rf"$\eta$ = {rate:.2g}, c = {noise:g}")
+            axes.axvspan(
+                above.min(), end, color="#999999", alpha=0.2, linewidth=0, label="above the whiplash threshold"
+            )
+        axes.axhline(horizon, color="#555555", linewidth=0.8, label=f"not back in {horizon:,} steps")
+        axes.set(xlim=(None, end), yscale="log", title=rf"$\eta$ = {rate:.2g}, c = {noise:g}")
     edge_labels(panels, r"phantom number $\Lambda$", "steps back")
-    legend_below(figure, panels[0, 0], ncols=2)
+    panels[0, 0].plot([], [], color="#555555", linestyle=":", linewidth=1.4, label="theory")
+    legend_below(figure, *panels.flat, ncols=5)
     return Plate(
         figure,
         "Sigma alone, log sigma after an absence: steps until the weight is within a factor 2 of its fixed point "
@@ -202,8 +207,8 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
     figure, panels = subplots(1, 4, figsize=(13, 3.9))
     spike = spikes[spikes["way"] == way]
     own = spike["arm"] == "unmasked"
-    for rows, mark, label in ((spike[~own], "o", None), (spike[own], "D", "V10.1's own")):
-        look: Any = {"fmt": mark, "color": TASK_COLOURS[absent], "label": label}
+    for rows, mark, label in ((spike[~own], "o", None), (spike[own], "s", "V10.1's own fall")):
+        look: Any = {"fmt": mark, "color": "#555555", "label": label}
         panels[0].errorbar(rows["dose"], rows["ratio"], _bars(rows, "ratio"), **look)
     law = spike.sort_values("dose")
     panels[0].plot(law["dose"], law["law"], **DOTTED, label=r"$e^{2\,\mathrm{fall}}$")
@@ -223,7 +228,7 @@ def what_it_costs(costs: pd.DataFrame, spikes: pd.DataFrame, absent: str, way: s
         f"What the return of {absent} costs a model that has learned, by how far sigma fell while it was away: {way}, "
         "development texts, difference to the masked run of the same seed, mean and 95 % interval over seeds. From "
         f"the left: the first gradient that {absent} sends into the encoder, with the law (dotted); the other tasks' "
-        "loss; its own; the mean area under the ROC curve. Colours: steps since the return; at the right end, "
+        "loss; its own; the mean area under the ROC curve. Colours: steps since the return; diamonds at the right end, "
         f"{absent}'s rows alone and no spike. Grey: differences smaller than {interest:g}.",
         "Four panels over the fall of log sigma: the gradient ratio on a log axis along a dotted line; the loss of "
         f"the other tasks and of {absent}, and the mean area under the curve, with a line for each number of steps "

@@ -18,8 +18,17 @@ VERDICT_COLOURS = {
 }
 MEASURE_COLOURS = {"precision": "#0072B2", "recall": "#009E73"}
 ASKED = {"precision": 0.9, "recall": 0.8}
-MARKS = ("zero", "tiny", "none", "omit", "mask", "nan", "empty", "sentinel", "shorter")
-MARK_LABELS = ("0", "1e-8", "None", "left out", "mask", "NaN", "empty", "-1", "shorter list")
+MARKS = {
+    "zero": "0",
+    "tiny": "1e-8",
+    "none": "None",
+    "omit": "left out",
+    "mask": "mask",
+    "nan": "NaN",
+    "empty": "empty",
+    "sentinel": "-1",
+    "shorter": "shorter list",
+}
 
 
 @style()
@@ -27,25 +36,27 @@ def matrix(table: pd.DataFrame) -> Plate:
     """Verdict of every weighting under every mark that it accepts, with the growth factor where the weight moved."""
     known = table[table["absence"].notna()]
     names = list(dict.fromkeys(known["weighting"]))
-    figure, axes = subplots(figsize=(9.4, 0.42 * len(names) + 1.3))
+    marks = [mark for mark in MARKS if mark in set(known["absence"])]
+    figure, axes = subplots(figsize=(2.5 + 0.77 * len(marks), 0.42 * len(names) + 1.3))
     filled = set()
     for row in known.to_dict("records"):
-        place = (MARKS.index(row["absence"]), names.index(row["weighting"]))
+        place = (marks.index(row["absence"]), names.index(row["weighting"]))
         filled.add(place)
         words = "\n".join(filter(None, [row["verdict"], _moved(row["growth"])]))
         tile(axes, *place, VERDICT_COLOURS[row["verdict"]], words, (0.96, 0.88), fontsize=8, linespacing=1.05)
-    empty = [(x, y) for x in range(len(MARKS)) for y in range(len(names)) if (x, y) not in filled]
+    empty = [(x, y) for x in range(len(marks)) for y in range(len(names)) if (x, y) not in filled]
     axes.plot(*zip(*empty, strict=True), ".", color="#bbbbbb", markersize=3)
     name_rows(axes, names)
-    axes.set_xlim(-0.5, len(MARKS) - 0.5)
-    axes.set_xticks(range(len(MARKS)), MARK_LABELS)
+    axes.set_xlim(-0.5, len(marks) - 0.5)
+    axes.set_xticks(range(len(marks)), [MARKS[mark] for mark in marks])
     axes.xaxis.tick_top()
     bare(axes)
     colour_key(figure, {name: colour for name, colour in VERDICT_COLOURS.items() if name in set(known["verdict"])})
     return Plate(
         figure,
         "The audit's verdict on each weighting, for each way of marking a task absent that it accepts; a small dot "
-        "means that it does not. Numbers: the factor by which the absent task's weight moved.",
+        "means that it does not, and a way that none accepts is not shown. Numbers: the factor by which the absent "
+        "task's weight moved.",
         "A table of coloured tiles, weightings by marks of absence.",
     )
 

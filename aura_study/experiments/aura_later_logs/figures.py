@@ -18,7 +18,7 @@ VERSION_COLOURS = {"V11.5": COLOURS[1], "V11.6": COLOURS[0]}
 def floor(ratios: pd.DataFrame, bottom: float, top: float) -> Plate:
     """V11.5's reported loss over reporting's weight, and where single precision has no gradient."""
     figure, axes = subplots(figsize=(7.2, 3.6))
-    axes.axhspan(bottom, top, color="#f0e442", alpha=0.25, linewidth=0)
+    axes.axhspan(bottom, top, color="#888888", alpha=0.15, linewidth=0)
     axes.axhline(bottom, **DOTTED)
     axes.plot(ratios["epoch"], ratios["ratio"], "o", color=TASK_COLOURS["reporting"])
     axes.annotate("ln 1e-8, the clamp's floor", (ratios["epoch"].max(), bottom), xytext=(0, -13),
@@ -30,7 +30,7 @@ def floor(ratios: pd.DataFrame, bottom: float, top: float) -> Plate:
         figure,
         "Loss that V11.5 reports, divided by its weight of reporting (dots), and the logarithm of the clamp (dotted). "
         "Band: log losses above the clamp at which a positive row's gradient is 0 in single precision.",
-        "Dots over nine epochs against a dotted line at the bottom of a pale band.",
+        "Dots over nine epochs against a dotted line at the bottom of a grey band.",
     )
 
 
@@ -135,7 +135,7 @@ def solved(paths: pd.DataFrame) -> Plate:
         left.plot(absent["step"] * rate, absent["s"], color="#888888", linewidth=1)
     words = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "color": "#666666"}
     left.annotate("absent, unmasked", (8, -8), **words)
-    left.set(xlabel="sum of the learning rates of s", ylabel="s = log sigma", xlim=(0, 20), ylim=(-12, 0.5))
+    left.set(xlabel="sum of the learning rates of s", ylabel=r"$s = \log\sigma$", xlim=(0, 20), ylim=(-12, 0.5))
     right.set(xlabel="sum of the learning rates of s", ylabel="loss / variance", xlim=(0, 20), ylim=(0, None))
     right.legend(title="rates of s and of the logit", loc="center right", bbox_to_anchor=(1, 0.32))
     return Plate(
@@ -155,7 +155,7 @@ def falling(paths: pd.DataFrame, paces: pd.DataFrame) -> Plate:
         dose = path["step"] * path["rate"]
         left.plot(dose, path["s"], color=colour, label=f"{pace:g}")
         left.plot(dose, path["theory"], **DOTTED | {"linewidth": 1})
-    left.set(xlabel="sum of the learning rates of s", ylabel="s = log sigma", xlim=(0, 20), ylim=(-20, 0.5))
+    left.set(xlabel="sum of the learning rates of s", ylabel=r"$s = \log\sigma$", xlim=(0, 20), ylim=(-20, 0.5))
     left.legend(title="pace of the loss", loc="lower left")
     for (name, marker), colour in zip({"SGD": "o", "Adam": "x"}.items(), (COLOURS[0], COLOURS[1]), strict=True):
         rows = paces[paces["optimizer"] == name]

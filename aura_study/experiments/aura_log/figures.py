@@ -83,10 +83,11 @@ def total(bands: pd.DataFrame, fits: pd.DataFrame) -> Plate:
     for task, rows in fits.groupby("task", sort=False):
         colour = TASK_COLOURS[str(task)]
         ends = np.sort(rows[["first_epoch", "last_epoch"]], axis=1).T
-        left.plot(rows["noise"], rows["mean_loss"], "o-", color=colour, label=f"{task}: mean of the run")
-        left.vlines(rows["noise"], *ends, color=colour, alpha=0.5, linewidth=4, label="first to last epoch")
+        left.plot(rows["noise"], rows["mean_loss"], "o-", color=colour, label=f"{task}, mean of the run")
+        left.vlines(rows["noise"], *ends, color=colour, alpha=0.5, linewidth=4)
     left.set(xlabel="assumed noise of one sample's loss", ylabel="loss that the weights imply", ylim=(0, None))
-    left.legend(loc="center left", bbox_to_anchor=(0, 0.48))
+    left.set_xticks(fits["noise"].unique())
+    left.legend(loc="center left", bbox_to_anchor=(0, 0.45))  # between the two
     right.plot(bands["epoch"].unique(), np.ones(bands["epoch"].nunique()), color=THEORY_COLOUR, linewidth=0.9)
     for policy in ("unmasked", "masked"):
         look = {"color": POLICY_COLOURS[policy], "label": POLICY_LABELS[policy]}
@@ -113,7 +114,8 @@ def schedules(shares: pd.DataFrame) -> Plate:
     for axes, task in zip(panels, ("reporting", "toxicity"), strict=True):
         rows = shares[shares["task"] == task]
         for colour, (name, path) in zip(COLOURS, rows.groupby("schedule", sort=False), strict=False):
-            band(axes, path, "epoch", 0.2, color=colour, label=str(name))
+            peak = ", peak at 30 %" if name == "OneCycleLR" else ""  # PyTorch's default
+            band(axes, path, "epoch", 0.2, color=colour, label=f"{name}{peak}")
         axes.plot(path["epoch"], path["logged"], "o", color=THEORY_COLOUR, markersize=4.5, label="AURA's log", zorder=3)
         axes.set(xlabel="epoch", ylabel="share of the way of the log weight", title=task)
     legend_below(figure, panels[1], ncols=3)
@@ -166,10 +168,11 @@ def whatever_the_losses(summary: pd.DataFrame) -> Plate:
             part = rows[rows["data"] == name]
             worst = part.groupby("loss", sort=False)["growth"].max().loc[losses]
             axes.plot(range(len(losses)), worst, "o", color=colour, label=name)
-            axes.axhline(part["bound"].iloc[0], color=colour, linestyle=":", linewidth=1, label="its bound")
+            axes.axhline(part["bound"].iloc[0], color=colour, linestyle=":", linewidth=1)
         axes.set_xticks(range(len(losses)), [_in_lines(name) for name in losses])
         axes.set(xlabel="loss of reporting throughout the run", title=title)
         _growth_axis(axes)
+    panels[0].plot([], [], color="#555555", linestyle=":", linewidth=1, label="bound, in its run's colour")
     panels[0].set_ylabel("largest weight, unmasked / masked")
     legend_below(figure, panels[0], ncols=3)
     return Plate(

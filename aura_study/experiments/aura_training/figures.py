@@ -48,7 +48,7 @@ def sigma_trajectories(
         figure,
         f"Sigma of the four tasks, one seed. Shaded: {absent} is absent. Unmasked, its sigma falls along the predicted "
         "line (dotted); masked, it all but stands still. Right: the same absence with sigma at AURA's own rate "
-        f"instead of {lr:g}.",
+        f"instead of {lr:g}, where the four all but coincide.",
         f"Three panels of four sigma curves on a log axis. In the first, the curve of {absent} falls steeply through "
         "the shaded absence and recovers after it; in the second and third it stays level.",
     )

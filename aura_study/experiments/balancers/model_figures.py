@@ -18,8 +18,9 @@ def updates(steps: pd.DataFrame, away: tuple[int, int]) -> Plate:
     for axes, (name, part) in zip(grid.ravel(), each.groupby("balancer", sort=False), strict=True):
         shade_absence(axes, away[0] - 0.5, away[1] - 0.5)
         for arm, colour in ARM_COLOURS.items():
+            label = "zero-filled" if arm == "zero" else arm
             for _, run in part[part["arm"] == arm].groupby("seed"):
-                axes.plot(run["step"], run["update"].clip(FLOOR), color=colour, label=arm, linewidth=1.1)
+                axes.plot(run["step"], run["update"].clip(FLOOR), color=colour, label=label, linewidth=1.1)
                 if run["step"].max() < each["step"].max():
                     axes.plot(run["step"].iloc[-1], run["update"].iloc[-1], "x", color=THEORY_COLOUR, markersize=8)
         axes.set(yscale="log", title=name)

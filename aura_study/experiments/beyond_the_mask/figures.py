@@ -20,6 +20,8 @@ WAY_COLOURS = {
     "frozen, no flag": "#888888",
     "global count": COLOURS[2],
 }
+FIX_MARKS: dict[str, Any] = {"o": {"markersize": 5}, "s": {"markersize": 9, "fillstyle": "none"}}
+"""SGD's and Adam's."""
 
 
 @style()
@@ -31,8 +33,8 @@ def residue(paths: pd.DataFrame, decays: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "A masked task after its gradient has become exactly 0. Left: Adam's momentum carries the parameter on; every "
-        "path, measured, is divided by its own step; predicted is one curve that ends at r/(1-r). Right: weight decay, "
-        "AdamW's and Adam's L2, and the frozen policy. Dotted black: theory.",
+        "path, measured, is divided by its own step; predicted is one curve that ends at r/(1-r), dashed. Right: "
+        "weight decay, AdamW's and Adam's L2, and the frozen policy. Dotted black: theory.",
         "Left, measured paths on the predicted curves and a dashed line at each limit. Right, three curves from one: "
         "L2 decay, AdamW, frozen.",
     )
@@ -178,10 +180,10 @@ def negative_fixes(weights: pd.DataFrame, learned: pd.DataFrame) -> Plate:
     for place, (colour, fix, rows) in enumerate(coloured(weights, "fix", sort=False)):
         aside = 1.12 ** (place - 1.5)  # two cures stop at one weight
         theory = rows.drop_duplicates("loss").sort_values("loss")
-        kept.plot(theory["loss"], theory["predicted"], color=colour, linewidth=1, linestyle=":")
-        for marker, (_, one) in zip("os", rows.groupby("optimizer", sort=False), strict=True):
-            kept.plot(aside * one["loss"], one["kept"], marker, color=colour, markersize=6 if marker == "o" else 4,
-                      label=fix if marker == "o" else None)  # fmt: skip
+        kept.plot(aside * theory["loss"], theory["predicted"], color=colour, linewidth=1, linestyle=":")
+        for (marker, look), (_, one) in zip(FIX_MARKS.items(), rows.groupby("optimizer", sort=False), strict=True):
+            label = str(fix).replace("sigma^2", r"$\sigma^2$") if marker == "o" else None
+            kept.plot(aside * one["loss"], one["kept"], marker, color=colour, label=label, **look)
     kept.set(xscale="log", yscale="log", xlabel="loss", ylabel="weight, in parts of 1/(2L)", title="the weight")
     kept.legend()
     for place, (colour, _, rows) in enumerate(coloured(learned, "fix", sort=False)):
@@ -193,7 +195,7 @@ def negative_fixes(weights: pd.DataFrame, learned: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Popular cures of a negative total. Left, the weight at which a task ends, in parts of what its loss asks for; "
-        "circles SGD, squares Adam, set apart sideways; dotted: theory. Right, the error of two regressions, a dot a "
-        "seed.",
+        "dots SGD, squares Adam, each cure set apart sideways; dotted: theory. Right, the error of two regressions, a "
+        "dot a seed.",
         "Left, four sets of points against the loss, those of the plain total at one; right, three columns of dots.",
     )

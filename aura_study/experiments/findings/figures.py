@@ -92,14 +92,14 @@ def verdict_map(table: pd.DataFrame) -> Plate:
     """A row of tiles per question, a tile per claim, coloured by verdict; columns question, claim, verdict."""
     questions = list(table["question"].unique())
     longest = int(table.groupby("question")["claim"].size().max())
-    figure, axes = subplots(figsize=(9.2, 0.42 * len(questions) + 0.7))
+    figure, axes = subplots(figsize=(10.4, 0.42 * len(questions) + 0.7))
     for place, question in enumerate(questions):
         rows = table[table["question"] == question]
         for column, (claim, verdict) in enumerate(zip(rows["claim"], rows["verdict"], strict=True)):
             fill, ink = LOOKS.get(verdict, BLANK)
             tile = FancyBboxPatch(
-                (column + 0.07, place - 0.38),
-                0.86,
+                (column + 0.05, place - 0.38),
+                0.9,
                 0.76,
                 boxstyle="round,pad=0,rounding_size=0.12",
                 facecolor=fill,
@@ -107,7 +107,8 @@ def verdict_map(table: pd.DataFrame) -> Plate:
                 linestyle=":" if (fill, ink) == BLANK else "-",
             )
             axes.add_patch(tile)
-            axes.text(column + 0.5, place, claim, ha="center", va="center", color=ink, fontsize=8.5)
+            size = 8.5 if len(claim) < 4 else 8  # within its tile
+            axes.text(column + 0.5, place, claim, ha="center", va="center", color=ink, fontsize=size)
     name_rows(axes, questions)
     axes.set(xlim=(0, longest), ylim=(len(questions) - 0.45, -0.55), xticks=[])
     bare(axes)

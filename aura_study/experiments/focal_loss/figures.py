@@ -10,8 +10,6 @@ from aura_study.figures.style import COLOURS, DOTTED, THEORY_COLOUR, style
 
 PROBABILITY = "probability of the true class, $p_t$"
 CLEAN = {"linestyle": "--", "linewidth": 1}
-PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-"""Ground of a word that stands among curves."""
 
 
 @style()
@@ -28,8 +26,8 @@ def modulation(table: pd.DataFrame, guide: pd.DataFrame) -> Plate:
         place = (p_true, measured)
         right.plot(*place, "o", color=THEORY_COLOUR, markersize=5)
         look: Any = {"textcoords": "offset points", "arrowprops": {"arrowstyle": "-", "linewidth": 0.7}}
-        high = measured > 0.5  # clear of the curves: to the right of the left end, above the right one
-        right.annotate(f"{measured:.2f}", place, xytext=(16, 7) if high else (-2, 26), ha="center", bbox=PLAIN, **look)
+        aside = (64, 18) if measured > 0.5 else (0, 95)  # beyond the curves
+        right.annotate(f"{measured:.2f}", place, xytext=aside, ha="center", **look)
     left.legend()
     return Plate(
         figure,

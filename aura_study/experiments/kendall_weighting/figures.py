@@ -36,10 +36,11 @@ def objective(table: pd.DataFrame, loss: float) -> Plate:
 def fixed_points(table: pd.DataFrame) -> Plate:
     """Where each form settled over the loss, with the closed form drawn through."""
     figure, (left, right) = subplots(1, 2, figsize=(8, 3.6))
-    for form, rows in table.groupby("parameterization", sort=False):
-        left.plot(rows["loss"], rows["sigma_squared"], **form_marks(form), markersize=5)
+    for place, (form, rows) in enumerate(table.groupby("parameterization", sort=False)):
+        size = {"markersize": max(8 - 2 * place, 4)}  # nested where they meet
+        left.plot(rows["loss"], rows["sigma_squared"], **form_marks(form), **size)
         left.plot(rows["loss"], rows["predicted_sigma_squared"], color=THEORY_COLOUR, linewidth=0.8, label="predicted")
-        right.plot(rows["loss"], rows["weighted_loss"], **form_marks(form), markersize=5)
+        right.plot(rows["loss"], rows["weighted_loss"], **form_marks(form), **size)
         predicted = rows["predicted_weight"] * rows["loss"]
         right.plot(rows["loss"], predicted, color=THEORY_COLOUR, linewidth=0.8)
     left.set(title="Uncertainty", ylabel=r"$\sigma^2$ reached")
@@ -49,9 +50,9 @@ def fixed_points(table: pd.DataFrame) -> Plate:
     left.legend(*labels_once(left))
     return Plate(
         figure,
-        "Points: where the uncertainty settles; lines: predicted. For the guide's formula sigma^2 = L, so every "
-        "task ends up contributing 1/2 whatever its scale; AURA's softplus and log(1 + sigma^2) leave large losses "
-        "more say.",
+        "Points: where the uncertainty settles, smaller ones on larger where they meet; lines: predicted. For "
+        "the guide's formula sigma^2 = L, so every task ends up contributing 1/2 whatever its scale; AURA's softplus "
+        "and log(1 + sigma^2) leave large losses more say.",
         "Two log-log panels over the loss. Left: sigma squared rises with the loss in every form. Right: weight times "
         "loss is flat at one half for three forms and rises for the other two.",
     )
@@ -207,17 +208,19 @@ def scores_without_log(changes: pd.DataFrame, adequacy: pd.DataFrame, interest: 
     words = changes["task"].map(adequacy.set_index("task")["tf_idf"])
     left.plot(words, places, "|", color="#777777", markersize=11, label="TF-IDF")
     for place, row, colour in zip(places, changes.to_dict("records"), colours, strict=True):
-        left.plot(row["with_log"], place, "o", color=colour, label=r"with $\log\sigma$")
-        hollow = {"markerfacecolor": "white", "label": r"without $\log\sigma$"}
-        left.plot(row["without_log"], place, "o", color=colour, **hollow)
-    left.set(xlabel="development area under the ROC curve", xlim=(0.35, 1.02))
-    legend_below(figure, left, ncols=3)
+        left.plot(row["with_log"], place, "o", color=colour)
+        left.plot(row["without_log"], place, "o", color=colour, markerfacecolor="white")
+    for label, fill in ((r"with $\log\sigma$", "#555555"), (r"without $\log\sigma$", "white")):
+        left.plot([], [], "o", color="#555555", markerfacecolor=fill, label=label)
+    left.axvline(0.5, color="#888888", linewidth=0.9, linestyle=":", label="chance")
+    left.set(xlabel="development area under the ROC curve", xlim=(0.47, 1.02))
+    legend_below(figure, left, ncols=4)
     forest(right, changes, list(changes["task"]), colours, interest)
     right.set_xlabel(r"with $\log\sigma$ minus without")
     return Plate(
         figure,
-        "What log sigma is worth on the AURA model. Left: area under the ROC curve at the end, mean over seeds; 0.5 is "
-        "chance, the tick is TF-IDF with logistic regression on the same rows. Right: the difference paired over "
+        "What log sigma is worth on the AURA model. Left: area under the ROC curve at the end, mean over seeds; the "
+        "tick is TF-IDF with logistic regression on the same rows. Right: the difference paired over "
         "seeds, with its 95 % interval; the grey band is less than a point.",
         "Left: two dots per task on an axis from chance to one, and a tick for TF-IDF. Right: one difference with its "
         "interval per task and for their mean, beside a grey band around zero.",

@@ -52,7 +52,7 @@ def collapse(runs: pd.DataFrame, aura: pd.DataFrame, lr: float) -> Plate:
         "a cross: from there on NaN. At a demonstration rate sigma collapses; at AURA's own rates, "
         "over its whole run, it does not.",
         "Three panels of falling sigma curves on a log axis. Under SGD and Adam at a high rate several forms fall by "
-        "orders of magnitude, the sigma form drops to zero; at AURA's rates the curves fall by less than a third.",
+        "orders of magnitude, the sigma form ends in NaN; at AURA's rates the curves fall by less than a third.",
     )
 
 

@@ -46,7 +46,7 @@ def diagrams(measured: pd.DataFrame, predicted: pd.DataFrame, phases: tuple[str,
         "later as its memory has it; SGD then throws the task out.",
         "Four maps over phantom number and presence. Harmless cells lie at top left, inflated ones below, exploded and "
         "slowly recovering ones at the right, switched-off ones at the right and bottom under SGD; for SGD on sigma "
-        "most of the map is NaN; for AURA's softplus nothing but inflation appears.",
+        "most of the map is NaN; for AURA's softplus almost all is harmless or inflated.",
     )
 
 
@@ -96,6 +96,7 @@ def whiplash(table: pd.DataFrame, border: pd.DataFrame) -> Plate:
         look: Any = {"cmap": "PuOr_r", "vmin": -6, "vmax": 6, "rasterized": True}
         marks = axes.pcolormesh(borders, heights[place : place + 2], logs, **look)
     axes.plot(border["phantom"], border["rate"], color=THEORY_COLOUR, linewidth=1.4, label="whiplash threshold")
+    axes.set_facecolor("#d9d9d9")  # the map's own middle is nearly white
     most = table.groupby("rate")["phantom"].max().min()  # so far every rate goes
     axes.set(xscale="log", yscale="log", xlim=(table["phantom"].min(), most))
     axes.set_xlabel(r"phantom number $\Lambda$ of the absence")
@@ -106,7 +107,7 @@ def whiplash(table: pd.DataFrame, border: pd.DataFrame) -> Plate:
         figure,
         "SGD on log sigma: weight of the returning task after one step, over that of its fixed point. Line: "
         "whiplash threshold eta = Lambda / (exp(2 Lambda) - 1), where that step lands exactly on the fixed point; "
-        "above it the task is thrown past it and goes silent.",
+        "above it the task is thrown past it and goes silent. Grey: not simulated.",
         "A map over phantom number and learning rate. Below a curve that falls from upper left to lower right the "
         "weight is too large, above it the weight is orders of magnitude too small.",
     )

@@ -24,9 +24,9 @@ def inflation(summary: pd.DataFrame) -> Plate:
     for column, (optimizer, rows) in enumerate(summary.groupby("optimizer", sort=False)):
         top, bottom = panels[:, column]
         for place, (form, group) in enumerate(rows.groupby("parameterization", sort=False)):
-            x = group["presence"].to_numpy() * 1.06 ** (place - 2)  # side by side where values coincide
+            x = group["presence"].to_numpy() * 1.06 ** (place - 2)  # side by side; above, nested where they meet
             top.plot(group["presence"], group["predicted"], color=THEORY_COLOUR, linewidth=0.9, label="theory")
-            top.plot(x, group["inflation"], **form_marks(form), markersize=5)
+            top.plot(group["presence"], group["inflation"], **form_marks(form), markersize=max(8 - 2 * place, 4.5))
             errors = np.abs(group[["low", "high"]].to_numpy().T - group["ratio"].to_numpy())
             bottom.errorbar(x, group["ratio"], yerr=errors, elinewidth=1, **form_marks(form), markersize=5)
             plain = group["predicted"] / group["plain"]
@@ -40,9 +40,9 @@ def inflation(summary: pd.DataFrame) -> Plate:
     panels[0, 0].legend(*labels_once(panels[0, 0]), title="learned parameter", loc="upper left")
     return Plate(
         figure,
-        "A task present with probability p: unmasked over masked precision. Marks: measured, with 95 % intervals "
-        "below; lines: theory. Grey band: 2 %. Dotted below Adam: where its marks would lie were its fixed point "
-        "SGD's, so that plain 1/p or 1/sqrt(p) held.",
+        "A task present with probability p: unmasked over masked precision. Marks: measured, above one on another "
+        "where they meet, below side by side with 95 % intervals; lines: theory. Grey band: 2 %. Dotted below Adam: "
+        "where its marks would lie were its fixed point SGD's, so that plain 1/p or 1/sqrt(p) held.",
         "Two columns, SGD and Adam. Above, measured inflation rises along theory lines from 1 to 100 for three forms, "
         "to 10 for AURA's softplus. Below, all ratios to theory lie within two per cent of 1.",
     )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from aura_study.figures import Plate
 from aura_study.figures.lines import band, coloured, legend_below, shade_absence, subplots
@@ -94,7 +95,7 @@ def harm(table: pd.DataFrame, moment: str, ruined: float, unharmed: float) -> Pl
     """
     table = table[(table["moment"] == moment) & (table["policy"] == "unmasked")]
     measures = [measure for measure in MEASURE_TITLES if measure in set(table["measure"])]
-    figure, panels = subplots(1, len(measures), squeeze=False, figsize=(2.4 + 3.2 * len(measures), 4))
+    figure, panels = subplots(1, len(measures), sharey=True, squeeze=False, figsize=(2.4 + 3.2 * len(measures), 4))
     for axes, measure in zip(panels[0], measures, strict=True):
         _bounds(axes, ruined, unharmed)
         for regime, rows in table[table["measure"] == measure].groupby("regime", sort=False):
@@ -102,13 +103,13 @@ def harm(table: pd.DataFrame, moment: str, ruined: float, unharmed: float) -> Pl
             _points(axes, rows.sort_values("rates"), "rates", **look)
         axes.set(xscale="log", title=MEASURE_TITLES[measure], xlabel=r"$\Lambda$, sum of $\sigma$'s rates")
     panels[0, 0].set_ylabel("taken by the spike, of what was learned")
-    legend_below(figure, *panels[0], ncols=min(len(measures) + 1, 4))
+    legend_below(figure, *panels[0], ncols=3)
     return Plate(
         figure,
         "What an arm has lost beyond the masked one, in parts of what the pre-training had brought, by how long and "
         "how fast sigma moved while its task was absent; mean and 95 % interval over seeds. Shaded: no harm; dotted: a "
-        "ruin begins, and above it the axis is logarithmic. Left, hidden words; where there are more panels, the probe "
-        "of a task and the retrieval of texts that the encoder is not trained on.",
+        "ruin begins, and beyond it the axis is logarithmic. Left, hidden words; where there are more panels, the "
+        "probe of a task and the retrieval of texts that the encoder is not trained on.",
         "A panel for each measure, with points and error bars over the dose on a logarithmic axis, a shaded strip "
         "around 0 and a dotted line at a half.",
     )
@@ -138,8 +139,8 @@ def healing(table: pd.DataFrame, returns: pd.DataFrame, ruined: float, unharmed:
     legend_below(figure, panels[0], ncols=2)
     return Plate(
         figure,
-        "What an arm has lost beyond the masked one, in parts of what the pre-training had brought; shaded and dotted "
-        "as in the figure by dose. Left, from the return on, mean over seeds in a band from the lowest to the highest. "
+        "What an arm has lost beyond the masked one, in parts of what the pre-training had brought. Shaded: no harm; "
+        "dotted: a ruin begins. Left, from the return on, mean over seeds in a band from the lowest to the highest. "
         "Right, of hidden words under clipped AdamW, after as many absences and returns: mean and 95 % interval.",
         "Two panels over one axis: curves over the steps since the return, and points over the number of returns.",
     )
@@ -167,9 +168,12 @@ def layers(table: pd.DataFrame) -> Plate:
 
 
 def _bounds(axes: Axes, ruined: float, unharmed: float) -> None:
-    axes.axhspan(-unharmed, unharmed, color=ABSENT_COLOUR, alpha=0.25, linewidth=0)
-    axes.axhline(ruined, color=THEORY_COLOUR, linestyle=":", linewidth=1.2)
+    axes.axhspan(-unharmed, unharmed, color="#888888", alpha=0.15, linewidth=0, label="no harm")
+    axes.axhline(ruined, color=THEORY_COLOUR, linestyle=":", linewidth=1.2, label="a ruin from here on")
     axes.set_yscale("symlog", linthresh=ruined)  # a ruin may be many times what was learned
+    axes.yaxis.set_major_locator(FixedLocator([-1, -0.5, -0.25, 0, 0.25, 0.5, 1, 2, 5, 10]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _points(axes: Axes, rows: pd.DataFrame, x: str, **look: Any) -> None:

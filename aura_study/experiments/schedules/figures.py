@@ -18,10 +18,10 @@ def shapes(table: pd.DataFrame) -> Plate:
     """Rate and beta1 over the run, longest run of each schedule."""
     figure, (left, right) = subplots(1, 2, figsize=(8, 3.4))
     longest = table[table["steps"] == table["steps"].max()]
-    for name, label in SCHEDULE_LABELS.items():
+    for width, (name, label) in zip((1.6, 4.8, 1.6), SCHEDULE_LABELS.items(), strict=True):
         rows = longest[longest["schedule"] == name]
         left.plot(100 * rows["share"], rows["rate"], color=SCHEDULE_COLOURS[name], label=label)
-        right.plot(100 * rows["share"], rows["beta1"], color=SCHEDULE_COLOURS[name])
+        right.plot(100 * rows["share"], rows["beta1"], color=SCHEDULE_COLOURS[name], linewidth=width)
     left.axvline(50, **DOTTED, linewidth=0.9)
     left.annotate("the guide's peak", (50, 0.03), xytext=(3, 0), textcoords="offset points", fontsize=9)
     left.set(xlabel="share of the steps (%)", ylabel="learning rate / peak", ylim=(0, 1.5))
@@ -30,7 +30,8 @@ def shapes(table: pd.DataFrame) -> Plate:
     return Plate(
         figure,
         "Read off PyTorch's own schedulers. OneCycleLR peaks at 30 % of the steps, not midway, and moves Adam's beta1 "
-        "against the rate; the linear warm-up of AURA's V10 code peaks at 10 %.",
+        "against the rate; the linear warm-up of AURA's V10 code peaks at 10 % and, as the constant rate, "
+        "leaves beta1 alone (a wide line beneath a narrow one).",
         "Left: three rate curves over the run; OneCycleLR peaks at 30 percent, linear warm-up at 10 percent. Right: "
         "beta1 dips from 0.95 to 0.85 and back under OneCycleLR and stays at 0.9 otherwise.",
     )

@@ -36,7 +36,8 @@ def differences(table: pd.DataFrame, panels: str, interest: float) -> Plate:
         axes.set_title(MARKS[name]["label"] if name in MARKS else name, fontsize=10)
     reach = max(4 * interest, 2 * table["difference"].abs().max())
     if reach < table[["low", "high"]].abs().max().max():  # one wide interval would hide all others
-        axes.set_xlim(-reach, reach)
+        end = float(f"{0.75 * reach:.1g}")  # three ticks: the words of more would touch
+        axes.set(xlim=(-reach, reach), xticks=(-end, 0, end))
     whose = "each weighting" if panels == "policy" else "unmasked (V10.1)"
     figure.supxlabel(f"area under the ROC curve: {whose} minus masked", fontsize=10)
     titles = ", ".join(str(MARKS[name]["label"]) if name in MARKS else name for name in names)
