@@ -9,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch, Patch
 from aura_study.figures import Plate
 from aura_study.figures.lines import legend_below, subplots
 from aura_study.figures.rows import bare, forest, name_rows
-from aura_study.figures.style import COLOURS, TASK_COLOURS, THEORY_COLOUR, style
+from aura_study.figures.style import COLOURS, THEORY_COLOUR, style
 
 LOOKS = {
     "confirmed": ("#009E73", "white"),
@@ -69,7 +69,7 @@ def _by_fall(axes: Axes, costs: pd.DataFrame, absent: str, interest: float) -> N
     last = int(rows["since"].max())
     axes.axhspan(-interest, interest, color="#888888", alpha=0.15, linewidth=0)
     axes.axhline(0, color="#555555", linewidth=0.8)
-    lines = ((CLIPPED, SOON, COLOURS[0]), (CLIPPED, last, TASK_COLOURS[absent]), (BARE, SOON, COLOURS[1]))
+    lines = ((CLIPPED, SOON, COLOURS[0]), (CLIPPED, last, "#767676"), (BARE, SOON, COLOURS[1]))
     for place, (way, since, colour) in enumerate(lines):
         moment = rows[(rows["way"] == way) & (rows["since"] == since)]
         alone = moment["arm"] == ALONE
