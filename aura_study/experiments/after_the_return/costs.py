@@ -9,7 +9,7 @@ from aura_study.claims import Measurement
 from aura_study.claims.rules import ADEQUACY
 from aura_study.claims.statistics.intervals import Estimate, intervals, mean_interval, ratio_interval, ratio_of_means
 from aura_study.data.registry import load_corpus
-from aura_study.experiments.after_the_return.doses import DOSES, SHOWN_DOSE
+from aura_study.experiments.after_the_return.doses import CLIPPED, DOSES, SHOWN_DOSE
 from aura_study.experiments.after_the_return.parameters import AfterTheReturnParameters
 from aura_study.training.adequacy import adequacy, least_above
 
@@ -93,7 +93,8 @@ def learning_curve(controls: pd.DataFrame) -> pd.DataFrame:
 
 def by_seed(differences: pd.DataFrame, arm: str, task: str, measure: str, since: int | Sequence[int]) -> pd.Series:
     """One arm's difference under AdamW, clipped, by seed: after ``since`` steps, or the mean over several moments."""
-    chosen = differences.query("way == @CLIPPED.name and arm == @arm and task == @task and measure == @measure")
+    clipped = differences[differences["way"] == CLIPPED.name]
+    chosen = clipped.query("arm == @arm and task == @task and measure == @measure")
     moments = [min(since, int(chosen["since"].max()))] if isinstance(since, int) else list(since)
     return chosen[chosen["since"].isin(moments)].groupby("seed")["difference"].mean()
 
