@@ -1,8 +1,11 @@
 """Writes the site of a run: pages from templates, pictures, styles and scripts."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import t as student_t
 
 from aura_study.claims import CLAIMS
 from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section, said
@@ -186,6 +189,18 @@ def _growth() -> dict[str, Any]:
     }
 
 
+def deviation(row: ledger.Row) -> float | None:
+    """Standard deviation over seeds that the row's t interval tells, of logarithms where it is one of logarithms.
+
+    s = half the interval's width * sqrt(n) / t(n - 1). None where there is no such interval.
+    """
+    low, high = row.interval
+    if row.seeds < 2 or row.p is None or low is None or high is None:
+        return None
+    width = math.log(high / low) if row.logarithmic else high - low
+    return float(width / 2 * math.sqrt(row.seeds) / student_t.ppf(0.975, row.seeds - 1))
+
+
 def _effort(content: RunContent) -> dict[str, Any]:
     """What the page on reproducibility counts: seconds by notebook, longest first, and claims that are open."""
     seconds = seconds_taken(content.folders) if content.manifest else {}
@@ -195,6 +210,7 @@ def _effort(content: RunContent) -> dict[str, Any]:
         "statements": len(GUIDE),
         "exact": [row for row in content.ledger.claims if not row.seeds and row.verdict in DECIDED],
         "unsettled": [row for row in content.ledger.claims if row.verdict not in DECIDED],
+        "deviation": deviation,
     }
 
 

@@ -35,6 +35,7 @@ from aura_study.report.references import works
 from aura_study.report.render import interval
 from aura_study.report.render import number as spoken
 from aura_study.report.scale import scale
+from aura_study.report.site import deviation
 from aura_study.runs.ledger import Row, read_claims
 from aura_study.runs.outputs import NotebookRun
 from aura_study.runs.words import number
@@ -630,3 +631,15 @@ def test_the_page_on_reproducibility_counts_what_the_run_holds(made: RunFolders)
     open_ = [row.claim for row in rows if row.verdict in ("inconclusive", "void")]
     assert f"{len(open_)} claims stay open: {', '.join(open_)}." in text
     assert f"of which this run has judged {len(rows)}" in text
+
+
+def test_the_page_on_reproducibility_prices_every_open_claim(made: RunFolders) -> None:
+    """A row each: what was measured, the spread that its interval tells, the seeds that would decide it."""
+    soup = BeautifulSoup((made.report / "reproducibility.html").read_text(), "html.parser")
+    cells = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup.select(".answers tbody tr")]
+    rows = [row for row in read_claims(made).claims if row.verdict in ("inconclusive", "void")]
+    assert [line[0] for line in cells] == [row.claim for row in rows]
+    assert [line[4] for line in cells] == [number(deviation(row)) for row in rows]
+    priced = [row for row in rows if row.price and row.price.seeds]
+    assert priced
+    assert {line[5] for line in cells} >= {number(row.price.seeds) for row in priced if row.price}
