@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -74,7 +75,7 @@ def labels_once(*panels: Axes) -> tuple[list[Any], list[str]]:
 
 
 def _is_theory(handle: Any) -> bool:
-    return isinstance(handle, Line2D) and handle.get_color() == THEORY_COLOUR
+    return isinstance(handle, Line2D) and same_color(handle.get_color(), THEORY_COLOUR)
 
 
 def legend_below(figure: Figure, *panels: Axes, ncols: int) -> None:

@@ -35,7 +35,8 @@ def test_the_prediction_is_the_last_word_of_a_legend(axes: Axes) -> None:
     """Wherever it was drawn."""
     axes.plot([0, 1], label="theory", **DOTTED)
     axes.plot([0, 1], label="measured")
-    assert labels_once(axes)[1] == ["measured", "theory"]
+    axes.plot([0, 1], label="shaded", color=np.array([0.2, 0.4, 0.6, 1.0]))  # as a colour map gives it
+    assert labels_once(axes)[1] == ["measured", "shaded", "theory"]
 
 
 def test_only_the_first_seed_of_a_policy_is_drawn_in_full(axes: Axes) -> None:
