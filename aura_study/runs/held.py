@@ -62,10 +62,13 @@ def _study(folders: RunFolders) -> Held:
     content, held = ledger.read_claims(folders), read_manifest(folders)
     evidence = ledger.read_evidence(folders)
     settings = {"profile": content.profile, "data": content.data}
-    parameters = {entry.notebook: entry.parameters for entry in evidence}
+    parameters: dict[str, dict[str, Any]] = {}
     if held:
         settings["commit"] = (held.commit.hash or "unknown")[:10]
-        parameters |= {name: entry.parameters for name, entry in held.notebooks.items()}
+        parameters = {name: entry.parameters for name, entry in held.notebooks.items()}
+    for entry in evidence:  # of a notebook that was run by hand since, the manifest knows nothing
+        if entry.parameters or entry.notebook not in parameters:
+            parameters[entry.notebook] = entry.parameters
     return Held(
         folders,
         settings,

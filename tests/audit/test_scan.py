@@ -120,6 +120,14 @@ def test_a_zero_on_its_way_to_a_weighting_makes_a_phantom_likely(tmp_path: Path,
     assert finding.absence[0].startswith(f"{kind} (train.py:")
 
 
+def test_a_zero_for_a_missing_loss_is_a_mark_whatever_the_loss_is_called(tmp_path: Path) -> None:
+    """In a comprehension over the losses the name of one says nothing."""
+    filled = "losses = [0.0 if l is None else l for l in losses]\n        total = 0"
+    (finding,) = written(tmp_path, weighting("torch.exp(-s) * loss + s").replace("total = 0", filled)).findings
+    assert finding.judgement == Judgement.LIKELY
+    assert finding.absence[0].startswith("zero (")
+
+
 def test_marks_are_named_in_the_same_order_in_every_run(tmp_path: Path) -> None:
     """By the names of the functions, and by no set's order."""
     makers = "".join(ZERO.replace("depth_loss", f"{name}_loss") for name in "abcdef")

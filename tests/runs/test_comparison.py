@@ -1,5 +1,7 @@
 """Runs beside each other: only what all have, only what differs, and one clear error where there is nothing."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -54,6 +56,22 @@ def test_only_what_all_have_and_only_what_differs(tmp_path: Path) -> None:
     (laid,) = found.overlays.shown
     assert (laid.name, [line.values[1] for line in laid.quantities["growth"]]) == ("longer", [0.1, 0.2, 0.1])
     assert found.as_json()["numbers"][0]["values"] == [0.1, 0.2, 0.1]
+
+
+def test_a_notebook_run_by_hand_since_shows_the_parameters_of_its_numbers(tmp_path: Path) -> None:
+    """The manifest is of the run before; the evidence is what the numbers were made with."""
+    there, folders = reference_run(), [RunFolders.of(str(tmp_path / name)) for name in "ab"]
+    for one in folders:
+        shutil.copytree(there.evidence, one.evidence)
+        for path in (there.manifest, there.claims):
+            shutil.copy(path, one.results)
+    path = folders[1].evidence / "03_phantom_gradient.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    steps = written["parameters"]["absent_steps"]
+    written["parameters"]["absent_steps"] += 1
+    path.write_text(json.dumps(written), encoding="utf-8")
+    found = [(one.name, one.where, one.values) for one in Comparison(folders).parameters]
+    assert found == [("absent_steps", ("03_phantom_gradient",), (steps, steps + 1))]
 
 
 def test_more_lines_than_colours_are_several_pictures(tmp_path: Path) -> None:

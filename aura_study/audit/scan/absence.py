@@ -52,6 +52,13 @@ def _kinds(node: ast.AST, branch: bool, summed: frozenset[str]) -> Iterator[str]
         case ast.IfExp(body=body, orelse=orelse) if LOSS.search(ast.unparse(node)):
             if _is_zero(body) != _is_zero(orelse):
                 yield "zero"
+        case (
+            ast.ListComp(elt=ast.IfExp(body=body, orelse=orelse), generators=[over, *_])
+            | ast.GeneratorExp(elt=ast.IfExp(body=body, orelse=orelse), generators=[over, *_])
+            | ast.DictComp(value=ast.IfExp(body=body, orelse=orelse), generators=[over, *_])
+        ) if LOSS.search(ast.unparse(over.iter)):  # whatever one of them is called
+            if _is_zero(body) != _is_zero(orelse):
+                yield "zero"
         case ast.Call(args=[_, default]) if (
             called(node) == "get" and _is_zero(default) and LOSS.search(ast.unparse(node))
         ):
