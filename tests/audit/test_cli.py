@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from aura_study.audit.calls.make import load_target
 from aura_study.audit.cli import audit_command
 
 MODULE = """
@@ -139,6 +140,13 @@ def test_a_file_alone_is_answered_with_the_commands_of_what_it_defines(user_file
     """Its classes before its functions, as they would be typed."""
     stderr = run(f"{user_file}").stderr
     assert f"\n    aura-study audit {user_file}:Uncertain\n" in stderr
+
+
+def test_the_only_class_of_a_file_needs_no_name(tmp_path):
+    """As its author would type it."""
+    path = tmp_path / "mine.py"
+    path.write_text("import torch\n\n\nclass Mine(torch.nn.Module):\n    pass\n", encoding="utf-8")
+    assert load_target(str(path)).__name__ == "Mine"
 
 
 def test_code_that_does_not_return_is_ended(user_file):

@@ -23,7 +23,7 @@ HOW = "Give package.module:Name or file.py:Name, Name being a class, a factory f
 def load_target(target: str) -> Any:
     """The object that ``target``, ``package.module:Name`` or ``file.py:Name``, names; runs the user's code.
 
-    ``Name`` may be dotted. The working directory is importable.
+    ``Name`` may be dotted, and left out of a file that defines one class. The working directory is importable.
 
     Raises:
         CannotAudit: nothing of that name, or code that fails when it is imported.
@@ -37,8 +37,12 @@ def load_target(target: str) -> Any:
     except AuditedCodeError as error:
         raise CannotAudit(f"Importing {place} failed: {error}", HOW) from error
     if not name:
-        commands = "".join(f"\n    aura-study audit {place}:{offered}" for offered in _callables(module))
-        raise CannotAudit(f"{target!r} names no object", f"{HOW}{commands}")
+        offered = _callables(module)
+        classes = [one for one in offered if isinstance(getattr(module, one), type)]
+        if len(classes) != 1:
+            commands = "".join(f"\n    aura-study audit {place}:{one}" for one in offered)
+            raise CannotAudit(f"{target!r} names no object", f"{HOW}{commands}")
+        name = classes[0]
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
