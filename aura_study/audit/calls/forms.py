@@ -13,7 +13,7 @@ from aura_study.audit.calls.asked import SAMPLES
 from aura_study.audit.calls.construct import task_names
 from aura_study.audit.calls.methods import EPOCH_ENDS, UPDATES, asked_for_nothing, function_of
 from aura_study.audit.calls.shared import SharedLayer
-from aura_study.audit.calls.signature import Signature, is_shared, tells_places, tells_task
+from aura_study.audit.calls.signature import Signature, is_shared, tells_task
 from aura_study.audit.calls.subject import Convention, Subject
 from aura_study.audit.calls.totals import Losses
 from aura_study.audit.marks import MARK_TEXT, Absence
@@ -110,7 +110,7 @@ def _stacked(losses: Losses) -> Tensor:
 
 def mask_kinds(form: str, mask: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
     """Kinds of mask that go with losses in ``form`` and with the argument's name, the likeliest first."""
-    if tells_places(mask) or tells_task(mask):
+    if tells_task(mask):
         return {**PLACES, **MASK_KINDS}
     return MATRIX_MASKS if form == "matrix" else MASK_KINDS
 

@@ -114,8 +114,7 @@ def schedules(shares: pd.DataFrame) -> Plate:
     for axes, task in zip(panels, ("reporting", "toxicity"), strict=True):
         rows = shares[shares["task"] == task]
         for colour, (name, path) in zip(COLOURS, rows.groupby("schedule", sort=False), strict=False):
-            peak = ", peak at 30 %" if name == "OneCycleLR" else ""  # PyTorch's default
-            band(axes, path, "epoch", 0.2, color=colour, label=f"{name}{peak}")
+            band(axes, path, "epoch", 0.2, color=colour, label=str(name))
         axes.plot(path["epoch"], path["logged"], "o", color=THEORY_COLOUR, markersize=4.5, label="AURA's log", zorder=3)
         axes.set(xlabel="epoch", ylabel="share of the way of the log weight", title=task)
     legend_below(figure, panels[1], ncols=3)

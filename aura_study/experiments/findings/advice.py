@@ -46,7 +46,7 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, rows: Mapping[str, Row], a
     }
     ratio = spike["ratio"][f"{SHOWN_FALL:g}"]
     sentences = (
-        f"Mask the absent task's whole term: it costs nothing. At the end of training it had gained {_said(score)} of "
+        f"Mask the absent task's whole term. At the end of training it had gained {_said(score)} of "
         f"mean area under the ROC curve (P9){', too little to notice' if little else ''}; without it log sigma fell by "
         f"{spike['dose']['unmasked']:.2g} at a summed rate (Λ) of {SHOWN_FALL:g}.",
         ("Watch the returned task's own loss." if hurts else "The returned task's own loss is not surely higher.")
