@@ -26,7 +26,7 @@ from aura_study.errors import StudyError
 from aura_study.runs.jobs import Job, is_finished, job_metadata, job_path, keep_table, run_jobs
 from aura_study.training import checkpoints
 from aura_study.training.loop import Observer, Stepper, TrainingSettings, train
-from aura_study.training.model import AuraModel
+from aura_study.training.model import AuraModel, training_device
 from aura_study.training.recording import Recorder
 from aura_study.training.runs import Begun, Prepared, TrainingJob, prepare, run_job
 from aura_study.training.state import SigmaState, TrainingState, set_sigma, sigma_state
@@ -238,7 +238,7 @@ def _load(prefix: Prefix, folder: Path) -> tuple[TrainingState, SigmaState]:
     for name in list(tensors):
         part, _, own = name.partition("|")
         if part in parts:
-            parts[part][own] = tensors.pop(name)
+            parts[part][own] = tensors.pop(name).to(training_device())
     return TrainingState(found.step, tensors, parts["sigma"], parts["generator"]["state"]), parts["away"]
 
 

@@ -31,6 +31,11 @@ TINY: dict[str, Any] = {
 }
 
 
+def training_device() -> torch.device:
+    """Where models are trained: the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def build_encoder(encoder: str, vocabulary: int, max_length: int, seed: int, pad_token_id: int = 1) -> PreTrainedModel:
     """A transformers encoder without pooler, ready to train on the rows that are announced.
 

@@ -24,7 +24,7 @@ from aura_study.runs.jobs import Job, footer, job_metadata, job_path, keep_table
 from aura_study.runs.parameters import Data
 from aura_study.training.frozen_layers import FrozenLayers, train_above
 from aura_study.training.loop import TrainingSettings, train
-from aura_study.training.model import AuraModel, build_encoder
+from aura_study.training.model import AuraModel, build_encoder, training_device
 from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
 from aura_study.training.scores import macro_f1, samples_f1
 from aura_study.training.state import TrainingState
@@ -234,7 +234,7 @@ def build_model(job: TrainingJob, prepared: Prepared) -> AuraModel:
     model = AuraModel(encoder, tuple(TASKS.values()), attention_dropout=attention_dropout, seed=seed)
     if job.settings.dropout is not None:
         model.set_dropout(job.settings.dropout)
-    return model.to(_device())
+    return model.to(training_device())
 
 
 def _encoder(prepared: Prepared, name: str, max_length: int, seed: int) -> PreTrainedModel:
@@ -247,12 +247,8 @@ def _frozen(prepared: Prepared, name: str, max_length: int, seed: int, count: in
     """Its lowest layers and what they make of all the texts; kept in memory for the next job with the same."""
     frozen = FrozenLayers(_encoder(prepared, name, max_length, seed), count)
     for splits in (prepared.train, prepared.dev):
-        frozen.read(splits, _device())
+        frozen.read(splits, training_device())
     return frozen
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def job_batches(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:

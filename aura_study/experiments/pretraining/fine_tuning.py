@@ -20,7 +20,7 @@ from aura_study.experiments.pretraining.cka import linear_cka
 from aura_study.experiments.pretraining.language_model import PretrainingJob, load_checkpoint, pretrain
 from aura_study.training.fork import ArmJob
 from aura_study.training.masked_lm import MaskedBatch, Masking, masked_texts, mlm_test
-from aura_study.training.model import AuraModel
+from aura_study.training.model import AuraModel, training_device
 from aura_study.training.runs import Prepared, Probe, Texts, TrainingJob
 from aura_study.training.scores import macro_f1
 
@@ -112,7 +112,7 @@ class LanguageModelJob(WatchedJob):
         quiet = getattr(encoder.config, "attention_probs_dropout_prob", None) == 0.0
         tasks, seed = tuple(TASKS.values()), self.settings.seed
         model = AuraModel(encoder, tasks, attention_dropout=0.0 if quiet else None, seed=seed)
-        return model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return model.to(training_device())
 
     def probe(self, prepared: Prepared, model: AuraModel) -> "PretrainingProbe":
         """Tests on the development texts, with the same tokens hidden every time."""

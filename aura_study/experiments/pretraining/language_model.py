@@ -44,7 +44,7 @@ from aura_study.runs.fingerprint import digest
 from aura_study.runs.jobs import Job, is_finished, job_path, keep_table
 from aura_study.runs.parameters import Data
 from aura_study.training.masked_lm import Masking, counting_losses, masked_texts, mlm_losses, mlm_test
-from aura_study.training.model import build_encoder
+from aura_study.training.model import build_encoder, training_device
 from aura_study.training.unpadded import longest_row
 
 CURVE_POINTS = 20
@@ -149,7 +149,7 @@ def _train(job: PretrainingJob, folder: Path, progress: str | None) -> None:
     counted = counting_losses(train, test, len(tokenizer))
     batches = Batches(train, schedules.mixed(corpus.sizes, job.batch_size, job.seed)).iterate()
     masking, generator = Masking(tokenizer, share=job.hidden), np.random.default_rng(job.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = training_device()
     test = [part.to(device) for part in test]
     rows, tokens = [], 0
     with _one_thread(), torch.random.fork_rng():
