@@ -124,7 +124,7 @@ class TaskGradientNorms:
             scaled = gradients * scale(parameter)
             found.setdefault(tasks, []).append(vector_norm(scaled.flatten(1), dim=1).float())
         for module, pieces in self._sparse.items():
-            scales = torch.as_tensor(scale(module.weight)).expand_as(module.weight)
+            scales = torch.as_tensor(scale(module.weight), device=self._device).expand_as(module.weight)
             for owner, (places, rows) in _distinct_rows(module, pieces).items():
                 norm = (rows * scales[places]).norm()
                 found.setdefault((self._tasks[owner],), []).append(norm.float()[None])
