@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 PROFILE ?= full
 
-.PHONY: help study reference test test-all mutants lint types check report docs notebooks bench bench-quick clean
+.PHONY: help study reference reference-gpu test test-all mutants lint types check report docs notebooks bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,6 +38,11 @@ study: $(VENV)/.study ## run every notebook (quick profile, embedded data) and c
 reference: $(VENV)/.study ## make the committed reference run again and fill the READMEs from it (real data)
 	$(BIN)/aura-study run --profile $(PROFILE) --data aura --out reference --replace
 	$(BIN)/aura-study thin reference --every 20
+	$(BIN)/python -m aura_study.report.readme
+
+reference-gpu: $(VENV)/.study ## some of its trainings once more, for a machine with a GPU: all layers learn, ten seeds
+	$(BIN)/aura-study run 2 12 13 14 --profile $(PROFILE) --data aura -f notebooks/on_a_gpu.yaml --out reference-gpu --replace
+	$(BIN)/aura-study thin reference-gpu --every 20
 	$(BIN)/python -m aura_study.report.readme
 
 # Two workers of one thread each: with more, torch's threads wait for each other longer than they compute.

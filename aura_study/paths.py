@@ -9,6 +9,8 @@ from typing import Any, Self
 DATA_VARIABLE = "AURA_STUDY_DATA"
 REFERENCE = "reference"
 """Name of the committed run."""
+REPETITION = "reference-gpu"
+"""Name of the committed run that repeats some of its notebooks on a GPU."""
 INTERACTIVE = "interactive"
 """What ``out`` is in a notebook where nobody named a run: the execution gets one of its own, see `own_run`."""
 

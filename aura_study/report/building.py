@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders, carried, home, reference_run
+from aura_study.paths import REPETITION, RunFolders, carried, home, reference_run
 from aura_study.runs.fingerprint import code_digest, digest, digest_file, digest_json
 from aura_study.runs.records import UNFINISHED
 
@@ -86,7 +86,8 @@ def _inputs(folders: RunFolders, manual: Path | None) -> str:
     for folder, pattern in (*kinds, (folders.tables, "*.csv"), (folders.trajectories, "*.parquet")):
         paths.extend(path for path in sorted(folder.glob(pattern)) if not path.name.startswith("."))
     digests = {f"{path.parent.name}/{path.name}": digest_file(path) for path in paths if path.is_file()}
-    beside = [path for path in (reference_run().claims, reference_run().manifest) if path.is_file()]
+    others = (reference_run(), RunFolders.of(REPETITION))
+    beside = [path for other in others for path in (other.claims, other.manifest) if path.is_file()]
     beside += sorted(path for path in manual.rglob("*") if path.is_file()) if manual else []
     code = [code_digest(["import aura_study.report"]), _package_files()]
     return digest_json([code, list(map(digest_file, beside)), digests])

@@ -1,24 +1,24 @@
-"""Fills the marked blocks of the project's READMEs from a run, so that no number in them is typed.
+"""Fills the marked blocks of the project's READMEs from the committed runs, so that no number in them is typed.
 
 A block stands between ``<!-- name -->`` and ``<!-- /name -->``. Run ``python -m aura_study.report.readme`` to fill the
-blocks from the reference run, with ``--check`` to fail if they are stale.
+blocks, with ``--check`` to fail if they are stale.
 """
 
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Verdict
-from aura_study.claims.model import Held
+from aura_study.claims.model import DECIDED, Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
-from aura_study.paths import REFERENCE, RunFolders, project_root
+from aura_study.paths import REFERENCE, REPETITION, RunFolders, project_root
 from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE, advice
 from aura_study.runs import ledger
 from aura_study.runs.ledger import FigureEntry
@@ -38,6 +38,8 @@ TOLD = {
     "family": "N1",
 }
 """The claim that stands for each question in the README."""
+LASTING = "P6c"
+"""The claim on what is left of the return's cost in the end."""
 
 
 def headline(folders: RunFolders, root: Path) -> str:
@@ -51,7 +53,20 @@ def price(folders: RunFolders, root: Path) -> str:
     sentences = [f"- {sentence}" for sentence in advice(folders)]
     if not sentences:
         raise StudyError(f"run {folders.name!r} has no table {ADVICE_TABLE!r}")
-    return "\n".join([_picture(_figure(PRICE_FIGURE, folders), folders, root), "", *sentences])
+    return "\n".join([_picture(_figure(PRICE_FIGURE, folders), folders, root), "", *sentences, _where_all_learn(root)])
+
+
+def _where_all_learn(root: Path) -> str:
+    """What the trainings on a GPU have to add to what it costs: there no layer of the encoder is frozen."""
+    folders = RunFolders.of(REPETITION)
+    row = ledger.read_claims(folders).rows[LASTING]
+    if row.measured is None or row.interval is None:
+        raise StudyError(f"run {folders.name!r} has not measured {LASTING}")
+    (low, high), page = row.interval, f"{_relative(folders.results, root)}/README.md"
+    return (
+        f"- So it is with lower layers frozen. Where all learn ([on a GPU]({page})), long after the return that area "
+        f"was {row.measured:+.3f} [{low:.3f}, {high:.3f}; {row.seeds} seeds] off ({row.claim}, {row.verdict})."
+    )
 
 
 def _figure(name: str, folders: RunFolders) -> FigureEntry:
@@ -135,11 +150,42 @@ def provenance(folders: RunFolders, root: Path) -> str:
     held = read_manifest(folders)
     versions = held.versions if held else {}
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers") if name in versions)
-    told = [f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names})."]
+    on = f", on one {held.device.accelerator}" if held and held.device.accelerator else ""
+    told = [f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names}){on}."]
+    if held and held.unfinished:
+        told.append(f"Not finished: {', '.join(held.unfinished)}.")
     if held and len(held.commits) > 1:
         ages = "; ".join(f"`{hash_[:10]}` {', '.join(notebooks)}" for hash_, notebooks in held.commits.items())
         told.append(f"Its notebooks ran at different commits, and rows are worded as they were then: {ages}.")
     return " ".join(told)
+
+
+def repeated(folders: RunFolders, root: Path) -> str:
+    """The ledger beside the reference run's: how many verdicts came out alike, and both rows of every claim."""
+    there, here = ledger.read_claims(RunFolders.of(REFERENCE)).rows, ledger.read_claims(folders).rows
+    pairs = {claim: (there[claim], row) for claim, row in here.items() if claim in there}
+    decided = {claim for claim, (first, _) in pairs.items() if first.verdict in DECIDED}
+    alike = {claim for claim in decided if pairs[claim][1].verdict == pairs[claim][0].verdict}
+    opposed = {claim for claim in decided - alike if pairs[claim][1].verdict in DECIDED}
+    settled = {claim for claim in pairs.keys() - decided if pairs[claim][1].verdict in DECIDED}
+    lines = [
+        f"Of {len(pairs)} claims the reference run decides {len(decided)}; {len(alike)} of these have the same verdict "
+        f"here. Contradicted: {_listed(opposed)}. Open here: {_listed(decided - alike - opposed)}. Of those that it "
+        f"leaves open, decided here: {_listed(settled)}; still open: {_listed(pairs.keys() - decided - settled)}.",
+        "",
+        "| claim | what was measured | reference | seeds | verdict | here | seeds | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for claim, rows in pairs.items():
+        cells = [claim, rows[1].unit]
+        for row in rows:
+            cells += [f"{number(row.measured)}, {ledger.interval(row)}", ledger.seeds(row), f"**{row.verdict}**"]
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _listed(claims: Collection[str]) -> str:
+    return ", ".join(key for key in CLAIMS if key in claims) or "none"
 
 
 def balancers(folders: RunFolders, root: Path) -> str:
@@ -157,9 +203,15 @@ Block = Callable[[RunFolders, Path], str]
 PAGES: Mapping[str, Mapping[str, Block]] = {
     "README.md": {"headline": headline, "price": price, "found": found},
     "results/reference/README.md": {"provenance": provenance, "ledger": claims_table},
+    "results/reference-gpu/README.md": {"provenance": provenance, "repeated": repeated},
     "aura_study/balancing/README.md": {"balancers": balancers},
 }
 """The blocks of each page, pages by their path in the project."""
+
+
+def run_of(page: str) -> RunFolders:
+    """The run that a page is filled from: the one beside whose results it lies, else the reference."""
+    return RunFolders.of(REPETITION if Path(page).parent.name == REPETITION else REFERENCE)
 
 
 def fill(page: str, text: str, folders: RunFolders, root: Path) -> str:
@@ -181,11 +233,11 @@ def _around(body: str, match: re.Match[str]) -> str:
 
 
 def main() -> None:
-    """Fill the pages from the reference run, or check that they are filled."""
-    root, folders, stale = project_root(), RunFolders.of(REFERENCE), []
+    """Fill the pages from their runs, or check that they are filled."""
+    root, stale = project_root(), []
     for page in PAGES:
         text = (root / page).read_text(encoding="utf-8")
-        filled = fill(page, text, folders, root)
+        filled = fill(page, text, run_of(page), root)
         if filled != text:
             stale.append(page)
             if "--check" not in sys.argv:

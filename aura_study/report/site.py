@@ -12,7 +12,7 @@ from aura_study.claims.guide import GUIDE, SECTIONS, SOLVED, by_section, said
 from aura_study.claims.model import DECIDED
 from aura_study.errors import StudyError
 from aura_study.experiments.phase_diagram import maps
-from aura_study.paths import reference_run
+from aura_study.paths import REPETITION, RunFolders, reference_run
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.comparison import write_page
@@ -50,7 +50,8 @@ def write_site(content: RunContent, site: Path, manual: Path | None) -> None:
     plotting = _lay_static(site)
     if not plotting:
         content.problems.append("uPlot is not installed (package uplot-python): the report has no explorer.")
-    beside = _beside_reference(content)
+    is_reference = content.folders.results == reference_run().results
+    beside = _beside(content, RunFolders.of(REPETITION) if is_reference else reference_run())
     if manual:
         shutil.copytree(manual, site / "manual")
     render = Renderer(
@@ -60,12 +61,12 @@ def write_site(content: RunContent, site: Path, manual: Path | None) -> None:
         has_explorer=plotting,
         has_comparison=beside is not None,
         has_manual=manual is not None,
-        is_reference=content.folders.results == reference_run().results,
+        is_reference=is_reference,
         data=data,
         seeds=ledger.seeds,
         said=said,
         open_because=content.open_because,
-        answered=_answered(content) if beside else {},
+        answered=_answered(content) if beside and not is_reference else {},
         kind_words=KINDS,
         titles={entry.name: entry.title for entry in content.notebooks},
     )
@@ -133,13 +134,12 @@ def _lay_static(site: Path) -> bool:
     return plotting is not None
 
 
-def _beside_reference(content: RunContent) -> Comparison | None:
-    """This run and the reference, unless it is the reference, or there is nothing to compare."""
-    reference = reference_run()
-    if content.folders.results == reference.results or not content.folders.claims.parent.is_dir():
+def _beside(content: RunContent, other: RunFolders) -> Comparison | None:
+    """This run and another, unless there is nothing to compare."""
+    if not content.folders.claims.parent.is_dir():
         return None
     try:
-        return Comparison([content.folders, reference])
+        return Comparison([content.folders, other])
     except StudyError:
         return None
 

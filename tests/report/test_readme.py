@@ -15,7 +15,7 @@ from aura_study.claims.questions import QUESTIONS
 from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.losses import UnmaskedKendallLoss
-from aura_study.paths import REFERENCE, RunFolders, project_root
+from aura_study.paths import RunFolders, project_root
 from aura_study.report import readme
 from aura_study.study.registry import parameter_classes
 from aura_study.study.request import Request, parse_assignments
@@ -32,7 +32,7 @@ def text_of(page: str) -> str:
 
 
 def fill(page: str, text: str) -> str:
-    return readme.fill(page, text, RunFolders.of(REFERENCE), ROOT)
+    return readme.fill(page, text, readme.run_of(page), ROOT)
 
 
 def snippets(page: str, language: str) -> list[str]:
