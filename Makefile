@@ -72,7 +72,7 @@ docs: $(VENV)/.docs ## build the manual into build/docs
 	$(BIN)/python -m sphinx --fail-on-warning --quiet --doctree-dir build/doctrees aura_study/manual build/docs
 
 notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: $(VENV)/.test ## ratios of speed against honest baselines; fills benchmarks/README.md
 	cd benchmarks && ../$(BIN)/python quick.py --keep && for script in imports losses dynamics training both_cores alternatives sweep paper growth study table; do ../$(BIN)/python $$script.py; done

@@ -20,8 +20,8 @@ EXAMPLES = {
     ),
     "params": ("aura-study params 3",),
     "verify": ("aura-study verify reference 3 5 --budget 2",),
-    "claims": ("aura-study claims --run my-run",),
-    "report": ("aura-study report --run my-run",),
+    "claims": ("aura-study claims my-run",),
+    "report": ("aura-study report my-run",),
     "compare": ("aura-study compare quick my-run", "aura-study compare quick my-run reference --html compared"),
     "archive": ("aura-study archive my-run", "aura-study archive my-run --to my-run-again.zip"),
     "thin": ("aura-study thin my-run --every 20",),
@@ -64,8 +64,10 @@ RunNames = Annotated[
     typer.Argument(help="Runs or sweeps by name or results folder, two or more.", autocompletion=_runs),
 ]
 RunToRead = Annotated[
-    str, typer.Option("--run", help="Run to read: a name, or a results folder.", autocompletion=_runs)
+    str | None,
+    typer.Argument(help="Run to read: a name, or a results folder.", show_default=DEFAULT_RUN, autocompletion=_runs),
 ]
+NamedRun = Annotated[str | None, typer.Option("--run", help="The same.", autocompletion=_runs)]
 NotebookName = Annotated[str, typer.Argument(help="Notebook by name or number.", autocompletion=_notebooks)]
 NotebookNames = Annotated[
     list[str] | None,
@@ -84,6 +86,17 @@ ParameterFile = Annotated[
     Path | None, typer.Option("-f", "--parameter-file", help="YAML file of parameters; -p wins over it.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def chosen(run: str | None, named: str | None) -> str:
+    """The run that was named, by itself or after ``--run``; the quick run if none was.
+
+    Raises:
+        StudyError: two of them.
+    """
+    if run and named and run != named:
+        raise StudyError(f"one run at a time: got {run!r} and --run {named!r}")
+    return named or run or DEFAULT_RUN
 
 
 def folders_of(run: str) -> "RunFolders":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aura_study.cli.options import DEFAULT_RUN, AsJson, RunName, RunNames, RunToRead, folders_of
+from aura_study.cli.options import AsJson, NamedRun, RunName, RunNames, RunToRead, chosen, folders_of
 
 if TYPE_CHECKING:
     from aura_study.paths import RunFolders
@@ -18,10 +18,10 @@ def rebuild_report(folders: "RunFolders") -> Path:
     from aura_study.runs.lock import locked
 
     with locked(folders):
-        return build_report(folders)
+        return build_report(folders, lambda: typer.echo("Writing the report ...", err=True))
 
 
-def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
+def claims(run: RunToRead = None, named: NamedRun = None, as_json: AsJson = False) -> None:
     """Print the ledger of a run."""
     from rich.console import Console
 
@@ -29,7 +29,7 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
     from aura_study.runs.consistency import doubts
     from aura_study.runs.manifest import seconds_taken
 
-    folders = folders_of(run)
+    folders = folders_of(chosen(run, named))
     content = ledger.read_claims(folders)
     for doubt in doubts(folders, content):
         typer.echo(f"note: {doubt}", err=True)
@@ -40,7 +40,8 @@ def claims(run: RunToRead = DEFAULT_RUN, as_json: AsJson = False) -> None:
 
 
 def report(
-    run: RunToRead = DEFAULT_RUN,
+    run: RunToRead = None,
+    named: NamedRun = None,
     pdf: Annotated[bool, typer.Option(help="Print story, ledger, methods and figures, by Chromium.")] = False,
     one_file: Annotated[
         bool, typer.Option(help="Write story and claims as one page that needs no other file.")
@@ -50,7 +51,7 @@ def report(
     from aura_study.report import single
     from aura_study.runs import ledger
 
-    folders = folders_of(run)
+    folders = folders_of(chosen(run, named))
     if not folders.results.is_dir():
         ledger.read_claims(folders)  # says that there is no such run, and which there are
     if pdf:

@@ -58,7 +58,7 @@ def run(
         console.print(ledger.tally_table(held))
     if not outcome.executed:
         typer.echo("Nothing had changed, so nothing was run again.")
-    typer.echo(f"Every claim: aura-study claims --run {out or request.folders.name}")
+    typer.echo(f"Every claim: aura-study claims {out or request.folders.name}")
     typer.echo(f"Figures: {request.folders.figures}")
     typer.echo(f"Report: {report}")
 

@@ -123,10 +123,10 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"{self.verdict.upper()}: {WORDS[self.verdict]}", *_wrapped(self.reason, "  ")]
         if rows := quotients(self.fits):
-            lines += ["", "  log weight missed by   masked  unmasked  times   presence"]
+            lines += ["", "  log weight missed by   masked  unmasked  ratio   presence"]
             for task, row in rows.items():
-                times = f"{row['quotient']:.1f}" if row["quotient"] < 1000 else ">1000"
-                numbers = f"{row['masked']:8.2g}{row['unmasked']:10.2g}{times:>7}{row['presence']:11.2g}"
+                ratio = f"{row['quotient']:.1f}" if row["quotient"] < 1000 else ">1000"
+                numbers = f"{row['masked']:8.2g}{row['unmasked']:10.2g}{ratio:>7}{row['presence']:11.2g}"
                 lines.append(f"    {textwrap.shorten(task, 19, placeholder='...'):19}{numbers}")
             for policy, fit in self.fits.items():
                 lines.append(
@@ -276,6 +276,9 @@ def _doubts(log: Log, known: Known, found: dict[str, Fit], verdict: Verdict) -> 
         yield "the steps of an epoch, and so the sum of the rates: fitted; say --steps-per-epoch"
     if verdict == Verdict.OPEN and not guessed and len(always) < len(masked.misses) and masked.phantom < 0.1:
         yield f"rates that add up to {masked.phantom:.2g} move no weight far enough to tell"
+    unsaid = [name for name, value in (("--form", known.form), ("--optimizer", known.optimizer)) if value is None]
+    if verdict == Verdict.OPEN and unsaid:
+        yield f"the term and the optimiser: what fits best was taken; {' and '.join(unsaid)} would say"
 
 
 def _presence_free(log: Log, known: Known, task: str) -> bool:

@@ -52,7 +52,7 @@ READ = """# {title}
 | `codemeta.json`, `.zenodo.json`, `CITATION.cff` | how to cite it, and what it cites |
 | `binder/`, `colab.ipynb` | to run it elsewhere; neither has been tried on the services themselves |
 
-Install with `pip install --editable code`, then read with `aura-study claims --run ./run`.
+Install with `pip install --editable code`, then read with `aura-study claims ./run`.
 """
 
 

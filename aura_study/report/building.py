@@ -1,7 +1,7 @@
 """Puts a site in place in one step, where what it is made from has changed; only then is what writes it imported."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,12 @@ CARRIED = ("claims.lock", "references.bib")
 MANUAL = "build/docs"
 
 
-def build_report(folders: RunFolders) -> Path:
+def build_report(folders: RunFolders, begin: Callable[[], None] = lambda: None) -> Path:
     """Build ``report/index.html`` and its pages, unless they are up to date; return its path.
+
+    Args:
+        folders: of the run.
+        begin: called before the work, if there is any.
 
     Raises:
         StudyError: there is no such run.
@@ -32,6 +36,7 @@ def build_report(folders: RunFolders) -> Path:
     index = folders.report / "index.html"
     if _built_from(folders.report) == inputs:
         return index
+    begin()
     from aura_study.report.content import gather
     from aura_study.report.site import write_site
 

@@ -66,7 +66,7 @@ class NotebookRun:
         """Say where everything is: a notebook's last line."""
         named = self.folders == RunFolders.of(self.folders.name)
         run = self.folders.name if named else self.folders.results
-        print(f"Results and figures: {self.folders.results}\nRead them with: aura-study claims --run {run}")
+        print(f"Results and figures: {self.folders.results}\nRead them with: aura-study claims {run}")
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Save ``frame`` as ``tables/<name>.csv``, of a user's paths their last parts, and hand it back for display."""

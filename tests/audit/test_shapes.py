@@ -102,6 +102,8 @@ RIGHT = [
     (shapes.BesideAMainLoss, {"mask": "safe"}, 0),
     (shapes.ByLeadTime, {"mask": "unregularised"}, 1),
     (shapes.SentencePairs, {"mask": "safe"}, 0),
+    (shapes.Gathered, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.after_a_warm_up, {"zero": "phantom", "omit": "safe"}, 0),
 ]
 
 
@@ -176,11 +178,8 @@ ADAPTED = [
     (shapes.WeightsAndPull, {}, {"zero": "phantom", "omit": "phantom"}),
     (shapes.Priced, {"...": "dict.fromkeys(losses, 2.0)"}, {"mask": "safe"}),
     (shapes.PoseWithCamera, {"...": "{'focal': 1.0}"}, {"mask": "phantom"}),
-    (
-        shapes.Network,
-        {"...": "(torch.exp(-module.s) * torch.stack(list(losses.values())) + module.s).sum()"},
-        {"zero": "phantom"},
-    ),
+    (shapes.Network, {}, {"zero": "phantom"}),
+    (shapes.OwnLosses, {}, {"zero": "phantom"}),
 ]
 
 

@@ -3,6 +3,7 @@
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
+from aura_study.audit.calls.excerpt import excerpt
 from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import INPUT_NAMES, asked_for_nothing, has_layers, methods_of, shape_of
 from aura_study.audit.calls.signature import Signature, is_one_of, is_prediction, is_target, looks_like_mask
@@ -26,7 +27,8 @@ def advise(made: Made, tasks: Sequence[str]) -> str:
     each = [name for name in _names(next(iter(shapes.values()), Signature())) if _is_given(name)]
     tasks = tasks[: len(each)] if len(each) > 1 else tasks
     shown = [f"{_target(method)}({', '.join(_names(shape_of(module, method)))})" for method in methods]
-    body = list(_body(module, shapes, tasks))
+    cut = next(filter(None, (excerpt(module, method, tasks) for method in shapes)), None)
+    tasks, body = (cut.tasks, cut.lines) if cut else (tasks, list(_body(module, shapes, tasks)))
     told = ", present" if any("present" in line for line in body) else ""
     lines = [
         f"Made: {made.way.text}, a {type(module).__name__}; it can be called as {'; '.join(shown)}.",

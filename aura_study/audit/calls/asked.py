@@ -1,9 +1,6 @@
-"""What code asks its arguments for: found by handing over mappings that have everything and remember what was asked.
+"""What code asks its arguments for: found by handing over mappings that have everything and remember what was asked."""
 
-Also a configuration that answers by what a name says, nested as deep as it is asked.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +11,6 @@ from torch.overrides import TorchFunctionMode
 from aura_study.audit.calls.signature import Signature, is_prediction
 from aura_study.audit.laboratory import AuditedCodeError, audited_code
 
-NAME_WORDS = ("name", "keys", "heads")
-COUNT_WORDS = ("num", "count", "shape", "size", "dim", "n_")
 SAMPLES = 5
 
 
@@ -90,87 +85,3 @@ def asked_of(function: Any, shape: Signature) -> list[tuple[str, ...]]:
     with suppress(AuditedCodeError), audited_code(), MadeUp():  # what it asked for before it raised is known
         function(**handed)
     return [tuple(map(str, value.asked)) if isinstance(value, Asked) else () for value in handed.values()]
-
-
-class _Answering:
-    """Answers any attribute by what its name says."""
-
-    _names: list[str]
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return _answer(name, self._names)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As a mapping does."""
-        return self[name] if default is None else default  # type: ignore[index]
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        kind: Any = type(self)
-        return kind(self._names)
-
-    def __repr__(self) -> str:
-        return "<settings by name>"
-
-
-class Answers(_Answering, dict[str, Any]):
-    """A configuration that answers whatever it is asked, as an attribute or a key, by what the name says."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self.__dict__["_names"] = list(names)
-
-    def __missing__(self, name: Any) -> Any:
-        return _answer(str(name), self._names)
-
-
-class Setting(_Answering, float):
-    """One of its values: the number 1, and a configuration within it."""
-
-    def __new__(cls, names: Sequence[str]) -> "Setting":
-        """A new one."""
-        setting = super().__new__(cls, 1.0)
-        setting._names = list(names)
-        return setting
-
-    def __getitem__(self, name: Any) -> Any:
-        return _answer(str(name), self._names)
-
-
-class Names(_Answering, list[str]):
-    """The tasks' names, which also have settings each."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(names)
-        self.__dict__["_names"] = list(names)
-
-    def __getitem__(self, place: Any) -> Any:
-        return Setting(self._names) if isinstance(place, str) else super().__getitem__(place)
-
-    def keys(self) -> list[str]:
-        """The names."""
-        return list(self)
-
-    def values(self) -> list[Setting]:
-        """Settings of each."""
-        return [Setting(self._names) for _ in self]
-
-    def items(self) -> Iterator[tuple[str, Setting]]:
-        """Both."""
-        return zip(self, self.values(), strict=True)
-
-
-def _answer(name: str, names: Sequence[str]) -> Any:
-    told = told_by_name(name, names)
-    return Setting(names) if told is None else told
-
-
-def told_by_name(name: str, names: Sequence[str]) -> Any:
-    """The tasks' names or number, or a device, where an attribute's name asks for them; else None."""
-    word = name.lower()
-    if any(part in word for part in NAME_WORDS) or word == "tasks":
-        return Names(names)
-    if any(part in word for part in COUNT_WORDS):
-        return len(names)
-    return "cpu" if "device" in word else None

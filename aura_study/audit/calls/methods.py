@@ -63,7 +63,7 @@ def _helpers(module: Any) -> set[str]:
     """Names that the code of its own functions, the hidden ones too, looks up."""
     functions = (
         inspect.unwrap(getattr(value, "__func__", value))
-        for base in type(module).__mro__
+        for base in _own_bases(module)
         for value in vars(base).values()
     )
     return {name for one in functions if isinstance(one, types.FunctionType) for name in one.__code__.co_names}
@@ -79,9 +79,12 @@ def asked_for_nothing(module: Any) -> Iterator[str]:
 
 def own_methods(module: Any) -> list[str]:
     """Public methods that its class, or one above it that is not torch's, defines; in order."""
-    bases = [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
-    names = dict.fromkeys(name for base in bases for name in vars(base) if not name.startswith("_"))
+    names = dict.fromkeys(name for base in _own_bases(module) for name in vars(base) if not name.startswith("_"))
     return [name for name in names if inspect.isroutine(getattr(type(module), name, None))]
+
+
+def _own_bases(module: Any) -> list[type]:
+    return [base for base in type(module).__mro__ if base.__module__.partition(".")[0] not in ("torch", "builtins")]
 
 
 def has_layers(module: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from aura_study.audit.calls.answers import CONFIGURATIONS, Answers
 from aura_study.audit.calls.copies import Clock
 
 Filler = Callable[[Any], Any]
@@ -165,7 +166,7 @@ class Signature:
     def fillers(self, mask: str | None = None, losses: int = 1) -> dict[str, Filler] | None:
         """What to hand over as the `others` but ``mask``; None if one is nothing that is known.
 
-        Numbers, the time, and the layer that all losses go through, or its parameters.
+        Numbers, settings, the time, and the layer that all losses go through, or its parameters.
         """
         filled: dict[str, Filler] = {}
         for name in self.others(losses):
@@ -182,7 +183,7 @@ class Signature:
             other = is_target(name) or is_prediction(name) or _any(name, ("optim", "batch", "loss"))
             if other and not self.is_number(name):
                 return None
-            filled[name] = _late if _any(name, TIME_NAMES) else _one
+            filled[name] = _settings if name in CONFIGURATIONS else _late if _any(name, TIME_NAMES) else _one
         return filled
 
     def is_number(self, name: str) -> bool:
@@ -230,6 +231,10 @@ def _late(shared: Any) -> float:
 
 def _one(shared: Any) -> float:
     return 1.0
+
+
+def _settings(shared: Any) -> Any:
+    return Answers(())
 
 
 def _loss(shared: Any) -> Any:
