@@ -104,6 +104,10 @@ RIGHT = [
     (shapes.SentencePairs, {"mask": "safe"}, 0),
     (shapes.Gathered, {"zero": "phantom", "omit": "safe"}, 0),
     (shapes.after_a_warm_up, {"zero": "phantom", "omit": "safe"}, 0),
+    (shapes.RegulariserApart, {"mask": "phantom", "nan": "phantom"}, 1),
+    (shapes.GaussianOutputs, {"mask": "safe"}, 0),
+    (shapes.FromTheCommandLine, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
+    (shapes.StepsTheModel, {"omit": "safe"}, 0),
 ]
 
 
@@ -180,6 +184,7 @@ ADAPTED = [
     (shapes.PoseWithCamera, {"...": "{'focal': 1.0}"}, {"mask": "phantom"}),
     (shapes.Network, {}, {"zero": "phantom"}),
     (shapes.OwnLosses, {}, {"zero": "phantom"}),
+    (shapes.OwnLoop, {}, {"zero": "phantom"}),
 ]
 
 

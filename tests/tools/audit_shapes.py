@@ -598,6 +598,93 @@ class OwnLosses(nn.Module):
         return total, {"cls": loss_cls.item()}
 
 
+class OwnLoop(nn.Module):
+    """A wrapper around a model that makes and weighs a loss at each turn."""
+
+    def __init__(self, task_num, model):
+        super().__init__()
+        self.model, self.task_num = model, task_num
+        self.log_vars = nn.Parameter(torch.zeros(task_num))
+
+    def forward(self, x, targets):
+        outputs = self.model(x)
+        loss = 0
+        raw = []
+        for i in range(self.task_num):
+            each = nn.functional.cross_entropy(outputs[i], targets[:, i], ignore_index=-100, reduction="sum")
+            loss += torch.exp(-self.log_vars[i]) * each + self.log_vars[i]
+            raw.append(each.item())
+        return loss, raw
+
+
+class RegulariserApart:
+    """Weighs the present; the caller adds the regulariser, which speaks of all."""
+
+    def __init__(self, names):
+        self.names = tuple(names)
+        self.rho = nn.Parameter(torch.full((len(self.names),), 0.5))
+
+    def sigma(self):
+        return nn.functional.softplus(self.rho)
+
+    def weigh(self, losses, present):
+        sigma = self.sigma()
+        return sum(losses[name] / (2 * sigma[i] ** 2) for i, name in enumerate(self.names) if name in present)
+
+    def regularizer(self):
+        return torch.log(self.sigma()).sum()
+
+
+class GaussianOutputs(nn.Module):
+    """A likelihood of several outputs, with a matrix that says which labels there are."""
+
+    def __init__(self, num_outputs):
+        super().__init__()
+        self.log_var = nn.Parameter(torch.zeros(1, num_outputs))
+
+    def forward(self, mu, y, valid):
+        valid = valid.to(mu.dtype)
+        y = torch.where(valid.bool(), y, torch.zeros_like(y))
+        likelihood = 0.5 * ((y - mu).square() * torch.exp(-self.log_var) + self.log_var) * valid
+        return likelihood.sum() / valid.sum().clamp_min(1.0)
+
+
+class FromTheCommandLine(nn.Module):
+    """Starts and switches out of parsed arguments; a missing loss is None."""
+
+    def __init__(self, args):
+        super().__init__()
+        learn = not args.no_learn
+        self.s_seg = nn.Parameter(torch.tensor([args.init_log_var]), requires_grad=learn)
+        self.s_edge = nn.Parameter(torch.tensor([args.init_log_var]), requires_grad=learn)
+
+    def forward(self, loss_seg=None, loss_edge=None):
+        total = torch.zeros(1)
+        if loss_seg is not None:
+            total = total + torch.exp(-self.s_seg) * loss_seg + self.s_seg
+        if loss_edge is not None:
+            total = total + torch.exp(-self.s_edge) * loss_edge + self.s_edge
+        return total.squeeze()
+
+
+class StepsTheModel:
+    """Weights of the present with an optimiser each; the model's own optimiser is handed in at every step."""
+
+    def __init__(self, tasks):
+        self.s = {task: torch.zeros((), requires_grad=True) for task in tasks}
+        self.own = {task: torch.optim.SGD([s], lr=0.1) for task, s in self.s.items()}
+
+    def step(self, losses, model_opt):
+        total = sum(torch.exp(-self.s[task]) * loss + self.s[task] for task, loss in losses.items())
+        model_opt.zero_grad()
+        total.backward()
+        model_opt.step()
+        for task in losses:
+            self.own[task].step()
+            self.own[task].zero_grad()
+        return total.item()
+
+
 class Gathered(nn.Module):
     """Told one task after another, then asked for the total."""
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aura_study.audit.calls.excerpt import excerpt
 from aura_study.audit.calls.make import Made
-from aura_study.audit.calls.methods import INPUT_NAMES, asked_for_nothing, has_layers, methods_of, shape_of
-from aura_study.audit.calls.signature import Signature, is_one_of, is_prediction, is_target, looks_like_mask
+from aura_study.audit.calls.methods import INPUT_NAMES, asked_for_nothing, has_layers, methods_of, pulls_of, shape_of
+from aura_study.audit.calls.signature import Signature, is_prediction, is_target, looks_like_mask
 
 ADAPT = (
     "Say how it is called in one line: audit(make, tasks=[...], call=lambda module, losses: ...), where losses is a "
@@ -55,7 +55,7 @@ def _body(module: object, shapes: Mapping[str, Signature], tasks: Sequence[str])
         yield f"return {_target(method)}({', '.join(_arguments(shape, tasks))})"
         return
     weights = next((name for name in told_nothing if "weight" in name), "WEIGHTS")
-    pulls = [f"module.{name}()" for name in told_nothing if is_one_of(name, ("reg", "penalty", "prior"))]
+    pulls = [f"module.{name}()" for name in pulls_of(module)]
     yield f"weights = module.{weights}()"
     yield " + ".join(["return sum(weight * loss for weight, loss in zip(weights, losses.values()))", *pulls])
 

@@ -6,6 +6,22 @@ from typing import Any
 CONFIGURATIONS = ("cfg", "conf", "config", "args", "opt", "opts", "hparams", "params", "settings")
 NAME_WORDS = ("name", "keys", "heads")
 COUNT_WORDS = ("num", "count", "shape", "size", "dim", "n_")
+NUMBER_WORDS = (
+    "init",
+    "lr",
+    "rate",
+    "temp",
+    "alpha",
+    "beta",
+    "gamma",
+    "decay",
+    "momentum",
+    "tau",
+    "eps",
+    "scale",
+    "start",
+)
+OFF_WORDS = ("no_", "disable", "freeze", "skip", "without")
 
 
 class _Answering:
@@ -39,9 +55,6 @@ class Answers(_Answering, dict[str, Any]):
 
     def __missing__(self, name: Any) -> Any:
         return _answer(str(name), self._names)
-
-    def __format__(self, form: str) -> str:
-        return repr(self)
 
 
 class Setting(_Answering, float):
@@ -82,7 +95,11 @@ class Names(_Answering, list[str]):
 
 def _answer(name: str, names: Sequence[str]) -> Any:
     told = told_by_name(name, names)
-    return Setting(names) if told is None else told
+    if told is not None:
+        return told
+    if name.lower().startswith(OFF_WORDS):
+        return False
+    return 1.0 if any(word in name.lower().split("_") for word in NUMBER_WORDS) else Setting(names)
 
 
 def told_by_name(name: str, names: Sequence[str]) -> Any:

@@ -121,8 +121,14 @@ def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
     if convention.rows and _apart(subject) < 2:
         raise Unusable("its rows are no samples: every parameter is pulled at by all tasks")
     if subject.place is not None and subject.place.regulariser is not None:
-        where = "".join(f"[{key!r}]" for key in subject.place.regulariser)
-        subject.convention = replace(convention, guessed=f"the scalar at {where} of its result was added to the total")
+        path = subject.place.regulariser
+        where = "".join(f"[{key!r}]" for key in path)
+        added = (
+            f"the scalar at {where} of its result"
+            if not subject.pulls
+            else f"what {subject.pulls[path[0] - 1]}() gives"
+        )
+        subject.convention = replace(convention, guessed=f"{added} was added to the total")
     subject.heeds = convention.masked and subject.heeds_mask(names[0])
     after = hooks(subject.made.module, convention)
     if after:
@@ -203,7 +209,7 @@ def adapter(call: Callable[..., Any]) -> Convention:
     def invoke(module: Any, losses: Losses, present: Tensor) -> Any:
         return call(module, losses, present) if masked else call(module, losses)
 
-    return Convention(f"adapter {name}", text, invoke, marks - {Absence.SHORTER}, masked)
+    return Convention(f"adapter {name}", text, invoke, marks - {Absence.SHORTER}, masked, whole=False)
 
 
 def _can_bind(function: Callable[..., Any], count: int) -> bool:

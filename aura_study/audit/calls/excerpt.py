@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import copy
 import inspect
 import re
 import textwrap
@@ -16,6 +17,10 @@ from aura_study.audit.calls.methods import function_of
 
 LOSS = re.compile(r"loss|criterion|cross_entropy|nll|bce|mse|kl_div|dice", re.IGNORECASE)
 SHORT = re.compile(r"l\d*|l_\w+|\w+_l|ce\d*|[a-z]+_(ce|bce|mse|l1|l2|nll|kl)")
+GIVEN = "given"
+"""Name, in an adapter, of the losses that are still to be taken."""
+NOUGHT = re.compile(r"0|.*(zeros|zeros_like|tensor)\(.*\)$")
+"""What a sum begins with."""
 TOTAL = re.compile(r"total|loss|objective", re.IGNORECASE)
 
 
@@ -40,18 +45,23 @@ def excerpt(module: Any, method: str, tasks: Sequence[str]) -> Excerpt | None:
         method: a name, ``"__call__"`` for ``forward``.
         tasks: names for losses of which the source does not tell any.
     """
+    if not isinstance(module, nn.Module):
+        return None
     called = function_of(module, "forward" if method == "__call__" else method)
     function: Any = inspect.unwrap(getattr(called, "__func__", called))
-    learned = set(_learned(module)) if isinstance(module, nn.Module) else set()
-    tree = _source(function)
+    learned, tree = set(_learned(module)), _source(function)
     if tree is None or not learned or not tree.args.args:
         return None
     own = tree.args.args[0].arg
     places = (place for place, line in enumerate(tree.body) if _reads(line, own, learned))
-    return next(filter(None, (_cut(tree, place, own, function, tasks) for place in places)), None)
+    return next(
+        filter(None, (_cut(copy.deepcopy(tree), place, own, learned, function, tasks) for place in places)), None
+    )
 
 
-def _cut(tree: ast.FunctionDef, start: int, own: str, function: Any, tasks: Sequence[str]) -> Excerpt | None:
+def _cut(
+    tree: ast.FunctionDef, start: int, own: str, learned: set[str], function: Any, tasks: Sequence[str]
+) -> Excerpt | None:
     """The lines from that place on; None where they need more than losses."""
     before, after = tree.body[:start], [line for line in tree.body[start:] if not isinstance(line, ast.Expr)]
     end = next((place for place, line in enumerate(after) if isinstance(line, ast.Return)), None)
@@ -59,11 +69,16 @@ def _cut(tree: ast.FunctionDef, start: int, own: str, function: Any, tasks: Sequ
     if not isinstance(last, ast.Return) or last.value is None:
         return None
     after = [*after[:end], ast.copy_location(ast.Return(_total(last.value)), last)]
+    if not any(_reads(line, own, learned) for line in after):
+        return None
     known = {own, *vars(builtins), *function.__globals__}
+    looped = _one_by_one(after, own, learned, known)
     after = [*_beginnings(_unknown(after, known), before, known), *after]
     given = _unknown(after, known)
     arguments = {node.arg for node in ast.walk(tree.args) if isinstance(node, ast.arg)}
-    handed = None if arguments & set(given) else _handed(given, before, tasks)
+    handed = (tuple(tasks), f"{GIVEN} = iter(losses.values())") if looped else _handed(given, before, tasks)
+    if arguments & set(given) or (looped and set(given) != {GIVEN}):
+        return None
     if handed is None:
         return None
     foreign = [name for name in _free(after) if name in function.__globals__ and name != "torch"]
@@ -72,12 +87,45 @@ def _cut(tree: ast.FunctionDef, start: int, own: str, function: Any, tasks: Sequ
     return Excerpt(handed[0], (*named, handed[1], *(part for line in shown for part in line.splitlines())))
 
 
+def _one_by_one(after: list[ast.stmt], own: str, learned: set[str], known: set[str]) -> bool:
+    """Whether a loop makes a loss at each turn and weighs it; it takes the next of those given then, in place."""
+    for line in after:
+        if not isinstance(line, ast.For) or not _reads(line, own, learned):
+            continue
+        made = next((i for i, inner in enumerate(line.body) if _reads(inner, own, learned)), 0)
+        setting = next((i for i in range(made) if _sets_a_loss(line.body[i])), None)
+        if setting is None:
+            return False
+        loss = line.body[setting]
+        taken = ast.parse(f"{ast.unparse(loss.targets[0])} = next({GIVEN})").body[0]  # type: ignore[attr-defined]
+        line.body[: setting + 1] = [ast.copy_location(taken, loss)]
+        line.body = [inner for inner in line.body if not _only_notes(inner)]
+        if set(_unknown([ast.copy_location(ast.Expr(line.iter), line)], known)):
+            first = line.target.elts[0] if isinstance(line.target, ast.Tuple) else line.target
+            line.target, line.iter = first, ast.parse("range(len(losses))", mode="eval").body
+            known |= {"losses"}
+        return True
+    return False
+
+
+def _sets_a_loss(line: ast.stmt) -> bool:
+    named = isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)
+    return named and _is_loss(line.targets[0].id, [line.value])  # type: ignore[attr-defined]
+
+
+def _only_notes(line: ast.stmt) -> bool:
+    """Whether a line is a call whose answer nobody reads: a log, a list that is appended to."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Call)
+
+
 def _beginnings(names: Sequence[str], before: Sequence[ast.stmt], known: set[str]) -> list[ast.stmt]:
     """The lines that give a value to what is no loss, such as a sum's first, from what is known."""
     lines: list[ast.stmt] = []
     for name in names:
         setting = [line for line in before if isinstance(line, ast.Assign) and _sets(line, name)]
-        if len(setting) == 1 and not _is_loss(name, [setting[0].value]):
+        if len(setting) == 1 and (
+            NOUGHT.match(ast.unparse(setting[0].value)) or not _is_loss(name, [setting[0].value])
+        ):
             lines += setting if not _unknown([ast.copy_location(ast.Expr(setting[0].value), setting[0])], known) else []
     return lines
 
@@ -124,27 +172,29 @@ def _total(value: ast.expr) -> ast.expr:
     return value
 
 
-def _free(lines: Sequence[ast.stmt]) -> list[str]:
+def _free(lines: Sequence[ast.stmt], bound: set[str] | None = None) -> list[str]:
     """Names that are read before anything of the lines gives them a value, in the order in which they are read."""
-    bound: set[str] = set()
+    bound = set() if bound is None else bound
     found: dict[str, None] = {}
     for line in lines:
-        names = [node for node in ast.walk(line) if isinstance(node, ast.Name)]
-        inner = {
-            node.id
-            for part in ast.walk(line)
-            if isinstance(part, ast.comprehension | ast.For)
-            for node in ast.walk(part.target)
-            if isinstance(node, ast.Name)
-        }
-        adds = {line.target.id} if isinstance(line, ast.AugAssign) and isinstance(line.target, ast.Name) else set()
-        read = sorted(
-            (node for node in names if isinstance(node.ctx, ast.Load)), key=lambda n: (n.lineno, n.col_offset)
-        )
+        blocks = [block for name in ("body", "orelse") if (block := getattr(line, name, None))]
+        inside = {node for block in blocks for inner in block for node in ast.walk(inner)}
+        nodes = [node for node in ast.walk(line) if node not in inside]
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        scopes = [part.target for part in nodes if isinstance(part, ast.comprehension | ast.For)]
+        inner = {node.id for target in scopes for node in ast.walk(target) if isinstance(node, ast.Name)}
+        added = {line.target.id} if isinstance(line, ast.AugAssign) and isinstance(line.target, ast.Name) else set()
+        read = sorted((node for node in names if isinstance(node.ctx, ast.Load)), key=_place)
         found |= dict.fromkeys(node.id for node in read if node.id not in bound | inner)
-        found |= dict.fromkeys(adds - bound)
+        found |= dict.fromkeys(added - bound)
         bound |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        for block in blocks:
+            found |= dict.fromkeys(_free(block, bound))
     return list(found)
+
+
+def _place(node: ast.Name) -> tuple[int, int]:
+    return node.lineno, node.col_offset
 
 
 def _handed(

@@ -108,6 +108,10 @@ def _stacked(losses: Losses) -> Tensor:
     return torch.stack([loss for loss in losses.values() if loss is not None])
 
 
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else f"<{type(value).__name__}>"
+
+
 def mask_kinds(form: str, mask: str) -> dict[str, Callable[[Tensor, Sequence[str]], Any]]:
     """Kinds of mask that go with losses in ``form`` and with the argument's name, the likeliest first."""
     if tells_task(mask):
@@ -136,7 +140,7 @@ def built_in(
     alone = "" if shape.positional or not how.one_argument or shape.star else shape.first
     shared = [name for name in fill if is_shared(name) and not shape.is_number(name)]
     layer = SharedLayer(tasks) if shared else None
-    shown = {name: "shared" if name in shared else f"{value(layer):g}" for name, value in fill.items()}
+    shown = {name: "shared" if name in shared else _shown(value(layer)) for name, value in fill.items()}
     extra = "".join(f", {name}={value}" for name, value in shown.items())
     extra += f", {mask}=mask" if mask else ", mask" if mask is not None else ""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from aura_study.audit.calls.signature import Signature
+from aura_study.audit.calls.signature import Signature, is_one_of
 
 METHODS = (
     "backward", "combine", "compute", "compute_loss", "get_loss", "get_weighted_loss", "loss", "total", "total_loss",
@@ -75,6 +75,16 @@ def asked_for_nothing(module: Any) -> Iterator[str]:
         shape = Signature.of(getattr(module, name))
         if shape.takes_nothing(()) and name not in EPOCH_ENDS and not name.startswith((*OTHER_WORK, "parameters")):
             yield name
+
+
+def pulls_of(module: Any) -> list[str]:
+    """Names of its own methods that take nothing and give a regulariser, for the caller to add to the total."""
+    helpers = _helpers(module)
+    return [name for name in asked_for_nothing(module) if name not in helpers and _is_pull(name)]
+
+
+def _is_pull(name: str) -> bool:
+    return is_one_of(name, ("regul", "penalty", "prior")) or "reg" in name.split("_")
 
 
 def own_methods(module: Any) -> list[str]:

@@ -26,7 +26,7 @@ NUMBER_NAMES = (
     "schedule", "decay", "eps", "power", "gain", "ratio", "norm", "lr", "momentum", "margin", "anneal", "reg", "sigma",
     "scaling", "multiplier", "warm",
 )  # fmt: skip
-PREDICTION_NAMES = ("pred", "output", "logit", "y_hat", "yhat", "estimate", "score", "input", "out")
+PREDICTION_NAMES = ("pred", "mu", "output", "logit", "y_hat", "yhat", "estimate", "score", "input", "out")
 TARGET_NAMES = ("target", "label", "truth", "gt", "tgt", "y_true", "true", "answer")
 SHARED_NAMES = (
     "shared", "param", "layer", "backbone", "trunk", "encoder", "model", "network", "input", "representation",
@@ -177,10 +177,13 @@ class Signature:
             if is_shared(name) and name not in self.numbers:
                 filled[name] = _itself
                 continue
+            if _is_optimizer(name) and name not in self.numbers:
+                filled[name] = _optimizer
+                continue
             if self.together and self.keyword_required[:1] == (self.first,) and "loss" in name.lower():
                 filled[name] = _loss
                 continue
-            other = is_target(name) or is_prediction(name) or _any(name, ("optim", "batch", "loss"))
+            other = is_target(name) or is_prediction(name) or _any(name, ("batch", "loss"))
             if other and not self.is_number(name):
                 return None
             filled[name] = _settings if name in CONFIGURATIONS else _late if _any(name, TIME_NAMES) else _one
@@ -206,7 +209,11 @@ class Signature:
 
 def is_shared(name: str) -> bool:
     """Whether an argument's name says that it is what the tasks share: a layer, a model, parameters, its output."""
-    return _any(name, SHARED_NAMES)
+    return _any(name, SHARED_NAMES) and not _is_optimizer(name)
+
+
+def _is_optimizer(name: str) -> bool:
+    return _any(name, ("opt", "optim")) and name not in CONFIGURATIONS
 
 
 def is_prediction(name: str) -> bool:
@@ -231,6 +238,10 @@ def _late(shared: Any) -> float:
 
 def _one(shared: Any) -> float:
     return 1.0
+
+
+def _optimizer(shared: Any) -> Any:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
 
 
 def _settings(shared: Any) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from aura_study.audit.calls.copies import draw_alike, duplicate, own_optimised
 from aura_study.audit.calls.held import held, is_learned
 from aura_study.audit.calls.make import Construction, Made
+from aura_study.audit.calls.methods import function_of, pulls_of
 from aura_study.audit.calls.shared import SharedLayer, SharedWeight, through
 from aura_study.audit.calls.totals import CutOff, Losses, Place, Unusable, find_total, first_scalar, take_total
 from aura_study.audit.laboratory import say
@@ -45,6 +46,7 @@ class Convention:
         rows: whether predictions are handed over as one matrix, a row for each sample.
         shared: what it hands over as the layer that all losses go through; a module may hold one itself.
         optional: the tasks that it may be handed None for, or no loss at all, where that is not all of them.
+        whole: whether a regulariser that the module gives apart is still to be added.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Convention:
     rows: bool = False
     shared: SharedLayer | None = field(default=None, hash=False)
     optional: frozenset[str] = frozenset()
+    whole: bool = True
 
     def mark_text(self, mark: Absence) -> str:
         """How a task is marked absent, in words."""
@@ -102,6 +105,7 @@ class Subject:
         self.convention = convention
         self.tasks = tuple(tasks)
         self.parameters = self.made.leaves
+        self.pulls = pulls_of(self.made.module) if convention.whole else []
         self.shared = self._shared()
         self.step = 0
         self.heeds = False
@@ -211,7 +215,10 @@ class Subject:
         return reading
 
     def _run(self, handed: Losses, present: Tensor, leaves: Mapping[str, Tensor]) -> Reading:
-        output = self.convention.invoke(self.made.module, handed, present)
+        module = self.made.module
+        output = self.convention.invoke(module, handed, present)
+        if self.pulls and output is not None:
+            output = (output, *(function_of(module, name)() for name in self.pulls))
         if any(leaf.grad is not None for leaf in (*leaves.values(), *self.shared)):  # it has called backward itself
             total = first_scalar(output)
             self._adopt(None, leaves.values())
