@@ -54,9 +54,8 @@ def excerpt(module: Any, method: str, tasks: Sequence[str]) -> Excerpt | None:
         return None
     own = tree.args.args[0].arg
     places = (place for place, line in enumerate(tree.body) if _reads(line, own, learned))
-    return next(
-        filter(None, (_cut(copy.deepcopy(tree), place, own, learned, function, tasks) for place in places)), None
-    )
+    cuts = (_cut(copy.deepcopy(tree), place, own, learned, function, tasks) for place in places)
+    return next(filter(None, cuts), None)
 
 
 def _cut(
@@ -77,9 +76,7 @@ def _cut(
     given = _unknown(after, known)
     arguments = {node.arg for node in ast.walk(tree.args) if isinstance(node, ast.arg)}
     handed = (tuple(tasks), f"{GIVEN} = iter(losses.values())") if looped else _handed(given, before, tasks)
-    if arguments & set(given) or (looped and set(given) != {GIVEN}):
-        return None
-    if handed is None:
+    if handed is None or arguments & set(given) or (looped and set(given) != {GIVEN}):
         return None
     foreign = [name for name in _free(after) if name in function.__globals__ and name != "torch"]
     named = [_import(name, function) for name in foreign if not hasattr(builtins, name)]
@@ -94,8 +91,8 @@ def _one_by_one(after: list[ast.stmt], own: str, learned: set[str], known: set[s
             continue
         made = next((i for i, inner in enumerate(line.body) if _reads(inner, own, learned)), 0)
         setting = next((i for i in range(made) if _sets_a_loss(line.body[i])), None)
-        if setting is None:
-            return False
+        if setting is None or any(isinstance(node, ast.Continue) for one in line.body[:made] for node in ast.walk(one)):
+            return False  # a turn that is passed over is what the audit asks about
         loss = line.body[setting]
         taken = ast.parse(f"{ast.unparse(loss.targets[0])} = next({GIVEN})").body[0]  # type: ignore[attr-defined]
         line.body[: setting + 1] = [ast.copy_location(taken, loss)]
