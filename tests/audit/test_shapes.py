@@ -108,6 +108,8 @@ RIGHT = [
     (shapes.GaussianOutputs, {"mask": "safe"}, 0),
     (shapes.FromTheCommandLine, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
     (shapes.StepsTheModel, {"omit": "safe"}, 0),
+    (shapes.Counts, {"mask": "safe"}, 0),
+    (shapes.Entries, {"none": "phantom"}, 1),
 ]
 
 

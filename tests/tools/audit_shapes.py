@@ -685,6 +685,37 @@ class StepsTheModel:
         return total.item()
 
 
+class Counts(nn.Module):
+    """Names one by one, counts of samples by name, a dataclass back."""
+
+    def __init__(self, *names: str):
+        super().__init__()
+        self.names, self.log_precision = names, nn.Parameter(torch.zeros(len(names)))
+
+    def forward(self, mean_losses, counts=None):
+        counts = counts or dict.fromkeys(self.names, 1)
+        parts = {
+            name: 0.5 * (self.log_precision[i].exp() * mean_losses[name] - self.log_precision[i]) * counts[name]
+            for i, name in enumerate(self.names)
+        }
+        return {"total": sum(parts.values()) / max(sum(counts.values()), 1), "parts": parts}
+
+
+class Entries(nn.Module):
+    """A list of entries, each with its name; terms of the present in a list, the regulariser apart."""
+
+    def __init__(self, task_cfg):
+        super().__init__()
+        self.keys = [entry["name"] for entry in task_cfg]
+        self.sigma = nn.Parameter(torch.tensor([entry.get("sigma", 1.0) for entry in task_cfg]))
+
+    def forward(self, losses):
+        return [loss / (2 * s**2) for s, loss in zip(self.sigma, losses, strict=True) if loss is not None]
+
+    def penalty(self):
+        return torch.log(torch.prod(self.sigma.abs() + 1e-6))
+
+
 class Gathered(nn.Module):
     """Told one task after another, then asked for the total."""
 

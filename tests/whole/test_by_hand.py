@@ -72,7 +72,7 @@ def test_each_execution_has_a_run_of_its_own(
     third.close()
     told = capsys.readouterr().out.splitlines()
     assert told[0].endswith(str(third.folders.results))
-    assert told[-1].endswith(f"aura-study claims --run {PhantomToy.notebook}-3")
+    assert told[-1].endswith(f"aura-study claims {PhantomToy.notebook}-3")
 
 
 @pytest.fixture(scope="module")

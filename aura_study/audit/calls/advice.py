@@ -47,7 +47,8 @@ def _body(module: object, shapes: Mapping[str, Signature], tasks: Sequence[str])
     for method, shape in shapes.items():
         if has_layers(module) and _names(shape)[0] in INPUT_NAMES:
             learned = [name for name, leaf in module.named_parameters() if leaf.ndim < 2 and "." not in name]  # type: ignore[attr-defined]
-            yield f"# the lines of {method} that weigh, with {', '.join(f'module.{name}' for name in learned)}"
+            names = f", with {', '.join(f'module.{name}' for name in learned)}" if learned else ""
+            yield f"# the lines of {method} that weigh{names}"
             yield "return ..."
             return
     if shapes:

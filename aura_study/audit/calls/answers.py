@@ -40,18 +40,24 @@ class _Answering:
 
     def __deepcopy__(self, memo: Any) -> Any:
         kind: Any = type(self)
-        return kind(self._names)
+        return kind(self._names, *([self["name"]] if isinstance(self, dict) and self else []))
 
     def __repr__(self) -> str:
         return "<settings by name>"
 
 
 class Answers(_Answering, dict[str, Any]):
-    """A configuration that answers whatever it is asked, as an attribute or a key, by what the name says."""
+    """A configuration that answers whatever it is asked, as an attribute or a key, by what the name says.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
+    Args:
+        names: of the tasks.
+        task: the one that it is of, where each has its own.
+    """
+
+    def __init__(self, names: Sequence[str], task: str = "") -> None:
+        super().__init__(dict.fromkeys(("name", "task", "key"), task) if task else {})
         self.__dict__["_names"] = list(names)
+        self.__dict__.update(self)
 
     def __missing__(self, name: Any) -> Any:
         return _answer(str(name), self._names)

@@ -30,7 +30,7 @@ ORDER = {
     "count": ("count", "names", "weights"),
     "criteria": ("criteria", "criteria by name"),
     "criteria by name": ("criteria by name",),
-    "": ("count", "names", "weights", "flags", "settings"),
+    "": ("count", "names", "weights", "flags", "entries", "settings"),
 }
 """What is tried for the argument that is told the tasks, by what its name says."""
 CRITERIA_WORDS = ("crit", "loss_f", "loss_m")
@@ -204,6 +204,7 @@ def _likeliest_first(
     values: dict[str, Any] = {
         "count": len(names), "names": list(names), "weights": dict.fromkeys(names, 1.0),
         "configs": {name: Answers(names) for name in names}, "settings": Answers(names),
+        "entries": [Answers(names, name) for name in names],
         "flags": torch.ones(len(names)), "criteria": [torch.nn.MSELoss() for _ in names],
         "criteria by name": {name: torch.nn.MSELoss() for name in names},
         "kinds": [KIND for _ in names], "kinds by name": dict.fromkeys(names, KIND),
@@ -215,7 +216,8 @@ def _likeliest_first(
         told = [call([values[role]], {}, told=True) for role in ("count", "names")]
         return [call([], {}), *told]
     if not every:
-        return [call([], {})]
+        each = [call(list(names), {}, told=True)] if _takes_each(target) else []
+        return [*each, call([], {})]
     here: dict[str, Any] = {
         p.name: "cpu" for p in every if str(p.default).startswith("cuda") and not torch.cuda.is_available()
     }
@@ -264,6 +266,12 @@ def _arguments(target: Any) -> list[inspect.Parameter]:
     every = inspect.signature(target).parameters.values()
     resolved = [p.replace(annotation=hints[p.name]) if isinstance(hints.get(p.name), type) else p for p in every]
     return [p for p in resolved if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _takes_each(target: Any) -> bool:
+    """Whether it takes any number of texts, as it may the tasks' names, one by one."""
+    stars = [p for p in inspect.signature(target).parameters.values() if p.kind == p.VAR_POSITIONAL]
+    return any(str(p.annotation) in TEXT or is_one_of(p.name, (*NAME_WORDS, "task")) for p in stars)
 
 
 def _instance(kind: Any, values: Mapping[str, Any]) -> Any:
