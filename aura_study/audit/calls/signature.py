@@ -183,7 +183,8 @@ class Signature:
             if self.together and self.keyword_required[:1] == (self.first,) and "loss" in name.lower():
                 filled[name] = _loss
                 continue
-            other = is_target(name) or is_prediction(name) or _any(name, ("batch", "loss"))
+            target = is_target(name) and not (name == "t" and "loss" in self.first.lower())  # a temperature, or a time
+            other = target or is_prediction(name) or _any(name, ("batch", "loss"))
             if other and not self.is_number(name):
                 return None
             filled[name] = _settings if name in CONFIGURATIONS else _late if _any(name, TIME_NAMES) else _one
