@@ -109,6 +109,7 @@ RIGHT = [
     (shapes.FromTheCommandLine, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
     (shapes.StepsTheModel, {"omit": "safe"}, 0),
     (shapes.Counts, {"mask": "safe"}, 0),
+    (shapes.Instances, {"zero": "phantom", "none": "safe", "omit": "safe"}, 0),
     (shapes.Entries, {"none": "phantom"}, 1),
 ]
 

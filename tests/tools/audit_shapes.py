@@ -716,6 +716,22 @@ class Entries(nn.Module):
         return torch.log(torch.prod(self.sigma.abs() + 1e-6))
 
 
+class Instances(nn.Module):
+    """A loss an argument, None where there is none; one of the tasks is called mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_sigma_box, self.log_sigma_mask = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, box=None, mask=None):
+        total = torch.zeros(1)
+        if box is not None:
+            total = total + box / torch.exp(2 * self.log_sigma_box) + self.log_sigma_box
+        if mask is not None:
+            total = total + mask / torch.exp(2 * self.log_sigma_mask) + self.log_sigma_mask
+        return total.squeeze()
+
+
 class Gathered(nn.Module):
     """Told one task after another, then asked for the total."""
 

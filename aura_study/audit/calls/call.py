@@ -28,7 +28,7 @@ from aura_study.audit.calls.make import Made
 from aura_study.audit.calls.methods import function_of, methods_of, shape_of
 from aura_study.audit.calls.networks import NETWORK, from_network, names_in
 from aura_study.audit.calls.predictions import PREDICTIONS, from_predictions
-from aura_study.audit.calls.signature import fields_of
+from aura_study.audit.calls.signature import Signature, fields_of
 from aura_study.audit.calls.subject import CUT_OFF, Convention, Subject
 from aura_study.audit.calls.totals import CutOff, Losses, Unusable
 from aura_study.audit.laboratory import AuditedCodeError, CannotAudit, audited_code, say
@@ -165,6 +165,7 @@ def _told(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield tuple(first)
     if found := names_in(module):
         yield found
+    yield from (_with_parameters(module, shape_of(module, method)) for method in methods_of(module))
     yield from (fields_of(record) for method in methods_of(module) if (record := shape_of(module, method).record))
     for attribute in TASK_ATTRIBUTES:
         value = getattr(module, attribute, None)
@@ -178,6 +179,13 @@ def _told(made: Made, first: Sequence[str]) -> Iterator[tuple[str, ...]]:
             yield tuple(kept)
     counts = [leaf.numel() for leaf in leaves if leaf.numel() > 1] + [len(leaves)]
     yield from (task_names(count) for count in (*counts, *COUNTS) if 1 < count <= 64)
+
+
+def _with_parameters(module: Any, shape: Signature) -> tuple[str, ...]:
+    """Arguments after each of which a parameter is named: each is a task's loss, be it called ``mask``."""
+    known = [name for name, _ in module.named_parameters()] if isinstance(module, nn.Module) else []
+    every = (*shape.positional, *shape.keyword_only)
+    return tuple(name for name in every if any(one.endswith(("_" + name, "." + name)) for one in known))
 
 
 def _asked(made: Made, method: str) -> list[tuple[str, ...]]:
@@ -225,6 +233,9 @@ def candidates(module: Any, tasks: Sequence[str]) -> Iterator[Convention]:
     yield from from_network(module, tasks)
     for method in methods_of(module):
         shape = shape_of(module, method)
+        if set(tasks) == set(_with_parameters(module, shape)):
+            yield built_in(method, "keywords", shape, len(tasks))
+            continue
         yield from from_predictions(module, method, shape, tasks)
         fields = shape.record is not None and set(tasks) <= set(fields_of(shape.record))
         for form, how in CALL_FORMS.items():
