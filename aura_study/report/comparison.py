@@ -6,6 +6,7 @@ from typing import Any
 
 from aura_study.figures import Plate
 from aura_study.figures.overlays import Panel, overlaid
+from aura_study.figures.style import COLOURS, TASK_COLOURS
 from aura_study.report.explorer import plotting_files
 from aura_study.report.images import Picture, only_shows, size_of
 from aura_study.report.render import Renderer
@@ -33,7 +34,11 @@ def write_page(
         comparison=comparison,
         overlays=overlays,
         laid=_laid(overlays.shown, comparison.names, folder),
-        settings={"names": comparison.names, "overlays": [_settings(one) for one in overlays.shown]},
+        settings={
+            "names": comparison.names,
+            "colours": {"tasks": TASK_COLOURS, "others": COLOURS},
+            "overlays": [_settings(one) for one in overlays.shown],
+        },
         pictures_of={name: drawn for name in comparison.figures if (drawn := _pictures(comparison, name, folder))},
         numbers=comparison.numbers[:MOST_NUMBERS],
         interactive=plotting_files() is not None,

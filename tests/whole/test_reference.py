@@ -6,9 +6,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 import aura_study
-from aura_study.paths import RunFolders, project_root
+from aura_study.paths import REFERENCE, REPETITION, RunFolders, project_root
+from aura_study.runs.consistency import doubts
+from aura_study.runs.fingerprint import digest_file
 from aura_study.runs.ledger import Row, read_claims
+from aura_study.runs.manifest import read_manifest
 
 
 def python(code: str, folder: Path, package: Path) -> str:
@@ -28,6 +33,30 @@ def test_the_reference_is_the_ledger_of_the_reference_run() -> None:
     for claim, row in rows.items():
         assert frame.loc[claim, "verdict"] == row.verdict
         assert tuple(frame.loc[claim, "interval"]) == row.interval
+
+
+@pytest.mark.parametrize("run", [REFERENCE, REPETITION])
+def test_a_committed_run_is_what_it_left(run: str) -> None:
+    """Every file that its manifest lists is there as it was written, and its notebooks ran at clean commits."""
+    folders = RunFolders.of(run)
+    held = read_manifest(folders)
+    assert held is not None
+    assert doubts(folders, read_claims(folders)) == []
+    for name, entry in held.notebooks.items():
+        assert entry.commit is not None, name
+        assert not entry.commit.dirty, name
+        for output, digest in entry.outputs.items():
+            kind, _, file = output.partition("/")
+            path = folders.figures / file if kind == "figures" else folders.results / output
+            assert digest_file(path) == digest, path
+
+
+def test_the_references_report_has_its_repetition_beside_it() -> None:
+    """Reached from every page, and named on the first one."""
+    report = RunFolders.of(REFERENCE).report
+    assert "reference beside reference-gpu" in (report / "comparison.html").read_text(encoding="utf-8")
+    for page in ("index.html", "run.html", "claims/P9.html"):
+        assert "On a GPU" in (report / page).read_text(encoding="utf-8")
 
 
 def test_a_wheel_carries_the_reference(tmp_path: Path) -> None:
