@@ -41,6 +41,7 @@ def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tupl
     Yields name and event as they come. Whatever ends the loop, an interrupt or an error where the events are used,
     ends the processes that run.
     """
+    at_once = max(1, min(at_once, len(orders)))  # those who are alone share the cores with nobody
     waiting = list(orders) if at_once == 1 else from_both_ends(orders)
     running: dict[str, subprocess.Popen[bytes]] = {}
     lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
