@@ -2,7 +2,6 @@
 // Without scripts the page holds a still figure of the trajectories, and the figures stand beside each other.
 "use strict";
 (() => {
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]; // as in the study's figures
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [1, 6], [14, 3]]; // one a run
   const element = (id) => document.getElementById(id);
   const fill = (select, words) => select.replaceChildren(...words.map((word) => new Option(word)));
@@ -36,7 +35,7 @@
 
   const held = element("overlays");
   if (!held || typeof uPlot === "undefined") return;
-  const { names, overlays } = JSON.parse(held.textContent);
+  const { names, colours, overlays } = JSON.parse(held.textContent);
   const [trajectory, quantity, logarithmic, box] = ["trajectory", "quantity", "logarithmic", "plot"].map(element);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   let chart;
@@ -54,7 +53,8 @@
       scales: { x: { time: false }, y: { distr: log ? 3 : 1 } },
       axes: [axis, { ...axis, size: 70 }],
       series: [{ label: "step" }, ...shown.map(([run, group]) => ({
-        label: [names[run], group].filter(Boolean).join(", "), stroke: COLOURS[groups.indexOf(group) % COLOURS.length],
+        label: [names[run], group].filter(Boolean).join(", "),
+        stroke: colours.tasks[group] ?? colours.others[groups.indexOf(group) % colours.others.length],
         dash: DASHES[run % DASHES.length], width: 1.8, spanGaps: true, points: { show: false },
         value: (_, y) => (y == null ? "–" : y.toPrecision(4)),
       }))],
