@@ -64,8 +64,9 @@ def _where_all_learn(root: Path) -> str:
         raise StudyError(f"run {folders.name!r} has not measured {LASTING}")
     (low, high), page = row.interval, f"{_relative(folders.results, root)}/README.md"
     return (
-        f"- So it is with lower layers frozen. Where all learn ([on a GPU]({page})), long after the return that area "
-        f"was {row.measured:+.3f} [{low:.3f}, {high:.3f}; {row.seeds} seeds] off ({row.claim}, {row.verdict})."
+        f"- Those scores have lower layers frozen. Where all learn ([on a GPU]({page})), that area long after the "
+        f"return shifts {row.measured:+.3f} [{low:.3f}, {high:.3f}; {row.seeds} seeds] without the mask "
+        f"({row.claim}, {row.verdict})."
     )
 
 

@@ -146,7 +146,7 @@ def test_params_lists_name_range_profiles_and_meaning(command: Command) -> None:
 def test_claims_prints_the_ledger_as_table_and_as_json(command: Command, project: Path) -> None:
     """``--json`` prints claims.json itself."""
     run = str(project / "results" / "first")
-    assert "With a loss of 0" in command("claims", "--run", run)[1]
+    assert "With a loss of 0" in command("claims", "--run", run)[1] == command("claims", run)[1]
     code, printed, _ = command("claims", "--run", run, "--json")
     assert code == 0
     assert json.loads(printed) == json.loads((project / "results" / "first" / "claims.json").read_text())
@@ -220,6 +220,7 @@ def test_data_status_tells_each_file(command: Command, monkeypatch: pytest.Monke
         (["params", "nothing"], "unknown notebook 'nothing'"),
         (["claims", "--run", "./nowhere"], "run 'nowhere' has no claims.json"),
         (["report", "--run", "./nowhere"], "run 'nowhere' has no claims.json"),
+        (["claims", "./one", "--run", "./other"], "one run at a time: got './one' and --run './other'"),
         (["compare", "./nowhere", "./nowhere"], "run 'nowhere' has no claims.json"),
     ],
 )

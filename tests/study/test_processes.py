@@ -9,7 +9,7 @@ from killed_runs import lasting
 from rich.console import Console
 
 from aura_study.runs.inputs import DataState
-from aura_study.study import runner
+from aura_study.study import processes, runner
 from aura_study.study.display import Display
 from aura_study.study.notebook import Progress
 from aura_study.study.plan import plan
@@ -36,6 +36,23 @@ def test_side_by_side_begins_at_both_ends() -> None:
     """No name is lost or repeated, whether their number is even or odd."""
     assert from_both_ends(["a", "b", "c", "d"]) == ["a", "d", "b", "c"]
     assert from_both_ends(["a", "b", "c", "d", "e"]) == ["a", "e", "b", "d", "c"]
+
+
+def test_a_notebook_alone_has_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked to run two at a time, one that nobody runs beside is started as the only one."""
+    notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
+    asked = toy_study.request(tmp_path / "run", "steps=2", notebooks=notebooks, only="03")
+    (work,) = plan(asked, asked.parameters, {}, notebooks, DataState("", {}))
+    shared = []
+
+    def start(order: object, at_once: int, lines: object) -> None:
+        shared.append(at_once)
+        raise InterruptedError
+
+    monkeypatch.setattr(processes, "_start", start)
+    with pytest.raises(InterruptedError):
+        list(execute_side_by_side([work.order], 2))
+    assert shared == [1]
 
 
 @pytest.mark.slow

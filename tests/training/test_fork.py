@@ -213,3 +213,12 @@ def test_a_state_on_disk_is_the_state_that_was(tmp_path):
     assert away["step"].tolist() == [4.0] * 4
     assert state.sigma["step"].tolist() == [9.0] * 4
     assert all(torch.isfinite(tensor.double()).all() for tensor in state.tensors.values())
+
+
+def test_sigma_goes_on_where_models_are_trained(tmp_path, monkeypatch):
+    """Read from a file it would stand on the CPU, and a model on a GPU could not take it over."""
+    prefix = prefix_of(arms("AdamW, clipped")[0])
+    fork._run_prefix(prefix, tmp_path)
+    monkeypatch.setattr(fork, "training_device", lambda: torch.device("meta"))
+    state, away = fork._load(prefix, tmp_path)
+    assert {tensor.device.type for tensor in (*state.sigma.values(), *away.values())} == {"meta"}

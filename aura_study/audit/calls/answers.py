@@ -6,21 +6,7 @@ from typing import Any
 CONFIGURATIONS = ("cfg", "conf", "config", "args", "opt", "opts", "hparams", "params", "settings")
 NAME_WORDS = ("name", "keys", "heads")
 COUNT_WORDS = ("num", "count", "shape", "size", "dim", "n_")
-NUMBER_WORDS = (
-    "init",
-    "lr",
-    "rate",
-    "temp",
-    "alpha",
-    "beta",
-    "gamma",
-    "decay",
-    "momentum",
-    "tau",
-    "eps",
-    "scale",
-    "start",
-)
+SETTING_WORDS = ("lr", "rate", "temp", "alpha", "beta", "gamma", "decay", "momentum", "tau", "eps", "scale", "init")
 OFF_WORDS = ("no_", "disable", "freeze", "skip", "without")
 
 
@@ -105,7 +91,7 @@ def _answer(name: str, names: Sequence[str]) -> Any:
         return told
     if name.lower().startswith(OFF_WORDS):
         return False
-    return 1.0 if any(word in name.lower().split("_") for word in NUMBER_WORDS) else Setting(names)
+    return 1.0 if any(word in name.lower().split("_") for word in SETTING_WORDS) else Setting(names)
 
 
 def told_by_name(name: str, names: Sequence[str]) -> Any:

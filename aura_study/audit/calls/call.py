@@ -123,11 +123,8 @@ def _try(one: Made, convention: Convention, names: Sequence[str]) -> Subject:
     if subject.place is not None and subject.place.regulariser is not None:
         path = subject.place.regulariser
         where = "".join(f"[{key!r}]" for key in path)
-        added = (
-            f"the scalar at {where} of its result"
-            if not subject.pulls
-            else f"what {subject.pulls[path[0] - 1]}() gives"
-        )
+        apart = bool(subject.pulls) and path[0] > 0  # what the method's own result holds comes first
+        added = f"what {subject.pulls[path[0] - 1]}() gives" if apart else f"the scalar at {where} of its result"
         subject.convention = replace(convention, guessed=f"{added} was added to the total")
     subject.heeds = convention.masked and subject.heeds_mask(names[0])
     after = hooks(subject.made.module, convention)

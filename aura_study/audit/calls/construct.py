@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 
-from aura_study.audit.calls.answers import CONFIGURATIONS, COUNT_WORDS, NAME_WORDS, Answers, told_by_name
+from aura_study.audit.calls.answers import (
+    CONFIGURATIONS,
+    COUNT_WORDS,
+    NAME_WORDS,
+    SETTING_WORDS,
+    Answers,
+    told_by_name,
+)
 from aura_study.audit.calls.copies import draw_alike
 from aura_study.audit.calls.held import held_leaves
 from aura_study.audit.calls.shared import SharedLayer, StillOptimizer
@@ -22,7 +29,6 @@ PACKAGE = "audited"
 """Stands for the package that a file's folders are."""
 COUNTS, MOST_TASKS = (3, 2, 4), 4096
 """Numbers of tasks to try where nothing says it, and the most that an audit takes."""
-SETTING_WORDS = ("lr", "rate", "temp", "alpha", "beta", "gamma", "decay", "momentum", "tau", "eps", "scale", "init")
 ORDER = {
     "names": ("names", "count", "weights", "kinds"),
     "kinds": ("kinds", "kinds by name", "names", "count"),
