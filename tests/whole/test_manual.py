@@ -71,7 +71,9 @@ def test_code_runs_as_it_stands_and_prints_what_the_page_says(
     for block in blocks(MANUAL / f"{page}.md"):
         if block.language == "sh" and block.code.startswith("torchrun"):
             run = [sys.executable, "-m", "torch.distributed.run", *block.code.split()[1:]]
-            printed = subprocess.run(run, capture_output=True, text=True, check=True, timeout=300).stdout
+            done = subprocess.run(run, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            printed = done.stdout
         elif block.language == "python" and (script := re.match(r"# (\w+\.py)\n", block.code)):
             (tmp_path / script[1]).write_text(block.code)
             continue
