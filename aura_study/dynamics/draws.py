@@ -11,7 +11,7 @@ import numpy as np
 
 from aura_study.dynamics.random import compiled, quantiles, stream_key, uniform
 
-AHEAD = 64
+AHEAD = 256
 """Micro-batches drawn at a time."""
 DRAWS = 2  # per micro-batch: one for the presence, one for the loss
 
@@ -86,26 +86,24 @@ def draw_steps(key: Any, start: int, cell: Any, profile: Any, here: Any, loss: A
     task is present, ``loss`` the sum of their losses.
     """
     counts, factors, rest = scratch
-    back = cell.absent_start + cell.absent_steps
-    here[:] = 0
-    loss[:] = 0.0
-    certain = cell.presence >= 1.0 and cell.noise == 0.0
+    accumulation, level = cell.accumulation, cell.loss  # read once: the compiler cannot know that they stay
+    leaves, back = cell.absent_start - start, cell.absent_start + cell.absent_steps - start
+    if cell.presence >= 1.0 and cell.noise == 0.0:
+        for s in range(profile.size):
+            away = leaves <= s < back
+            here[s], loss[s] = 0.0 if away else accumulation, 0.0 if away else accumulation * (level * profile[s])
+        return
     first = -AHEAD
     for s in range(profile.size):
-        if cell.absent_start <= start + s < back:
-            continue
-        level = cell.loss * profile[s]
-        if certain:
-            here[s] = cell.accumulation
-            for _ in range(cell.accumulation):
-                loss[s] += level
-            continue
-        for number in range((start + s) * cell.accumulation, (start + s + 1) * cell.accumulation):
-            if number - first >= AHEAD:
-                first = number
-                draw_ahead(key, first, cell, counts, factors, rest)
-            here[s] += counts[number - first] > 0
-            loss[s] += level * factors[number - first]
+        present, total = 0, 0.0
+        if not leaves <= s < back:
+            for number in range((start + s) * accumulation, (start + s + 1) * accumulation):
+                if number - first >= AHEAD:
+                    first = number
+                    draw_ahead(key, first, cell, counts, factors, rest)
+                present += counts[number - first] > 0
+                total += level * profile[s] * factors[number - first]
+        here[s], loss[s] = present, total
 
 
 @compiled

@@ -32,7 +32,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from aura_study.dynamics.draws import draw
-from aura_study.dynamics.kernel import ABSENCE_CODES, CELL, FORM_CODES, OUTCOME, run
+from aura_study.dynamics.kernel import ABSENCE_CODES, CELL, FORM_CODES, KIND, OUTCOME, run
 from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import SGD, Adam, Optimizer
 
@@ -113,7 +113,7 @@ def simulate(
     Raises:
         ValueError: values outside their range, missing columns, sequences of the wrong length.
     """
-    compiled = _compiled(cells)
+    kinds, which, compiled = _compiled(cells)
     schedule, profile = _sequence("schedule", schedule, steps), _sequence("loss_profile", loss_profile, steps)
     if not 0 <= burn_in < steps:
         raise ValueError(f"burn_in must lie in [0, steps = {steps}), got {burn_in}")
@@ -122,10 +122,12 @@ def simulate(
     outcomes = np.zeros(compiled.size, OUTCOME)
     nothing = np.zeros((0, 0))
 
-    def work(part: slice) -> None:
-        run(compiled[part], outcomes[part], nothing, 0, schedule, profile, np.uint64(seed), burn_in, band)
+    def work(kind: int, part: NDArray[np.intp]) -> None:
+        found = np.zeros(part.size, OUTCOME)
+        run(kinds[kind], compiled[part], found, nothing, 0, schedule, profile, np.uint64(seed), burn_in, band)
+        outcomes[part] = found
 
-    _in_parts(compiled.size, workers, work)
+    _in_parts(which, workers, work)
     return pd.DataFrame({name: outcomes[name] for name in OUTCOME.fields or ()}, index=cells.index)
 
 
@@ -144,18 +146,19 @@ def trajectories(
     Returns:
         Steps of shape ``(kept,)`` and parameters of shape ``(cells, kept)``.
     """
-    compiled = _compiled(cells)
+    kinds, which, compiled = _compiled(cells)
     schedule, profile = _sequence("schedule", schedule, steps), _sequence("loss_profile", loss_profile, steps)
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
     kept = np.append(np.arange(0, steps, every), steps)
     traces = np.zeros((compiled.size, kept.size))
-    outcomes = np.zeros(compiled.size, OUTCOME)
 
-    def work(part: slice) -> None:
-        run(compiled[part], outcomes[part], traces[part], every, schedule, profile, np.uint64(seed), 0, 2.0)
+    def work(kind: int, part: NDArray[np.intp]) -> None:
+        found, outcomes = np.zeros((part.size, kept.size)), np.zeros(part.size, OUTCOME)
+        run(kinds[kind], compiled[part], outcomes, found, every, schedule, profile, np.uint64(seed), 0, 2.0)
+        traces[part] = found
 
-    _in_parts(compiled.size, workers, work)
+    _in_parts(which, workers, work)
     return kept, traces
 
 
@@ -167,7 +170,7 @@ def micro_batches(
     Raises:
         ValueError: cells with different accumulation.
     """
-    compiled = _compiled(cells)
+    _, _, compiled = _compiled(cells)
     profile = _sequence("loss_profile", loss_profile, steps)
     if len(accumulation := set(compiled["accumulation"].tolist())) > 1:
         raise ValueError(f"micro_batches needs one accumulation for all cells, got {sorted(accumulation)}")
@@ -177,12 +180,18 @@ def micro_batches(
     return present, losses
 
 
-def _in_parts(cells: int, workers: int | None, work: Callable[[slice], None]) -> None:
-    """Call ``work`` on slices that cover ``cells``, in threads: the kernel holds no lock."""
+def _in_parts(kinds: NDArray[np.intp], workers: int | None, work: Callable[[int, NDArray[np.intp]], None]) -> None:
+    """Call ``work`` on cells of one kind at a time until all are done, in threads: the kernel holds no lock."""
     workers = workers or len(os.sched_getaffinity(0))
-    size = min(CHUNK, -(-cells // workers))
+    size = min(CHUNK, -(-kinds.size // workers))
+    parts = [
+        (kind, of_kind[first : first + size])
+        for kind in range(kinds.max() + 1)
+        for of_kind in [np.flatnonzero(kinds == kind)]
+        for first in range(0, of_kind.size, size)
+    ]
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda first: work(slice(first, first + size)), range(0, cells, size)))
+        list(pool.map(lambda part: work(*part), parts))
 
 
 def _values(axis: Any) -> list[Any]:
@@ -206,37 +215,28 @@ def _sequence(name: str, values: ArrayLike | None, steps: int) -> NDArray[np.flo
     return sequence
 
 
-def _compiled(cells: pd.DataFrame) -> NDArray[Any]:
-    """The kernel's records, checked."""
+def _compiled(cells: pd.DataFrame) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[Any]]:
+    """The kernel's records, checked: the kinds there are, each cell's kind, and what the cells have of their own."""
     if missing := [name for name in (*DEFAULTS, "stream") if name not in cells]:
         raise ValueError(f"cells lack the columns {missing}")
     if not len(cells):
         raise ValueError("there are no cells")
     _check(cells)
     records = np.zeros(len(cells), CELL)
-    records["form"] = _codes(cells, "parameterization", FORM_CODES)
-    records["policy"] = _codes(cells, "policy", ABSENCE_CODES)
-    for name in (
-        "presence",
-        "rate",
-        "loss",
-        "noise",
-        "batch",
-        "accumulation",
-        "absent_start",
-        "absent_steps",
-        "stream",
-    ):
+    for name in CELL.names or ():
         records[name] = cells[name].to_numpy()
-    starts = np.array([FORMS[form].initial_theta for form in FORM_CODES])
-    theta0 = cells["theta0"].to_numpy(float)
-    records["theta0"] = np.where(np.isnan(theta0), starts[records["form"]], theta0)
     optimizers = pd.Categorical(cells["optimizer"])
     settings = np.array([_optimizer_settings(optimizer) for optimizer in optimizers.categories], dtype=float)
-    names = ("adam", "decoupled", "momentum", "beta2", "epsilon", "weight_decay")
-    for name, column in zip(names, settings[optimizers.codes].T, strict=True):
-        records[name] = column
-    return records
+    forms, policies = _codes(cells, "parameterization", FORM_CODES), _codes(cells, "policy", ABSENCE_CODES)
+    shape = len(FORM_CODES), len(ABSENCE_CODES), len(settings)
+    each, which = np.unique(np.ravel_multi_index((forms, policies, optimizers.codes), shape), return_inverse=True)
+    form, policy, optimizer = np.unravel_index(each, shape)
+    kinds = np.zeros(each.size, KIND)
+    for name, column in zip(KIND.names or (), (form, policy, *settings[optimizer].T), strict=True):
+        kinds[name] = column
+    starts = np.array([FORMS[form].initial_theta for form in FORM_CODES])
+    records["theta0"] = np.where(np.isnan(records["theta0"]), starts[forms], records["theta0"])
+    return kinds, which, records
 
 
 _RANGES: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.bool_]], str]] = {

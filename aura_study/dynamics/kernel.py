@@ -4,10 +4,9 @@ A step's gradient is the mean over its micro-batches of w'(theta) L + r'(theta),
 contributes r'(theta) (unmasked) or nothing (masked, frozen). Written out independently of ``aura_study.losses``,
 ``aura_study.theory`` and ``torch.optim``, which test it.
 
-One step of one cell is a chain in which each operation waits for the one before. A few cells advance side by side, so
-that the processor works on one's chain while another's waits, and small functions are copied into the loop, because a
-call with a record costs as much as a division. What is drawn does not wait for anything: see
-``aura_study.dynamics.draws``.
+One step of one cell is a chain in which each operation waits for the one before. So cells of one kind (one form, policy
+and optimiser) advance side by side, each quantity a column of theirs, through loops without branches that the compiler
+turns into vector instructions. What is drawn does not wait for anything: see ``aura_study.dynamics.draws``.
 """
 
 import math
@@ -30,38 +29,48 @@ UNMASKED, MASKED, FROZEN = range(3)
 ABSENCE_CODES = {"unmasked": UNMASKED, "masked": MASKED, "frozen": FROZEN}
 EPSILON = 1e-8  # of AURA's softplus weight
 
+KIND = np.dtype(
+    [
+        *((name, np.int64) for name in ("form", "policy")),
+        *((name, np.bool_) for name in ("adam", "decoupled")),
+        *((name, np.float64) for name in ("momentum", "beta2", "epsilon", "weight_decay")),  # SGD's or Adam's beta1
+    ]
+)
+"""What cells that advance side by side have in common."""
 CELL = np.dtype(
     [
         ("stream", np.uint64),
-        *((name, np.int64) for name in ("form", "policy")),
-        *((name, np.bool_) for name in ("adam", "decoupled")),
-        *((name, np.float64) for name in ("momentum", "beta2", "epsilon")),  # SGD's momentum or Adam's beta1
-        *((name, np.float64) for name in ("weight_decay", "presence", "rate", "loss", "noise")),
+        *((name, np.float64) for name in ("presence", "rate", "loss", "noise")),
         *((name, np.int64) for name in ("batch", "accumulation", "absent_start", "absent_steps")),
         ("theta0", np.float64),
     ]
 )
+FOLLOWED = (
+    *("theta", "weight", "mean_theta", "mean_weight", "mean_present_weight"),
+    *("max_weight", "start_weight", "return_weight", "low_weight"),
+)
 OUTCOME = np.dtype(
-    [
-        *((name, np.float64) for name in ("theta", "weight", "mean_theta", "mean_weight", "mean_present_weight")),
-        *((name, np.float64) for name in ("max_weight", "start_weight", "return_weight", "low_weight")),
-        *((name, np.int64) for name in ("settled_after", "undefined_step")),
-    ]
+    [*((name, np.float64) for name in FOLLOWED), *((name, np.int64) for name in ("settled_after", "undefined_step"))]
 )
 
-STATE = np.dtype(
+SIDE_BY_SIDE = 16
+_OWN = (
+    *("rate", "share", "accumulation", "absent", "returned"),  # constant
+    *("slope", "pull", "gradient", "moves", "m", "v"),
+    *("left1", "left2"),  # beta^steps, what Adam's moments still lack
+    *("floor", "ceiling", "outside", "undefined_step"),  # the band that is settled, the last step outside of it
+)
+COLUMNS = np.dtype(
     [
-        ("key", np.uint64),
-        *((name, np.float64) for name in ("theta", "weight", "slope", "pull", "m", "v")),
-        *((name, np.float64) for name in ("left1", "left2")),  # beta^steps, what Adam's moments still lack
-        *((name, np.float64) for name in ("share", "floor", "ceiling")),  # the last two: of the band that is settled
-        *((name, np.int64) for name in ("returned", "outside")),  # outside: last step outside the band
+        ("key", np.uint64, (SIDE_BY_SIDE,)),
+        *((name, np.float64, (SIDE_BY_SIDE,)) for name in (*FOLLOWED, *_OWN)),
+        *((name, np.float64, (AHEAD, SIDE_BY_SIDE)) for name in ("here", "loss")),
     ]
 )
-SIDE_BY_SIDE = 8
+"""A block of cells, a column each; numbers of steps are floats too, since they are compared side by side."""
 
 
-@compiled
+@copied
 def slopes(form: int, theta: float) -> tuple[float, float, float]:
     """Weight, its slope and the regulariser's slope at ``theta``."""
     if form == LOG_SIGMA:
@@ -86,6 +95,7 @@ def slopes(form: int, theta: float) -> tuple[float, float, float]:
 
 @compiled
 def run(
+    kind: Any,
     cells: Any,
     outcomes: Any,
     traces: Any,
@@ -98,114 +108,134 @@ def run(
 ) -> None:
     """Simulate ``cells`` and fill ``outcomes``; every ``every``-th theta goes to ``traces`` unless that is 0."""
     steps = schedule.size
-    states = np.zeros(SIDE_BY_SIDE, STATE)
-    here, loss = np.zeros((SIDE_BY_SIDE, AHEAD), np.int64), np.zeros((SIDE_BY_SIDE, AHEAD))
+    blocks = np.zeros(1, COLUMNS)
     scratch = room()
     for first in range(0, cells.size, SIDE_BY_SIDE):
-        last = min(first + SIDE_BY_SIDE, cells.size)
-        for i in range(first, last):
-            begin(cells[i], states[i - first], outcomes[i], seed)
+        count, block = min(SIDE_BY_SIDE, cells.size - first), blocks[0]
+        for j in range(SIDE_BY_SIDE):  # where cells run out, the last one fills the columns
+            begin(cells[first + min(j, count - 1)], block, j, seed)
         for start in range(0, steps, AHEAD):
             stop = min(start + AHEAD, steps)
-            for j in range(last - first):
-                draw_steps(states[j].key, start, cells[first + j], profile[start:stop], here[j], loss[j], scratch)
+            for j in range(count):
+                here, loss = block.here[:, j], block.loss[:, j]
+                draw_steps(block.key[j], start, cells[first + j], profile[start:stop], here, loss, scratch)
             for t in range(start, stop):
-                for j in range(last - first):
-                    i = first + j
-                    if every > 0 and t % every == 0:
-                        traces[i, t // every] = states[j].theta
-                    watch(cells[i], states[j], outcomes[i], t, band)
-                    step(
-                        cells[i],
-                        states[j],
-                        outcomes[i],
-                        here[j, t - start],
-                        loss[j, t - start],
-                        schedule[t],
-                        t >= burn_in,
-                    )
-        for i in range(first, last):
-            finish(cells[i], states[i - first], outcomes[i], steps, burn_in)
+                if every > 0 and t % every == 0:
+                    for j in range(count):
+                        traces[first + j, t // every] = block.theta[j]
+                look(kind, block)
+                watch(kind, block, t, band)
+                if t >= burn_in:
+                    add(block, t - start)
+                pull(kind, block, t - start)
+                move(kind, block, schedule[t])
+        look(kind, block)
+        for j in range(count):
+            finish(block, j, outcomes[first + j], steps, burn_in)
             if every > 0:
-                traces[i, (steps - 1) // every + 1] = outcomes[i].theta
+                traces[first + j, (steps - 1) // every + 1] = block.theta[j]
 
 
 @compiled
-def begin(cell: Any, state: Any, out: Any, seed: Any) -> None:
-    """Set a cell's state and outcomes before its first step."""
-    state.key = stream_key(seed, cell.stream)
-    state.share = 1.0 / cell.accumulation
-    state.returned = cell.absent_start + cell.absent_steps
-    state.theta, state.m, state.v = cell.theta0, 0.0, 0.0
-    state.left1, state.left2 = 1.0, 1.0
-    state.floor, state.ceiling = math.nan, math.nan
-    state.outside = -1
-    out.mean_theta, out.mean_weight, out.mean_present_weight = 0.0, 0.0, 0.0
-    out.max_weight, out.low_weight = 0.0, math.inf
-    out.start_weight, out.return_weight = math.nan, math.nan
-    out.undefined_step = -1
+def begin(cell: Any, block: Any, j: int, seed: Any) -> None:
+    """A cell's column before the first step."""
+    block.key[j] = stream_key(seed, cell.stream)
+    block.theta[j] = cell.theta0
+    block.m[j], block.v[j], block.left1[j], block.left2[j] = 0.0, 0.0, 1.0, 1.0
+    block.rate[j], block.accumulation[j], block.share[j] = cell.rate, cell.accumulation, 1.0 / cell.accumulation
+    block.absent[j], block.returned[j] = cell.absent_start, cell.absent_start + cell.absent_steps
+    block.mean_theta[j] = block.mean_weight[j] = block.mean_present_weight[j] = 0.0
+    block.max_weight[j], block.low_weight[j] = 0.0, math.inf
+    block.start_weight[j] = block.return_weight[j] = math.nan
+    block.floor[j], block.ceiling[j] = math.nan, math.nan
+    block.outside[j], block.undefined_step[j] = -1, -1
 
 
 @copied
-def watch(cell: Any, state: Any, out: Any, t: int, band: float) -> None:
-    """Compute weight and slopes at the state's theta and note what the outcomes say of them."""
-    weight, state.slope, state.pull = slopes(cell.form, state.theta)
-    state.weight = weight
-    if out.undefined_step < 0 and (not math.isfinite(weight) or (cell.form == SIGMA and state.theta <= 0.0)):
-        out.undefined_step = t
-    if t == cell.absent_start:
-        out.start_weight = weight
-        state.floor, state.ceiling = weight / band, weight * band
-    if t == state.returned:
-        out.return_weight = weight
-    if t >= state.returned:
-        out.low_weight = min(out.low_weight, weight)
-        if not state.floor <= weight <= state.ceiling:
-            state.outside = t
-    out.max_weight = max(out.max_weight, weight)
+def look(kind: Any, block: Any) -> None:
+    """Weight and slopes at every theta."""
+    form = kind.form  # read once, as in the functions below: the compiler cannot know that the loop leaves it alone
+    for j in range(SIDE_BY_SIDE):
+        block.weight[j], block.slope[j], block.pull[j] = slopes(form, block.theta[j])
 
 
 @copied
-def step(cell: Any, state: Any, out: Any, here: int, loss: float, rate: float, counts: bool) -> None:
-    """Move theta; ``counts`` says whether the step enters the means."""
-    if counts:  # sums until `finish`
-        out.mean_theta += state.theta
-        out.mean_weight += state.weight
-        out.mean_present_weight += state.weight * here * state.share
-    if cell.policy != FROZEN or here > 0:
-        terms = cell.accumulation if cell.policy == UNMASKED else here
-        gradient = (state.slope * loss + state.pull * terms) * state.share if terms > 0 else 0.0
-        move(cell, state, gradient, cell.rate * rate)
+def watch(kind: Any, block: Any, t: int, band: float) -> None:
+    """Note what the outcomes say of the weights before step ``t``."""
+    positive = kind.form == SIGMA
+    for j in range(SIDE_BY_SIDE):
+        weight = block.weight[j]
+        broken = not math.isfinite(weight) or (positive and block.theta[j] <= 0.0)
+        block.undefined_step[j] = t if block.undefined_step[j] < 0 and broken else block.undefined_step[j]
+        leaves = t == block.absent[j]
+        block.start_weight[j] = weight if leaves else block.start_weight[j]
+        block.floor[j] = weight / band if leaves else block.floor[j]
+        block.ceiling[j] = weight * band if leaves else block.ceiling[j]
+        block.return_weight[j] = weight if t == block.returned[j] else block.return_weight[j]
+        back = t >= block.returned[j]
+        block.low_weight[j] = weight if back and weight < block.low_weight[j] else block.low_weight[j]
+        block.outside[j] = t if back and not (block.floor[j] <= weight <= block.ceiling[j]) else block.outside[j]
+        block.max_weight[j] = weight if weight > block.max_weight[j] else block.max_weight[j]
 
 
 @copied
-def move(cell: Any, state: Any, gradient: float, rate: float) -> None:
+def add(block: Any, s: int) -> None:
+    """Sums, until `finish`."""
+    for j in range(SIDE_BY_SIDE):
+        block.mean_theta[j] += block.theta[j]
+        block.mean_weight[j] += block.weight[j]
+        block.mean_present_weight[j] += block.weight[j] * block.here[s, j] * block.share[j]
+
+
+@copied
+def pull(kind: Any, block: Any, s: int) -> None:
+    """Gradients of the step, and whose parameter it moves."""
+    everywhere, always = kind.policy == UNMASKED, kind.policy != FROZEN
+    for j in range(SIDE_BY_SIDE):
+        here = block.here[s, j]
+        terms = block.accumulation[j] if everywhere else here
+        gradient = (block.slope[j] * block.loss[s, j] + block.pull[j] * terms) * block.share[j]
+        block.gradient[j] = gradient if terms > 0 else 0.0
+        block.moves[j] = 1.0 if always or here > 0 else 0.0
+
+
+@copied
+def move(kind: Any, block: Any, schedule: float) -> None:
     """One optimiser step, as ``torch.optim`` takes it."""
-    theta = state.theta
-    if cell.decoupled:
-        theta *= 1.0 - rate * cell.weight_decay
-    else:
-        gradient += cell.weight_decay * theta
-    if cell.adam:
-        state.left1 *= cell.momentum
-        state.left2 *= cell.beta2
-        state.m += (1.0 - cell.momentum) * (gradient - state.m)
-        state.v = cell.beta2 * state.v + (1.0 - cell.beta2) * gradient * gradient
-        root = math.sqrt(1.0 - state.left2)
-        theta -= rate * root / (1.0 - state.left1) * state.m / (math.sqrt(state.v) + cell.epsilon * root)
-    else:
-        state.m = cell.momentum * state.m + gradient
-        theta -= rate * state.m
-    state.theta = theta
+    adam, decoupled, momentum, beta2 = kind.adam, kind.decoupled, kind.momentum, kind.beta2
+    epsilon, weight_decay = kind.epsilon, kind.weight_decay
+    for j in range(SIDE_BY_SIDE):
+        rate, theta, gradient = block.rate[j] * schedule, block.theta[j], block.gradient[j]
+        moves = block.moves[j] > 0
+        if decoupled:
+            theta *= 1.0 - rate * weight_decay
+        else:
+            gradient += weight_decay * theta
+        if adam:
+            left1, left2 = block.left1[j] * momentum, block.left2[j] * beta2
+            m = block.m[j] + (1.0 - momentum) * (gradient - block.m[j])
+            v = beta2 * block.v[j] + (1.0 - beta2) * gradient * gradient
+            root = math.sqrt(1.0 - left2)
+            theta -= rate * root / (1.0 - left1) * m / (math.sqrt(v) + epsilon * root)
+            block.left1[j] = left1 if moves else block.left1[j]
+            block.left2[j] = left2 if moves else block.left2[j]
+            block.v[j] = v if moves else block.v[j]
+        else:
+            m = momentum * block.m[j] + gradient
+            theta -= rate * m
+        block.m[j] = m if moves else block.m[j]
+        block.theta[j] = theta if moves else block.theta[j]
 
 
 @compiled
-def finish(cell: Any, state: Any, out: Any, steps: int, burn_in: int) -> None:
-    """Turn sums into means and states into outcomes after the last step."""
+def finish(block: Any, j: int, out: Any, steps: int, burn_in: int) -> None:
+    """Turn a column into its cell's outcomes after the last step."""
     kept = steps - burn_in
-    out.theta = state.theta
-    out.weight = slopes(cell.form, state.theta)[0]
-    out.mean_theta /= kept
-    out.mean_weight /= kept
-    out.mean_present_weight /= kept
-    out.settled_after = -1 if state.outside == steps - 1 else max(state.outside + 1 - state.returned, 0)
+    out.theta, out.weight = block.theta[j], block.weight[j]
+    out.mean_theta, out.mean_weight = block.mean_theta[j] / kept, block.mean_weight[j] / kept
+    out.mean_present_weight = block.mean_present_weight[j] / kept
+    out.start_weight, out.return_weight = block.start_weight[j], block.return_weight[j]
+    out.low_weight, out.max_weight = block.low_weight[j], block.max_weight[j]
+    out.undefined_step = block.undefined_step[j]
+    settled = block.outside[j] + 1 - block.returned[j]
+    out.settled_after = -1 if block.outside[j] == steps - 1 else max(settled, 0)
