@@ -112,8 +112,8 @@ def run(
     scratch = room()
     for first in range(0, cells.size, SIDE_BY_SIDE):
         count, block = min(SIDE_BY_SIDE, cells.size - first), blocks[0]
-        for j in range(SIDE_BY_SIDE):  # where cells run out, the last one fills the columns
-            begin(cells[first + min(j, count - 1)], block, j, seed)
+        for j in range(count):
+            begin(cells[first + j], block, j, seed)
         for start in range(0, steps, AHEAD):
             stop = min(start + AHEAD, steps)
             for j in range(count):
@@ -123,13 +123,13 @@ def run(
                 if every > 0 and t % every == 0:
                     for j in range(count):
                         traces[first + j, t // every] = block.theta[j]
-                look(kind, block)
-                watch(kind, block, t, band)
+                look(kind, block, count)
+                watch(kind, block, count, t, band)
                 if t >= burn_in:
-                    add(block, t - start)
-                pull(kind, block, t - start)
-                move(kind, block, schedule[t])
-        look(kind, block)
+                    add(block, count, t - start)
+                pull(kind, block, count, t - start)
+                move(kind, block, count, schedule[t])
+        look(kind, block, count)
         for j in range(count):
             finish(block, j, outcomes[first + j], steps, burn_in)
             if every > 0:
@@ -152,18 +152,18 @@ def begin(cell: Any, block: Any, j: int, seed: Any) -> None:
 
 
 @copied
-def look(kind: Any, block: Any) -> None:
+def look(kind: Any, block: Any, count: int) -> None:
     """Weight and slopes at every theta."""
     form = kind.form  # read once, as in the functions below: the compiler cannot know that the loop leaves it alone
-    for j in range(SIDE_BY_SIDE):
+    for j in range(count):
         block.weight[j], block.slope[j], block.pull[j] = slopes(form, block.theta[j])
 
 
 @copied
-def watch(kind: Any, block: Any, t: int, band: float) -> None:
+def watch(kind: Any, block: Any, count: int, t: int, band: float) -> None:
     """Note what the outcomes say of the weights before step ``t``."""
     positive = kind.form == SIGMA
-    for j in range(SIDE_BY_SIDE):
+    for j in range(count):
         weight = block.weight[j]
         broken = not math.isfinite(weight) or (positive and block.theta[j] <= 0.0)
         block.undefined_step[j] = t if block.undefined_step[j] < 0 and broken else block.undefined_step[j]
@@ -179,19 +179,19 @@ def watch(kind: Any, block: Any, t: int, band: float) -> None:
 
 
 @copied
-def add(block: Any, s: int) -> None:
+def add(block, count: Any, s: int) -> None:
     """Sums, until `finish`."""
-    for j in range(SIDE_BY_SIDE):
+    for j in range(count):
         block.mean_theta[j] += block.theta[j]
         block.mean_weight[j] += block.weight[j]
         block.mean_present_weight[j] += block.weight[j] * block.here[s, j] * block.share[j]
 
 
 @copied
-def pull(kind: Any, block: Any, s: int) -> None:
+def pull(kind: Any, block: Any, count: int, s: int) -> None:
     """Gradients of the step, and whose parameter it moves."""
     everywhere, always = kind.policy == UNMASKED, kind.policy != FROZEN
-    for j in range(SIDE_BY_SIDE):
+    for j in range(count):
         here = block.here[s, j]
         terms = block.accumulation[j] if everywhere else here
         gradient = (block.slope[j] * block.loss[s, j] + block.pull[j] * terms) * block.share[j]
@@ -200,11 +200,11 @@ def pull(kind: Any, block: Any, s: int) -> None:
 
 
 @copied
-def move(kind: Any, block: Any, schedule: float) -> None:
+def move(kind: Any, block: Any, count: int, schedule: float) -> None:
     """One optimiser step, as ``torch.optim`` takes it."""
     adam, decoupled, momentum, beta2 = kind.adam, kind.decoupled, kind.momentum, kind.beta2
     epsilon, weight_decay = kind.epsilon, kind.weight_decay
-    for j in range(SIDE_BY_SIDE):
+    for j in range(count):
         rate, theta, gradient = block.rate[j] * schedule, block.theta[j], block.gradient[j]
         moves = block.moves[j] > 0
         if decoupled:
