@@ -17,19 +17,12 @@ DRAWS = 2  # per micro-batch: one for the presence, one for the loss
 
 
 @compiled
-def samples_present(u: float, presence: float, batch: int, none: float) -> int:
-    """Number of the task's samples in a micro-batch: the binomial quantile of ``u``; ``none`` = (1 - p)^batch."""
-    if presence >= 1.0:
-        return batch
-    if u <= none:
-        return 0
-    chance, below = none, none
-    count = 0
-    while u > below and count < batch:
-        chance *= (batch - count) / (count + 1.0) * presence / (1.0 - presence)
-        below += chance
-        count += 1
-    return count
+def fill_binomial(presence: float, batch: int, upto: Any) -> None:
+    """``upto[n]`` becomes the chance that a micro-batch holds at most ``n`` of the task's samples."""
+    chance = upto[0] = (1.0 - presence) ** batch
+    for n in range(batch):
+        chance *= (batch - n) / (n + 1.0) * presence / (1.0 - presence)
+        upto[n + 1] = upto[n] + chance
 
 
 @compiled
@@ -39,10 +32,10 @@ def log_variance_of_mean(noise: float, count: int) -> float:
 
 
 @compiled
-def room() -> Any:
-    """Scratch arrays of `draw_steps`: counts, factors, and those of `draw_ahead`."""
+def room(batch: int) -> Any:
+    """Scratch arrays of `draw_steps` for micro-batches of at most so many samples."""
     rest = np.zeros(AHEAD), np.zeros(AHEAD), np.zeros(AHEAD, np.int64), np.zeros(AHEAD, np.int64)
-    return np.zeros(AHEAD, np.int64), np.zeros(AHEAD), rest
+    return np.zeros(AHEAD, np.int64), np.zeros(AHEAD), (*rest, np.zeros(batch + 1))
 
 
 @compiled
@@ -52,16 +45,21 @@ def draw_ahead(key: Any, first: int, cell: Any, counts: Any, factors: Any, scrat
     ``counts`` gets the task's samples in each, ``factors`` what the level of the loss is to be multiplied by: 0 where
     the task is absent, 1 on average where it is present.
     """
-    u, z, which, tails = scratch
+    u, z, which, tails, of_count = scratch
     for k in range(AHEAD):
         u[k] = uniform(key, np.uint64((first + k) * DRAWS))
-    none = (1.0 - cell.presence) ** cell.batch
-    if cell.batch == 1:
+    if cell.presence >= 1.0:
+        counts[:] = cell.batch
+    elif cell.batch == 1:
         for k in range(AHEAD):
-            counts[k] = u[k] > none
-    else:
+            counts[k] = u[k] > 1.0 - cell.presence
+    else:  # the binomial quantile
+        fill_binomial(cell.presence, cell.batch, of_count)
         for k in range(AHEAD):
-            counts[k] = samples_present(u[k], cell.presence, cell.batch, none)
+            count = 0
+            while count < cell.batch and u[k] > of_count[count]:
+                count += 1
+            counts[k] = count
     for k in range(AHEAD):
         factors[k] = counts[k] > 0
     if cell.noise == 0.0:
@@ -73,10 +71,12 @@ def draw_ahead(key: Any, first: int, cell: Any, counts: Any, factors: Any, scrat
     for i in range(kept):
         u[i] = uniform(key, np.uint64((first + which[i]) * DRAWS + 1))
     quantiles(u, kept, z, tails)
-    single = log_variance_of_mean(cell.noise, 1)
+    of_count[: cell.batch + 1] = -1.0  # the variance for a count, once somebody asks for it
     for i in range(kept):
         count = counts[which[i]]
-        spread = single if count == 1 else log_variance_of_mean(cell.noise, count)
+        if of_count[count] < 0.0:
+            of_count[count] = log_variance_of_mean(cell.noise, count)
+        spread = of_count[count]
         factors[which[i]] = math.exp(math.sqrt(spread) * z[i] - 0.5 * spread)
 
 
@@ -109,7 +109,7 @@ def draw_steps(key: Any, start: int, cell: Any, profile: Any, here: Any, loss: A
 @compiled
 def draw(cells: Any, profile: Any, seed: Any, present: Any, losses: Any) -> None:
     """Fill ``present`` and ``losses``, shape ``(cells, steps, accumulation)``, with what the simulation draws."""
-    counts, factors, rest = room()
+    counts, factors, rest = room(cells.batch.max())
     for i in range(cells.size):
         cell = cells[i]
         key = stream_key(seed, cell.stream)

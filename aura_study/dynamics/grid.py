@@ -10,7 +10,7 @@ A cell is one task's uncertainty parameter with all that acts on it, one row of 
 ``rate``              learning rate, multiplied by ``schedule[t]``
 ``loss``              mean loss of the task where present, multiplied by ``loss_profile[t]``
 ``noise``             coefficient of variation of one sample's loss (lognormal); sqrt(n) smaller for a mean of n
-``batch``             samples a micro-batch, of all tasks together
+``batch``             samples a micro-batch, of all tasks together, at most a million
 ``accumulation``      micro-batches a step; the step's gradient is their mean
 ``absent_start``      first step of an absent stretch
 ``absent_steps``      its length; 0 for none
@@ -244,7 +244,7 @@ _RANGES: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.bool_]], str
     "rate": (lambda x: (x >= 0) & np.isfinite(x), "finite and >= 0"),
     "loss": (lambda x: (x >= 0) & np.isfinite(x), "finite and >= 0"),
     "noise": (lambda x: (x >= 0) & np.isfinite(x), "finite and >= 0"),
-    "batch": (lambda x: (x >= 1) & (x == np.floor(x)), "a whole number >= 1"),
+    "batch": (lambda x: (x >= 1) & (x <= 1e6) & (x == np.floor(x)), "a whole number in [1, 1,000,000]"),
     "accumulation": (lambda x: (x >= 1) & (x == np.floor(x)), "a whole number >= 1"),
     "absent_start": (lambda x: (x >= 0) & (x == np.floor(x)), "a whole number >= 0"),
     "absent_steps": (lambda x: (x >= 0) & (x == np.floor(x)), "a whole number >= 0"),

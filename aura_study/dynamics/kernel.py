@@ -109,7 +109,7 @@ def run(
     """Simulate ``cells`` and fill ``outcomes``; every ``every``-th theta goes to ``traces`` unless that is 0."""
     steps = schedule.size
     blocks = np.zeros(1, COLUMNS)
-    scratch = room()
+    scratch = room(cells.batch.max())
     for first in range(0, cells.size, SIDE_BY_SIDE):
         count, block = min(SIDE_BY_SIDE, cells.size - first), blocks[0]
         for j in range(count):
@@ -179,7 +179,7 @@ def watch(kind: Any, block: Any, count: int, t: int, band: float) -> None:
 
 
 @copied
-def add(block, count: Any, s: int) -> None:
+def add(block: Any, count: int, s: int) -> None:
     """Sums, until `finish`."""
     for j in range(count):
         block.mean_theta[j] += block.theta[j]

@@ -217,7 +217,7 @@ def test_the_kernel_knows_every_form_and_policy() -> None:
         (lambda: grid(policy=["masked", "masked"]), "the values of policy must be distinct"),
         (lambda: simulate(grid(presence=0.0), 5), r"presence must be in \(0, 1\], got 0"),
         (lambda: simulate(grid(rate=-1.0), 5), "rate must be finite and >= 0, got -1"),
-        (lambda: simulate(grid(batch=1.5), 5), "batch must be a whole number >= 1, got 1.5"),
+        (lambda: simulate(grid(batch=1.5), 5), r"batch must be a whole number in \[1, 1,000,000\], got 1.5"),
         (lambda: simulate(grid(policy="none"), 5), r"unknown policy \['none'\]; known: \['unmasked'"),
         (lambda: simulate(grid(parameterization="tau"), 5), r"unknown parameterization \['tau'\]"),
         (lambda: simulate(grid(optimizer="adam"), 5), "optimizer must be an SGD or Adam"),
