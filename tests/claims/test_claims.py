@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from aura_study.claims import CLAIMS, AtLeast, AtMost, Limit, Measurement, RatioWithin, Verdict
-from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section
+from aura_study.claims.guide import GUIDE, SECTIONS, Passage, by_section, said
 from aura_study.claims.model import Claim, Foretells, Gate, Held, Kind, Row
 from aura_study.claims.questions import together
+from aura_study.claims.rules import PredictedAtMost, SameSide, Within
 from aura_study.claims.statistics.intervals import mean_interval, ratio_interval
 
 
@@ -39,6 +40,48 @@ def test_bounds(low, high, holds):
     verdict = {True: Verdict.CONFIRMED, False: Verdict.REFUTED, None: Verdict.INCONCLUSIVE}[holds]
     assert AtMost(bound=1.0).judge(measured(low, high)) == verdict
     assert AtLeast(bound=-1.0).judge(measured(-high, -low)) == verdict
+
+
+def test_the_ends_that_a_row_could_not_write_are_infinite() -> None:
+    """JSON has no infinity; so a row leaves those ends out."""
+    given = {"unit": "units", "predicted": None, "seeds": 5, "limits": {}, "void": None, "logarithmic": False}
+    row = Row.model_construct(measured=1.0, interval=(None, None), **given)
+    assert row.measurement == Measurement(1.0, -math.inf, math.inf, "units", seeds=5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holds"),
+    [(-1.0, 1.0, True), (0.0, 0.0, True), (-1.5, 0.0, None), (0.0, 1.5, None), (-3.0, -1.0, None), (1.0, 3.0, None),
+     (-3.0, -1.5, False), (1.5, 3.0, False)],
+)  # fmt: skip
+def test_within_takes_its_borders_in(low, high, holds):
+    """Within a reach of 1, either way; what touches a border does not lie outside."""
+    assert Within(reach=1.0).holds(measured(low, high)) is holds
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "predicted", "holds"),
+    [(2.0, 3.0, 2.5, True), (2.0, 3.0, 2.0, True), (2.0, 3.0, 1.0, False), (1.0, 1.5, 1.0, True),
+     (1.0, 1.5, 2.5, False), (1.0, 3.0, 2.5, None), (2.5, 3.0, None, None)],
+)  # fmt: skip
+def test_the_side_of_a_bound_is_the_predictions(low, high, predicted, holds):
+    """Of the rule's own bound, which belongs to the upper side."""
+    assert SameSide(bound=2.0).holds(measured(low, high, predicted=predicted)) is holds
+
+
+@pytest.mark.parametrize("predicted", [None, 0.0, -1.0])
+def test_a_share_of_a_prediction_needs_one_above_0(predicted):
+    """What is missing, and what has no share, is named."""
+    with pytest.raises(ValueError, match=f"needs a prediction above 0, got {predicted}"):
+        PredictedAtMost(tolerance=0.1).holds(measured(0.0, 1.0, predicted=predicted))
+
+
+def test_what_the_guide_says_is_found_by_the_claim() -> None:
+    """In the guide's own words, from the passage that has the number; nothing for a claim that it gives none."""
+    given = {claim: passage.numbers[claim] for passage in reversed(GUIDE) for claim in passage.numbers}
+    assert given
+    assert {claim: said(claim) for claim in given} == given
+    assert said(next(claim for claim in CLAIMS if claim not in given)) == ""
 
 
 def test_too_few_seeds_decide_nothing():
@@ -77,6 +120,7 @@ def test_a_measurement_of_an_estimate_keeps_its_interval_and_one_over_cells_span
     cells = np.array([3.0, 1.0, 10.0])
     assert Measurement.over(cells, "units") == Measurement(3.0, 1.0, 10.0, "units")
     assert Measurement.over(cells, "units", measured=max) == Measurement(10.0, 1.0, 10.0, "units")
+    assert Measurement.over(cells, "units", limits={"reach": 1.0}).limits == {"reach": 1.0}
 
 
 def test_every_claim_is_complete():

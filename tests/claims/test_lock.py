@@ -146,7 +146,7 @@ def test_a_changed_claim_is_locked_with_a_note_and_then_at_a_later_look() -> Non
 
 def test_a_new_claim_needs_no_note_and_one_that_is_gone_leaves() -> None:
     """In the order of the claims."""
-    after = relocked(lock(P1=OLD, P3=OLD), {"P0": words(), "P1": words()}, ["P0", "P3"], "", first=True)
+    after = relocked(lock(P1=OLD, P3=OLD), {"P0": words(), "P1": words()}, ["P3", "P0"], "", first=True)
     assert list(after.claims) == ["P0", "P1"]
     assert after.claims["P0"].look == Look.FIRST
 

@@ -165,6 +165,7 @@ def test_a_median_time_that_was_not_reached_is_infinite():
     assert never == Estimate(math.inf, 200.0, math.inf, 10)
     assert median_time([200.0] * 3, [False] * 3) == Estimate(math.inf, 0.0, math.inf, 3)
     assert median_time([10, 20, 30, 40, 50, 60], [False] * 6).low == 20  # which five outlived
+    assert median_time([10, 20, 30, 40, 50], [False] * 5).low == 10
     most_never = median_time([3, 5, 200, 200, 200], [True, True, False, False, False])
     assert most_never == Estimate(math.inf, 3.0, math.inf, 5)
     half = median_time([3, 5, 8, 200, 200], [True, True, True, False, False])

@@ -43,7 +43,7 @@ def test_guide_numbers(p_true, factor):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_equals_the_definition(classes, gamma, smoothing):
     """Vectorised = one sample and class at a time, to 1e-12."""
@@ -153,6 +153,19 @@ def test_bad_input(arguments, error, words):
     """Each misuse is one error that names the value."""
     with pytest.raises(error, match=words):
         focal_loss(**{"logits": torch.zeros(2, 3), "targets": torch.tensor([0, 1]), **arguments})
+
+
+def test_no_value_is_read_while_a_graph_is_compiled(monkeypatch):
+    """A condition on values would break the graph in two; so a bad target is not named there."""
+    monkeypatch.setattr("aura_study.losses.focal.is_compiling", lambda: True)
+    assert focal_loss(torch.zeros(2), torch.tensor([0.0, 2.0])).isfinite()
+
+
+def test_weights_are_made_where_the_logits_are():
+    """On a device without values, too."""
+    logits = torch.zeros(4, 3, device="meta")
+    labels = torch.zeros(4, dtype=torch.int64, device="meta")
+    assert focal_loss(logits, labels, weight=[1.0, 2.0, 3.0]).device.type == "meta"
 
 
 def test_alpha_weighs_class_1_and_the_rest_class_0():

@@ -300,6 +300,11 @@ def test_bad_calls(policy, arguments, error, words):
         policy(TASKS)(*arguments)
 
 
+def test_parameters_are_made_where_they_are_asked_for():
+    """On a device without values, too."""
+    assert {parameter.device.type for parameter in MaskedKendallLoss(TASKS, device="meta").parameters()} == {"meta"}
+
+
 def long_solved(weigh: KendallLoss, steps: int, rate: float = 0.01) -> None:
     """Adam on sigma, with toxicity present at a loss of 0, emotion at 1, and the others absent."""
     adam = torch.optim.Adam(weigh.parameters(), lr=rate)

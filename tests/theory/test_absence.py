@@ -161,6 +161,8 @@ def test_bad_input_is_named() -> None:
         collapse_step(0.0, [0.1])
     with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\), got 1"):
         SGD(momentum=1.0)
+    with pytest.raises(ValueError, match="weight_decay must be finite and >= 0, got -1"):
+        SGD(weight_decay=-1.0)
     with pytest.raises(ValueError, match=r"beta2 must lie in \[0, 1\), got 1"):
         Adam(beta2=1.0)
     with pytest.raises(ValueError, match="weight_decay must be finite and >= 0, got -1"):

@@ -57,3 +57,10 @@ def test_a_part_of_many_steps_never_passes_the_fixed_point():
 @pytest.mark.parametrize("shape", ["steps", "smooth"])
 def test_a_loss_curve_keeps_its_means(shape):
     assert loss_curve(LOSSES, 16, shape).reshape(4, -1).mean(1) == pytest.approx(LOSSES)
+
+
+def test_a_smooth_curve_falls_from_its_first_step_as_it_does_between_the_first_epochs():
+    """Before the middle of the first epoch it goes on at the slope of the first two means, however small the step."""
+    steps = 16
+    falls = np.diff(np.log(loss_curve(LOSSES, steps, "smooth")))
+    assert falls[: steps // 2] == pytest.approx(np.log(LOSSES[1] / LOSSES[0]) / steps)

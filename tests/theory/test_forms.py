@@ -38,6 +38,7 @@ def test_gradient_is_autograds(form: str, loss: float) -> None:
         np.testing.assert_allclose(FORMS[form].absent_gradient(POINTS), theta.grad, rtol=1e-12)
         assert (theta.grad > 0).all()
     np.testing.assert_allclose(FORMS[form].sigma(POINTS), PARAMETERIZATIONS[form].sigma(theta).detach(), rtol=1e-12)
+    assert FORMS[form].initial_theta == PARAMETERIZATIONS[form].initial_theta
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -22,6 +22,13 @@ def scheduled(steps: int, make) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rates), np.array(betas)
 
 
+def test_one_cycle_rises_as_long_as_pytorchs_unless_told() -> None:
+    """The default share of both."""
+    rates, betas = scheduled(50, lambda opt: torch.optim.lr_scheduler.OneCycleLR(opt, 3e-3, total_steps=50))
+    np.testing.assert_allclose(one_cycle(3e-3, 50), rates, atol=1e-16, rtol=1e-12)
+    np.testing.assert_allclose(one_cycle_momentum(50), betas, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("steps", "share"), [(50, 0.3), (151, 0.3), (200, 0.5)])
 def test_one_cycle_is_pytorchs(steps: int, share: float) -> None:
     """Rates and beta1."""
@@ -57,6 +64,9 @@ def test_auras_budget_is_about_three_tenths() -> None:
     [
         (lambda: constant(-1.0, 3), "rate must be finite and >= 0, got -1"),
         (lambda: constant(1.0, 0), "steps must be at least 1, got 0"),
+        (lambda: linear_warmup_decay(-1.0, 5, 0), "must be finite and >= 0, got -1"),
+        (lambda: one_cycle_momentum(0), "steps must be at least 1, got 0"),
+        (lambda: one_cycle(1.0, 50, 0.0), "rising_share must lie strictly between 0 and 1, got 0"),
         (lambda: linear_warmup_decay(1.0, 5, 6), r"warmup must lie in \[0, steps = 5\], got 6"),
         (lambda: one_cycle(1.0, 50, 1.0), "rising_share must lie strictly between 0 and 1, got 1"),
         (lambda: one_cycle(1.0, 3, 0.3), "leaves no step to rise in"),

@@ -139,6 +139,10 @@ def test_time_to_the_floor_under_kendalls_weight_is_that_of_the_descent(gamma: f
         step += 1
     assert flow.time_to(1e-8) == pytest.approx(step, rel=0.05)
     assert float(flow.log_loss(flow.time_to(1e-8))) == pytest.approx(np.log(1e-8), rel=1e-9)
+    hair = 1e-6  # by which the loss falls, at the rate of its weight then: under a step
+    assert flow.time_to(flow.loss * (1 - hair)) == pytest.approx(
+        2 * hair / (flow.logit_rate * flow.ratio(0.0)), rel=0.01
+    )
 
 
 @pytest.mark.parametrize(("flow", "loss"), [(SolvedFlow(0.1, 0.0), 0.5), (SolvedFlow(0.1, 0.1), 2.0),

@@ -1,5 +1,7 @@
 """The slow, obvious twin of the grid: one cell through the real loss modules, autograd and ``torch.optim``."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import torch
@@ -67,3 +69,14 @@ def simulate_cell(cells: pd.DataFrame, row: int, steps: int, schedule, profile, 
         optimizer.step()
         path.append(theta_of(weigh))
     return np.array(path)
+
+
+def adam_without_log(rate: float, steps: int, beta1: float, beta2: float, loss: float = 1.0) -> list[float]:
+    """s under Adam without regulariser, before every step and after the last, written out."""
+    s, m, v, path = 0.0, 0.0, 0.0, [0.0]
+    for k in range(1, steps + 1):
+        gradient = -math.exp(-2 * s) * loss
+        m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+        s -= rate * (m / (1 - beta1**k)) / math.sqrt(v / (1 - beta2**k))
+        path.append(s)
+    return path
