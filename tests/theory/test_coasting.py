@@ -39,6 +39,13 @@ def test_coasting_distance_is_the_sum_of_the_steps(beta1, beta2, m):
     assert coasting_distance(state, LR, Adam(beta1, beta2)) == pytest.approx(twin, rel=1e-6)
 
 
+def test_coasting_starts_from_the_corrected_moments():
+    """After a short past: what Adam's next step would have been, times the factor."""
+    m, v, past = 0.3, 0.2, 10
+    step = LR * (m / (1 - 0.9**past)) / math.sqrt(v / (1 - 0.999**past))
+    assert coasting_distance(AdamState(m, v, past), LR) == pytest.approx(-step * coasting_factor(), rel=1e-12)
+
+
 def test_coasting_never_ends_for_large_beta1():
     """At b1 >= sqrt(b2) the first moment outlives the root of the second: refused."""
     assert coasting_factor() == pytest.approx(9.045, abs=1e-3)

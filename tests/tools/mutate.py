@@ -47,6 +47,7 @@ A_FILE = 1200
 """Seconds of computing after which a file of tests is left out."""
 IDLE = 120
 """Seconds in which a process and those below it compute nothing: they hang."""
+WHOLE = ".whole"  # the suffix of a module whose mutant is in its place
 QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "--tb=line", "-m", "not slow and not browser"]
 QUIET += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the parent has imported what would be rewritten
 
@@ -214,19 +215,18 @@ def judged(mutant: Mutant, tree: Path, known: dict[str, Any], limit: float, out:
     """caught, survived, or late: by the tests that may notice."""
     names, source = tests_for(mutant, known, limit), tree / mutant.path
     files = sorted({name.split("::")[0] for name in names})
-    text, times = source.read_text(), source.stat()
+    shutil.copy2(source, whole := source.with_suffix(WHOLE))
 
     def work() -> int:
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         return int(pytest.main([*QUIET, "-x", "--hypothesis-seed=0", *files], plugins=[Chosen(names)]))
 
-    source.write_text(mutant.applied(text))
+    source.write_text(mutant.applied(whole.read_text()))
     try:
         code = forked(tree, out / "last.log", work, 20 + 5 * sum(known["seconds"][name] for name in names))
     finally:
-        source.write_text(text)
-        os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+        whole.replace(source)
     return "late" if code is None else "survived" if code in (0, 5) else "caught"
 
 
@@ -276,6 +276,8 @@ def copied(out: Path) -> Path:
             if (PROJECT / name).is_file():
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, tree / name)
+    for whole in tree.rglob(f"*{WHOLE}"):  # a run was killed while its mutant was in place
+        whole.replace(whole.with_suffix(".py"))
     return tree
 
 

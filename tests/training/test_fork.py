@@ -1,5 +1,7 @@
 """The fork: every arm is bit for bit the training of its own that it stands in for, and nothing is trained twice."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,8 +116,19 @@ def test_a_rate_for_the_absence_moves_sigma_so_far_and_nothing_else(tmp_path):
         run_job(jobs[0], tmp_path)
 
 
-def test_a_run_that_was_stopped_goes_on_from_the_arm_where_it_stopped(tmp_path, monkeypatch):
-    """The prefix is kept, and used again unless it was damaged; once all arms are there it is gone."""
+def damaged(state):
+    """Another last byte."""
+    state.write_bytes(state.read_bytes()[:-1] + b"x")
+
+
+def lost(state):
+    """With the folder that it was in."""
+    shutil.rmtree(state.parent.parent)
+
+
+@pytest.mark.parametrize("harm", [damaged, lost])
+def test_a_run_that_was_stopped_goes_on_from_the_arm_where_it_stopped(harm, tmp_path, monkeypatch):
+    """The prefix is kept, and used again unless it was damaged or lost; once all arms are there it is gone."""
     jobs, trained = arms("AdamW, clipped"), []
     original = fork.train
     monkeypatch.setattr(fork, "train", lambda *given, **named: trained.append("prefix") or original(*given, **named))
@@ -132,8 +145,7 @@ def test_a_run_that_was_stopped_goes_on_from_the_arm_where_it_stopped(tmp_path, 
     kept = [job_path(work, tmp_path) for work in jobs if job_path(work, tmp_path).exists()]
     times = [path.stat().st_mtime_ns for path in kept]
     (state,) = (tmp_path / fork.PREFIXES).glob("*/*/state.safetensors")
-    whole = state.read_bytes()
-    state.write_bytes(whole[:-1] + b"x")
+    harm(state)
     train_forked(jobs, tmp_path, workers=1)
     assert trained == ["prefix", "prefix"]
     assert [path.stat().st_mtime_ns for path in kept] == times

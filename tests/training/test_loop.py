@@ -192,6 +192,7 @@ def test_aura_settings():
         ({"policy": "maskd"}, "unmasked.*masked.*frozen"),
         ({"steps": 0}, "greater than or equal to 1"),
         ({"lr_sigma": -1}, "greater than or equal to 0"),
+        ({"alpha": -0.1}, "greater than or equal to 0"),
         ({"colour": "red"}, "Extra inputs"),
         ({"frozen_encoder_epochs": 1}, "steps_per_epoch"),
     ],

@@ -143,6 +143,7 @@ def test_shapes_and_seeds():
     assert all(torch.equal(value, state[name]) for name, value in model(0).state_dict().items())
     assert not all(torch.equal(value, state[name]) for name, value in model(1).state_dict().items())
     assert isinstance(net.encoder, RobertaModel)
+    assert build_encoder("tiny", vocabulary=100, max_length=16, seed=0).config.pad_token_id == 1  # RoBERTa's own
 
 
 def test_a_local_folder_takes_the_encoder_s_place(tmp_path):

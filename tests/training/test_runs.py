@@ -6,15 +6,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from small_encoders import bert, save
 from small_runs import batches, job, model, prepared, settings
 
 from aura_study.data.tasks import TASK_NAMES
 from aura_study.runs.jobs import is_finished, job_metadata, job_path
 from aura_study.training.loop import train
+from aura_study.training.parameters import BatchSize, DevRows, MaxLength, Rows
 from aura_study.training.recording import Recorder, TrajectoryRecorder, read_trajectories
-from aura_study.training.runs import Presence, Probe, TrainingJob, prepare, run_job, scores, train_jobs
+from aura_study.training.runs import Presence, Probe, TrainingJob, load_runs, prepare, run_job, scores, train_jobs
 from aura_study.training.scores import macro_f1, predictions, samples_f1
 
 
@@ -52,6 +53,28 @@ def test_processes_and_one_process_give_equal_files(tmp_path):
     apart = train_jobs(jobs, tmp_path / "apart", workers=2)
     for work, path in zip(jobs, apart, strict=True):
         assert path.read_bytes() == train_jobs([work], tmp_path / "alone", workers=1)[0].read_bytes()
+
+
+def test_trajectories_of_several_jobs_are_one_frame(tmp_path):
+    """Told apart by the name of the job, each row with a number of its own."""
+    paths = train_jobs([job(f"seed{seed}", seed=seed) for seed in (0, 1)], tmp_path, workers=1)
+    both = load_runs(paths)
+    assert set(both["run"]) == {"seed0", "seed1"}
+    assert both.index.is_unique
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "most"),
+    [(Rows, 16, None), (DevRows, 16, None), (BatchSize, 4, 4096), (MaxLength, 8, 512)],
+)
+def test_sizes_of_a_training_are_taken_up_to_their_bounds(kind, least, most):
+    """The bounds belong to what is allowed."""
+    allowed = TypeAdapter(kind)
+    for bound, step in ((least, -1), (most, 1)):
+        if bound is not None:
+            assert allowed.validate_python(bound) == bound
+            with pytest.raises(ValidationError):
+                allowed.validate_python(bound + step)
 
 
 def test_job_names_are_distinct(tmp_path):
