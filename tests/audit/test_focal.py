@@ -145,3 +145,23 @@ def test_a_leak_is_found_in_a_class_and_in_an_instance(target):
     report = audit_focal(target)
     assert report["plain"].verdict == "safe"
     assert report["class weights"].verdict == "leaks"
+
+
+class HasMore(NeedsClasses):
+    """Takes more than is asked for."""
+
+    def __init__(self, num_classes, alpha=None, gamma=2.0, floor=1e-12, *rest, **more):
+        super().__init__(num_classes, alpha, gamma)
+        self.floor = floor
+        assert (rest, more) == ((), {})
+
+    def forward(self, y_true, y_pred):
+        p = y_pred.softmax(1).gather(1, y_true[:, None])[:, 0].clamp(min=self.floor)
+        weight = 1.0 if self.alpha is None else self.alpha[y_true]
+        return (weight * (1 - p) ** self.gamma * -p.log()).mean()
+
+
+def test_arguments_with_a_default_keep_it():
+    """Only what is required is filled."""
+    report = audit_focal(HasMore)
+    assert report.safe, str(report)
