@@ -1,10 +1,14 @@
 """How the audit finds out how a weighting is made and called, and what it says when it cannot."""
 
+import ast
+from textwrap import dedent
+
 import audit_specimens as specimens
 import pytest
 import torch
 
 from aura_study.audit import CannotAudit, Settings, assert_no_phantom_gradient, audit
+from aura_study.audit.calls.excerpt import _free
 from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
 
 QUICK = Settings(lr=0.05, steps=10)
@@ -136,3 +140,14 @@ def test_gradients_off_outside_do_not_matter():
     """The audit measures under torch.no_grad as well."""
     with torch.no_grad():
         assert audit(specimens.Squared, tasks=2, absence="zero", settings=QUICK).exit_code == 1
+
+
+def test_what_an_excerpt_reads_before_it_is_given_is_handed_to_it():
+    """In the order of the reading; what it only adds to is read as well, and what it loops over is its own."""
+    code = """
+    total += weight * loss
+    for name in names:
+        other = scale * total
+    parts = [part for part in other]
+    """
+    assert _free(ast.parse(dedent(code)).body) == ["weight", "loss", "total", "names", "scale"]

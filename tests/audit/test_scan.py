@@ -58,6 +58,36 @@ def test_every_form_is_found_and_named(tmp_path: Path, term: str, form: str) -> 
     assert finding.advice == f"aura-study audit {tmp_path.as_posix()}/losses.py:Weighting"
 
 
+def test_the_names_of_arguments_tell_a_loss_as_well(tmp_path: Path) -> None:
+    """Where the term itself has no word for it, and no exponential or square."""
+    code = """
+class Weighting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.s = nn.Parameter(torch.ones(2))
+
+    def forward(self, losses):
+        a, b = losses
+        return a / self.s[0] + torch.log(self.s[0]) + b / self.s[1] + torch.log(self.s[1])
+"""
+    assert [finding.form for finding in written(tmp_path, code).findings] == ["variance"]
+    assert written(tmp_path, code.replace("losses", "numbers")).findings == ()
+
+
+GUARDS = {"loss != 0": "guarded", "loss > 0": "guarded", "count > 0": "cannot tell", "loss > 3": "cannot tell"}
+
+
+@pytest.mark.parametrize(("guard", "judgement"), list(GUARDS.items()))
+def test_a_guard_counts_if_it_asks_what_was_handed_in_whether_it_is_0(
+    tmp_path: Path, guard: str, judgement: str
+) -> None:
+    """Of a number from elsewhere nothing is known, whatever its name."""
+    line = "total = total + torch.exp(-s) * loss + s"
+    code = weighting("torch.exp(-s) * loss + s").replace(line, f"if {guard}:\n                {line}")
+    (finding,) = written(tmp_path, code).findings
+    assert finding.judgement == judgement
+
+
 MAKERS = (
     "self.s = nn.ParameterList([nn.Parameter(torch.zeros(())) for _ in range(n)])",
     "self.s = torch.zeros(n, requires_grad=True)",

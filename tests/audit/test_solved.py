@@ -8,11 +8,33 @@ from torch import Tensor, nn
 
 from aura_study.audit import audit
 from aura_study.audit.balancers import audit_balancer
-from aura_study.audit.solved import Fate
+from aura_study.audit.evidence import LongAbsence, Solved
+from aura_study.audit.solved import Fate, judge_solved
 from aura_study.balancing import Broken, PresentOnly, balancer
 from aura_study.losses import AuraSoftplus, FrozenKendallLoss, MaskedKendallLoss, UnmaskedKendallLoss
 
 TASKS = ["depth", "normals"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "fate"),
+    [
+        ({}, Fate.STILL),
+        ({"fall": 0.5}, Fate.FALLS),
+        ({"fall": 1.5}, Fate.LEVELS),
+        ({"fall": 1.2, "stay": 1.3}, Fate.GROWS),
+        ({"stay": 1.3, "long": LongAbsence(4.0, 4.01, None)}, Fate.LEVELS),
+        ({"stay": 1.3, "long": LongAbsence(4.0, 8.0, None)}, Fate.GROWS),
+        ({"stay": 1.3, "long": LongAbsence(4.0, 8.0, 100.0)}, Fate.DIES),
+        ({"stay": 1.3, "dead": True}, Fate.DIES),
+        ({"stay": 1.3, "dead": True, "broke": "at 0"}, Fate.BREAKS),
+    ],
+)
+def test_the_first_rule_that_applies_decides(measured, fate):
+    """Of the table in the module, on numbers."""
+    found = judge_solved(Solved(**{"task": "depth", "fall": 1.0, "stay": 1.0, "broke": "", "dead": False, **measured}))
+    assert found.fate == fate
+    assert judge_solved(None) is None
 
 
 class Clamped(nn.Module):

@@ -105,6 +105,11 @@ def test_masked_keeps_a_residue_and_frozen_does_not():
     assert masked.momentum > 0
     assert masked.decay > 0
     assert frozen.momentum == frozen.decay == 0.0
+    slow, fast = (
+        audit(lambda: MaskedKendallLoss(TASKS), absence="omit", settings=Settings(lr=lr, steps=20))
+        for lr in (0.01, 0.1)
+    )
+    assert fast["omit"].evidence.residue.decay == pytest.approx(10 * slow["omit"].evidence.residue.decay, rel=0.02)
 
 
 def test_a_zero_without_the_mask_is_told_in_a_note():

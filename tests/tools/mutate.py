@@ -1,13 +1,13 @@
 """Do the tests notice? Puts small faults into five rooms, one at a time, and runs the tests of that room on each.
 
-    python tests/tools/mutate.py --out FOLDER [--each 90] [--seed 0] [--again] [--rooms losses theory]
+    python tests/tools/mutate.py --out FOLDER [--each 90] [--seed 0] [--again [--slow]] [--rooms losses theory]
 
 A sample of `--each` mutants a room is drawn with `--seed`. All happens in a copy of the tree in FOLDER. A first run of
 the room's tests, as it stands, notes which tests enter which function, how long each takes, and which fail here anyway;
 each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, and to
 those that start processes, for they see the fault too, until one fails, for `--limit` seconds. What the tests import is
 imported once; each mutant has a fork of that. Stopped and started again it goes on, in the first run from file to file;
-`--again` repeats those that were not caught.
+`--again` repeats those that were not caught, with `--slow` on the slow tests as well.
 `survivors.md`, beside this file, says of those that stay why: a survivor that it does not name makes the command fail,
 and so do more than one in ten.
 """
@@ -48,8 +48,9 @@ A_FILE = 1200
 IDLE = 120
 """Seconds in which a process and those below it compute nothing: they hang."""
 WHOLE = ".whole"  # the suffix of a module whose mutant is in its place
-QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "--tb=line", "-m", "not slow and not browser"]
+QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-q", "--tb=line"]
 QUIET += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the parent has imported what would be rewritten
+FAST, SLOW = (["-m", marks] for marks in ("not slow and not browser", "not browser"))
 
 
 class Watcher:
@@ -159,11 +160,11 @@ def end_all(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def as_it_stands(tree: Path, room: str, out: Path) -> dict[str, Any]:
+def as_it_stands(tree: Path, room: str, marked: list[str], out: Path) -> dict[str, Any]:
     """What the room's tests do without any fault: measured once, file by file, then read."""
     whole: dict[str, Any] = {"entered": defaultdict(list), "seconds": {}, "failed": [], "parents": []}
     for path in sorted((tree / "tests" / room).glob("test_*.py")):
-        part = _file_as_it_stands(tree, room, path, out / room)
+        part = _file_as_it_stands(tree, room, path, marked, out / (room if marked == FAST else f"{room}, slow"))
         for place, tests in part["entered"].items():
             whole["entered"][place] += tests
         whole["seconds"] |= part["seconds"]
@@ -175,13 +176,13 @@ def as_it_stands(tree: Path, room: str, out: Path) -> dict[str, Any]:
     return whole
 
 
-def _file_as_it_stands(tree: Path, room: str, path: Path, out: Path) -> dict[str, Any]:
+def _file_as_it_stands(tree: Path, room: str, path: Path, marked: list[str], out: Path) -> dict[str, Any]:
     kept = out / f"{path.stem}.json"
     out.mkdir(exist_ok=True)
 
     def work() -> int:
         watcher = Watcher(tree / "aura_study" / room)
-        code = pytest.main([*QUIET, path.relative_to(tree).as_posix()], plugins=[watcher])
+        code = pytest.main([*QUIET, *marked, path.relative_to(tree).as_posix()], plugins=[watcher])
         entered = {place.removeprefix(f"{tree}/"): sorted(tests) for place, tests in watcher.entered.items()}
         told = {"entered": entered, "seconds": watcher.seconds, "failed": watcher.failed}
         kept.write_text(json.dumps(told | {"parents": watcher.parents, "used": others(tree)}, indent=1))
@@ -211,7 +212,7 @@ def tests_for(mutant: Mutant, known: dict[str, Any], limit: float) -> list[str]:
     return ordered[: max(1, within)]
 
 
-def judged(mutant: Mutant, tree: Path, known: dict[str, Any], limit: float, out: Path) -> str:
+def judged(mutant: Mutant, tree: Path, known: dict[str, Any], limit: float, marked: list[str], out: Path) -> str:
     """caught, survived, or late: by the tests that may notice."""
     names, source = tests_for(mutant, known, limit), tree / mutant.path
     files = sorted({name.split("::")[0] for name in names})
@@ -220,7 +221,7 @@ def judged(mutant: Mutant, tree: Path, known: dict[str, Any], limit: float, out:
     def work() -> int:
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        return int(pytest.main([*QUIET, "-x", "--hypothesis-seed=0", *files], plugins=[Chosen(names)]))
+        return int(pytest.main([*QUIET, *marked, "-x", "--hypothesis-seed=0", *files], plugins=[Chosen(names)]))
 
     source.write_text(mutant.applied(whole.read_text()))
     try:
@@ -290,6 +291,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=120, help="seconds of tests, as measured, for each mutant")
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
     parser.add_argument("--again", action="store_true", help="repeat those that were not caught")
+    parser.add_argument("--slow", action="store_true", help="show them the slow tests as well")
     parser.add_argument("--tell", action="store_true", help="run nothing more")
     asked = parser.parse_args()
     out = asked.out.resolve()
@@ -297,13 +299,14 @@ def main() -> int:
     tree, log = copied(out), out / "found.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     found = {row["name"]: (row["room"], row["how"]) for row in rows}
-    known = {room: as_it_stands(tree, room, out) for room in asked.rooms} if not asked.tell else {}
+    marked = SLOW if asked.slow else FAST
+    known = {room: as_it_stands(tree, room, marked, out) for room in asked.rooms} if not asked.tell else {}
     drawn = list(sample(tree, asked.rooms, asked.each, asked.seed))
     for room, mutant in drawn if not asked.tell else []:
         if mutant.name in found and not (asked.again and found[mutant.name][1] != "caught"):
             continue
         begun = time.monotonic()
-        how = judged(mutant, tree, known[room], asked.limit, out)
+        how = judged(mutant, tree, known[room], asked.limit, marked, out)
         found[mutant.name] = (room, how)
         row = {"name": mutant.name, "room": room, "how": how, "seconds": round(time.monotonic() - begun, 1)}
         with log.open("a") as file:

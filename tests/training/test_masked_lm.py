@@ -92,7 +92,8 @@ def test_testing_leaves_the_model_as_it_was():
     assert len(states) == sum(int((~part.chosen).sum()) for part in texts)
 
 
-def test_counting_losses_are_those_of_counting_by_hand():
+@pytest.mark.parametrize("never_seen", [0, 7])
+def test_counting_losses_are_those_of_counting_by_hand(never_seen):
     """Unigram and bigram from dictionaries and loops, to 1e-12; the neighbour's knowledge is worth something."""
     train, tokenizer = prepared().train, prepared().tokenizer
     masked = masked_texts(prepared().dev, Masking(tokenizer, only_mask=True))
@@ -106,7 +107,8 @@ def test_counting_losses_are_those_of_counting_by_hand():
                 single[token] += 1
                 pairs[left, token] += 1
                 lefts[left] += 1
-    total = sum(single.values()) + len(tokenizer)
+    vocabulary = len(tokenizer) + never_seen
+    total = sum(single.values()) + vocabulary
     unigram, bigram = [], []
     for part in masked:
         shown = part.batch.input_ids[part.batch.attention_mask.bool()].tolist()
@@ -115,7 +117,7 @@ def test_counting_losses_are_those_of_counting_by_hand():
             left = shown[place - 1]
             unigram.append(-math.log(share))
             bigram.append(-math.log((pairs[left, token] + share) / (lefts[left] + 1)))
-    found = counting_losses(train, masked, len(tokenizer))
+    found = counting_losses(train, masked, vocabulary)
     assert found["unigram"] == pytest.approx(np.mean(unigram), rel=1e-12)
     assert found["bigram"] == pytest.approx(np.mean(bigram), rel=1e-12)
     assert found["bigram"] < found["unigram"]

@@ -63,10 +63,11 @@ def test_gradient_norms_equal_one_backward_per_task(make, micro_batches):
     assert (fast > 0).all()
 
 
-def test_gradient_norms_of_absent_tasks_and_frozen_encoders():
+@pytest.mark.parametrize("make", [TaskGradientNorms, GradientNormsByAutograd])
+def test_gradient_norms_of_absent_tasks_and_frozen_encoders(make):
     """A task without rows sends exactly nothing; a frozen encoder has no gradient to speak of."""
     net = model().eval()
-    watch = TaskGradientNorms(net.encoder, TASK_NAMES)
+    watch = make(net.encoder, TASK_NAMES)
     without = batches(job()).batch(5)
     assert "reporting" not in without.rows
     assert measured_norms(watch, net, [without])[3] == 0.0
@@ -131,6 +132,13 @@ def test_padding_does_not_count():
     )
     for task, logits in net(batch).items():
         torch.testing.assert_close(net(wider)[task], logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_that_was_built_here_has_heads_whose_attention_drops_nothing():
+    """Unless the settings say so; dropout of all layers is the settings' own."""
+    for dropout, expected in ((None, 0.0), (0.2, 0.2)):
+        net = build_model(job(dropout=dropout), prepared())
+        assert {part.dropout for part in net.modules() if isinstance(part, torch.nn.MultiheadAttention)} == {expected}
 
 
 def test_shapes_and_seeds():

@@ -23,6 +23,7 @@ from aura_study.data.tasks import TASK_NAMES
 from aura_study.losses import MaskedKendallLoss
 from aura_study.paths import RunFolders
 from aura_study.runs.lock import locked
+from aura_study.runs.records import unfinished
 from aura_study.training import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
 from aura_study.training.recording import read_trajectories
@@ -164,6 +165,17 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
 
 
 FEW = {"steps": 4, "absent_start": 0, "absent_stop": 0, "presence": "mixed", "rows": 64, "dev_rows": 16}
+
+
+def test_what_was_left_of_a_checkpoint_is_not_taken_along(tmp_path):
+    """Written beside its place, where a run that was killed may have left a part."""
+    left = unfinished(tmp_path / "step-00000003")
+    left.mkdir()
+    (left / "half").write_bytes(b"a checkpoint")
+    checkpoint = checkpoints.save(tmp_path, 3, {"theta": torch.ones(2)}, {"job": "small"})
+    assert checkpoint.is_whole()
+    assert sorted(path.name for path in checkpoint.folder.iterdir()) == ["state.json", "state.safetensors"]
+    assert list(tmp_path.iterdir()) == [checkpoint.folder]
 
 
 def test_a_checkpoint_of_another_job_is_refused(tmp_path):
