@@ -207,6 +207,7 @@ def test_rows_too_few_to_fork_are_refused_before_training(tmp_path):
     with pytest.raises(ValueError, match="toxicity has 3 training rows, too few to fork: every batch of 16 takes 4"):
         train_forked([work], tmp_path)
     assert not list(tmp_path.rglob("*.parquet"))
+    fork._refuse_few_rows(work.model_copy(update={"rows": 4}))
 
 
 def test_what_does_not_fork_is_trained_as_it_is(tmp_path):

@@ -12,7 +12,7 @@ from aura_study.claims import Measurement, Verdict
 from aura_study.claims.rules import ADEQUACY, Gains
 from aura_study.data.corpus import Corpus, TaskSplit
 from aura_study.data.embedded import generate
-from aura_study.data.tasks import TASK_NAMES, TASKS
+from aura_study.data.tasks import TASK_NAMES, TASKS, Task
 from aura_study.training.adequacy import adequacy, bag_of_words, least_above
 from aura_study.training.scores import best_thresholds, development, measures, predictions, probabilities, truth
 
@@ -83,6 +83,16 @@ def test_perfect_and_reversed_answers_score_one_and_nothing():
     assert measures("toxicity", labels.astype(float), labels)["macro_f1"] == 1
     assert measures("toxicity", 1.0 - labels, labels)["macro_f1"] == 0
     assert math.isnan(measures("toxicity", labels[1:] * 1.0, labels[1:])["auc"])
+
+
+def test_of_three_classes_the_likeliest_is_predicted(monkeypatch):
+    """And the log loss is that of the true one; no task has three today."""
+    monkeypatch.setitem(TASKS, "sentiment", Task("sentiment", "multiclass", ("negative", "neutral", "positive")))
+    true = truth("sentiment", np.array([0, 1, 2, 2]))
+    probability = np.array([[0.4, 0.3, 0.3], [0.1, 0.2, 0.7], [0.2, 0.2, 0.6], [0.3, 0.3, 0.4]])
+    found = measures("sentiment", probability, true)
+    assert found["macro_f1"] == pytest.approx((1 + 0 + 4 / 5) / 3)
+    assert found["log_loss"] == pytest.approx(-np.log([0.4, 0.2, 0.6, 0.4]).mean())
 
 
 def test_a_label_is_predicted_above_a_half_and_an_empty_answer_to_an_empty_row_is_right():
