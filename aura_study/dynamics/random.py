@@ -4,13 +4,17 @@ A cell's draws are the same wherever and with whomever it is simulated, so a gri
 """
 
 import math
+import os
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+COMPILED = "AURA_STUDY_COMPILED"
+"""Set by whoever has numba keep machine code where this code cannot have changed since: it looks at a function's own
+file and at no other."""
 # Division as IEEE 754 has it: Python's test for a zero divisor is a branch, which no vector instruction can hold.
-compiled = njit(error_model="numpy", nogil=True)
+compiled = njit(error_model="numpy", nogil=True, cache=COMPILED in os.environ)
 copied = njit(error_model="numpy", nogil=True, inline="always")  # into its callers, instead of being called
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

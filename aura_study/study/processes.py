@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
+from aura_study.data.scratch import scratch
 from aura_study.study.notebook import Order, Progress
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
@@ -46,11 +48,13 @@ def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tupl
     running: dict[str, subprocess.Popen[bytes]] = {}
     lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
     last: dict[str, Event] = {}
+    held = ExitStack()
     try:
+        compiled = _for_machine_code(held)
         while waiting or running:
             while waiting and len(running) < at_once:
                 order = waiting.pop(0)
-                running[order.name] = _start(order, at_once, lines)
+                running[order.name] = _start(order, environment(at_once, compiled), lines)
                 yield order.name, Started()
             name, line = lines.get()
             if line:
@@ -66,6 +70,7 @@ def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tupl
             _hang_up(process)
         for process in running.values():
             _end(process)
+        held.close()
 
 
 def from_both_ends(items: Sequence[Item]) -> list[Item]:
@@ -75,7 +80,14 @@ def from_both_ends(items: Sequence[Item]) -> list[Item]:
     return [ahead.pop(0 if taken % 2 == 0 else -1) for taken in range(len(items))]
 
 
-def environment(at_once: int = 1) -> dict[str, str]:
+def _for_machine_code(held: ExitStack) -> Path | None:
+    """A folder for what the first notebook that simulates compiles, and the next then find; none where none can be."""
+    with suppress(OSError):
+        return held.enter_context(scratch("aura-compiled-"))
+    return None
+
+
+def environment(at_once: int = 1, compiled: Path | None = None) -> dict[str, str]:
     """A notebook's environment: this process's, without what would hide figures, with its share of the cores."""
     held = dict(os.environ)
     if held.get("MPLBACKEND") != INLINE_BACKEND:
@@ -87,16 +99,20 @@ def environment(at_once: int = 1) -> dict[str, str]:
     held["PYTHONWARNINGS"] = ",".join(filter(None, [held.get("PYTHONWARNINGS"), quiet]))
     held["PYTHONHASHSEED"] = "0"
     held["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # keeps the debugger's warning out of the notebooks
+    if compiled is not None:
+        held |= {"NUMBA_CACHE_DIR": str(compiled), "AURA_STUDY_COMPILED": "1"}
     return held
 
 
-def _start(order: Order, at_once: int, lines: "SimpleQueue[tuple[str, bytes]]") -> "subprocess.Popen[bytes]":
+def _start(
+    order: Order, environment: dict[str, str], lines: "SimpleQueue[tuple[str, bytes]]"
+) -> "subprocess.Popen[bytes]":
     """Start a notebook's process; its lines are put into ``lines`` under its name, an empty one when it ends."""
     process = subprocess.Popen(
         COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment(at_once),
+        env=environment,
         start_new_session=True,  # Ctrl-C is for the runner alone, which tells the others
     )
     stdin, stdout = process.stdin, process.stdout

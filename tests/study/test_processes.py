@@ -1,5 +1,8 @@
 """Notebooks side by side: really at once, equal results, and nobody is left when one dies or the run is stopped."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -8,12 +11,14 @@ import toy_study
 from killed_runs import lasting
 from rich.console import Console
 
+from aura_study.dynamics.kernel import run
+from aura_study.dynamics.random import COMPILED
 from aura_study.runs.inputs import DataState
 from aura_study.study import processes, runner
 from aura_study.study.display import Display
 from aura_study.study.notebook import Progress
 from aura_study.study.plan import plan
-from aura_study.study.processes import COMMAND, Ended, Event, execute_side_by_side, from_both_ends
+from aura_study.study.processes import COMMAND, Ended, Event, environment, execute_side_by_side, from_both_ends
 
 
 def events(tmp_path: Path, at_once: int) -> list[tuple[str, str]]:
@@ -45,14 +50,40 @@ def test_a_notebook_alone_has_all_cores(tmp_path: Path, monkeypatch: pytest.Monk
     (work,) = plan(asked, asked.parameters, {}, notebooks, DataState("", {}))
     shared = []
 
-    def start(order: object, at_once: int, lines: object) -> None:
+    def asks(at_once: int, compiled: Path | None) -> None:
         shared.append(at_once)
         raise InterruptedError
 
-    monkeypatch.setattr(processes, "_start", start)
+    monkeypatch.setattr(processes, "environment", asks)
     with pytest.raises(InterruptedError):
         list(execute_side_by_side([work.order], 2))
     assert shared == [1]
+
+
+SIMULATES = """
+from aura_study.dynamics import grid, simulate
+from aura_study.dynamics.kernel import run
+theta = simulate(grid(noise=0.5), 20)["theta"][0]
+print(theta, sum(run.stats.cache_hits.values()))
+"""
+
+
+def test_what_one_notebook_compiles_the_next_finds(tmp_path: Path) -> None:
+    """In the command's own folder, and with the same result."""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", SIMULATES], env=environment(2, tmp_path), capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert [hits for _, hits in told] == ["0", "1"]
+    assert told[0][0] == told[1][0]
+
+
+def test_machine_code_is_kept_for_nobody_who_does_not_ask() -> None:
+    """A function in another module may have changed, and numba would not see it."""
+    assert COMPILED not in os.environ
+    assert type(run._cache).__name__ == "NullCache"
 
 
 @pytest.mark.slow
