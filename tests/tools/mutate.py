@@ -7,7 +7,7 @@ the room's tests, as it stands, notes which tests enter which function, how long
 each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, and to
 those that start processes, for they see the fault too, until one fails, for `--limit` seconds. What the tests import is
 imported once; each mutant has a fork of that. Stopped and started again it goes on, in the first run from file to file;
-`--again` repeats those that were not caught, with `--slow` on the slow tests as well.
+`--again` repeats those that were neither caught nor explained, with `--slow` on the slow tests as well.
 `survivors.md`, beside this file, says of those that stay why: a survivor that it does not name makes the command fail,
 and so do more than one in ten.
 """
@@ -290,7 +290,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=120, help="seconds of tests, as measured, for each mutant")
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
-    parser.add_argument("--again", action="store_true", help="repeat those that were not caught")
+    parser.add_argument("--again", action="store_true", help="repeat those that were neither caught nor explained")
     parser.add_argument("--slow", action="store_true", help="show them the slow tests as well")
     parser.add_argument("--tell", action="store_true", help="run nothing more")
     asked = parser.parse_args()
@@ -301,9 +301,11 @@ def main() -> int:
     found = {row["name"]: (row["room"], row["how"]) for row in rows}
     marked = SLOW if asked.slow else FAST
     known = {room: as_it_stands(tree, room, marked, out) for room in asked.rooms} if not asked.tell else {}
+    reasons = explained()
     drawn = list(sample(tree, asked.rooms, asked.each, asked.seed))
     for room, mutant in drawn if not asked.tell else []:
-        if mutant.name in found and not (asked.again and found[mutant.name][1] != "caught"):
+        settled = mutant.name in found and (found[mutant.name][1] == "caught" or mutant.name in reasons)
+        if settled or (mutant.name in found and not asked.again):
             continue
         begun = time.monotonic()
         how = judged(mutant, tree, known[room], asked.limit, marked, out)
