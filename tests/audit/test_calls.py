@@ -9,6 +9,7 @@ import torch
 
 from aura_study.audit import CannotAudit, Settings, assert_no_phantom_gradient, audit
 from aura_study.audit.calls.excerpt import _free
+from aura_study.audit.calls.shared import SharedLayer
 from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
 
 QUICK = Settings(lr=0.05, steps=10)
@@ -151,3 +152,12 @@ def test_what_an_excerpt_reads_before_it_is_given_is_handed_to_it():
     parts = [part for part in other]
     """
     assert _free(ast.parse(dedent(code)).body) == ["weight", "loss", "total", "names", "scale"]
+
+
+def test_what_a_shared_layer_hands_on_are_the_losses_and_what_comes_back_their_weights():
+    """Each loss times 1, along a direction of its own, from which its part of the gradient is read."""
+    weight = SharedLayer(3).weight
+    factors = weight.factors(3)
+    torch.testing.assert_close(factors, torch.ones(3))
+    (torch.tensor([0.5, 2.0, 0.0]) * factors).sum().backward()
+    torch.testing.assert_close(weight.parts(3), torch.tensor([0.5, 2.0, 0.0]), rtol=1e-4, atol=1e-5)
