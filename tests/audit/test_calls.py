@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aura_study.audit import CannotAudit, Settings, assert_no_phantom_gradient, audit
+from aura_study.audit.calls.copies import duplicate
 from aura_study.audit.calls.excerpt import _free
 from aura_study.audit.calls.shared import SharedLayer
 from aura_study.losses import MaskedKendallLoss, UnmaskedKendallLoss
@@ -161,3 +162,25 @@ def test_what_a_shared_layer_hands_on_are_the_losses_and_what_comes_back_their_w
     torch.testing.assert_close(factors, torch.ones(3))
     (torch.tensor([0.5, 2.0, 0.0]) * factors).sum().backward()
     torch.testing.assert_close(weight.parts(3), torch.tensor([0.5, 2.0, 0.0]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_copied_function_remembers_for_itself():
+    """Its cells are its own, those of functions within it as well; one that is not filled yet stays empty."""
+
+    def made():
+        seen = []
+
+        def note(loss):
+            seen.append(loss)
+            return len(seen)
+
+        def weigh(losses):
+            return [note(loss) for loss in losses][-1] if losses else later
+
+        return weigh
+        later = None
+
+    weigh = made()
+    twin, own = duplicate(weigh, [])
+    assert (twin([1, 2, 3]), own) == (3, [])
+    assert weigh([1]) == 1

@@ -24,6 +24,8 @@ TASKS = ["depth", "normals"]
         ({"fall": 1.5}, Fate.LEVELS),
         ({"fall": 1.2, "stay": 1.3}, Fate.GROWS),
         ({"stay": 1.3, "long": LongAbsence(4.0, 4.01, None)}, Fate.LEVELS),
+        ({"stay": 1.3, "long": LongAbsence(1.49, 1.5, None)}, Fate.LEVELS),
+        ({"stay": 1.3, "long": LongAbsence(0.5, 0.5, None)}, Fate.GROWS),
         ({"stay": 1.3, "long": LongAbsence(4.0, 8.0, None)}, Fate.GROWS),
         ({"stay": 1.3, "long": LongAbsence(4.0, 8.0, 100.0)}, Fate.DIES),
         ({"stay": 1.3, "dead": True}, Fate.DIES),

@@ -2,14 +2,14 @@
 
     python tests/tools/mutate.py --out FOLDER [--each 90] [--seed 0] [--again [--slow]] [--rooms losses theory]
 
-A sample of `--each` mutants a room is drawn with `--seed`. All happens in a copy of the tree in FOLDER. A first run of
-the room's tests, as it stands, notes which tests enter which function, how long each takes, and which fail here anyway;
-each mutant is then shown to the tests that enter its function (all of the room if none does), fastest first, and to
-those that start processes, for they see the fault too, until one fails, for `--limit` seconds. What the tests import is
-imported once; each mutant has a fork of that. Stopped and started again it goes on, in the first run from file to file;
-`--again` repeats those that were neither caught nor explained, with `--slow` on the slow tests as well.
-`survivors.md`, beside this file, says of those that stay why: a survivor that it does not name makes the command fail,
-and so do more than one in ten.
+A sample of `--each` mutants a room, of the audit 40 at most, is drawn with `--seed`. All happens in a copy of the tree
+in FOLDER. A first run of the room's tests, as it stands, notes which tests enter which function, how long each takes,
+and which fail here anyway; each mutant is then shown to the tests that enter its function (all of the room if none
+does), fastest first, and to those that start processes, for they see the fault too, until one fails, for `--limit`
+seconds. What the tests import is imported once; each mutant has a fork of that. Stopped and started again it goes on,
+in the first run from file to file; `--again` repeats those that were neither caught nor explained, with `--slow` on the
+slow tests as well. `survivors.md`, beside this file, says of those that stay why: a survivor that it does not name
+makes the command fail, and so do more than one in ten.
 """
 
 import argparse
@@ -43,6 +43,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 EXPLAINED = Path(__file__).with_name("survivors.md")
 ROOMS = ("losses", "theory", "training", "claims", "audit")
 LEAST = 0.9
+MOST = {"audit": 40}
+"""Mutants of a room whose tests take much longer than the others'."""
 A_FILE = 1200
 """Seconds of computing after which a file of tests is left out."""
 IDLE = 120
@@ -237,7 +239,7 @@ def sample(tree: Path, rooms: list[str], each: int, seed: int) -> Iterator[tuple
     for room in rooms:
         paths = sorted((tree / "aura_study" / room).rglob("*.py"))
         every = [one for path in paths for one in mutants_of(path.read_text(), path.relative_to(tree).as_posix())]
-        chosen = random.Random(f"{seed} {room}").sample(every, min(each, len(every)))
+        chosen = random.Random(f"{seed} {room}").sample(every, min(each, MOST.get(room, each), len(every)))
         drawn.append([(room, mutant) for mutant in chosen])
     for place in range(each):
         yield from (room[place] for room in drawn if place < len(room))
