@@ -26,8 +26,9 @@ from aura_study.runs.lock import locked
 from aura_study.runs.records import unfinished
 from aura_study.training import checkpoints
 from aura_study.training.parallel.ranks import ShardedLoss, shard
+from aura_study.training.parallel.training import train_parallel
 from aura_study.training.recording import read_trajectories
-from aura_study.training.runs import Presence
+from aura_study.training.runs import Presence, train_jobs
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,16 @@ def finish(process):
     output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output
     return output
+
+
+def test_one_process_trains_what_the_loop_trains(tmp_path):
+    """Without dropout: the same micro-batches in the same steps, sigma to 1e-5 and losses to 1e-4."""
+    work = job(accumulation=2, dropout=0.0)
+    parallel = read_trajectories([train_parallel(work, tmp_path / "parallel", cpu=True).trajectory])
+    loop = read_trajectories(train_jobs([work], tmp_path / "loop", workers=1))
+    assert parallel["present"].equals(loop["present"])
+    np.testing.assert_allclose(parallel["sigma"], loop["sigma"], rtol=1e-5)
+    np.testing.assert_allclose(parallel["loss"], loop["loss"], rtol=1e-4)
 
 
 @pytest.mark.slow
