@@ -32,7 +32,7 @@ from aura_study.training.loop import EndOfTraining, train
 from aura_study.training.runs import build_model, prepare, run_job
 
 SMALL = {"comments": 100, "epochs": 3, "rows": 300, "dev_rows": 40, "max_length": 32, "probe_rows": 80}
-P = FocalOnToxicityParameters(**SMALL, encoder_rows=20, noise_comments=60, noise_epochs=4)
+P = FocalOnToxicityParameters(**SMALL, alphas=[0.25, 0.5, 0.75], encoder_rows=20, noise_comments=60, noise_epochs=4)
 
 
 def job(gamma=2.0, seed=0, **changes):
@@ -466,7 +466,11 @@ def test_every_job_has_a_name_of_its_own_in_every_profile():
     for profile in ("smoke", "quick", "full"):
         p = FocalOnToxicityParameters.for_profile(profile)
         jobs = [*experiment.effort_jobs(p), *experiment.alpha_jobs(p), *experiment.noise_jobs(p)]
-        assert len({work.name for work in jobs}) == len(jobs) == p.seed_count * (4 + 2 + 1 + 2 * len(p.noise_rates))
+        assert (
+            len({work.name for work in jobs})
+            == len(jobs)
+            == p.seed_count * (4 + len(p.alphas) + 2 * len(p.noise_rates))
+        )
         assert all(work.settings.steps % work.look_every == 0 for work in jobs)
 
 

@@ -39,7 +39,7 @@ class BalancersParameters(Parameters):
     workers: Workers = 0
     batch_size: BatchSize = 8
     max_length: MaxLength = 32
-    problem_sizes: str = Field("2/1, 4/1, 8/5, 32/8", description="tasks/absent of the problems with random gradients")
+    problem_sizes: str = Field("2/1, 4/1, 8/5", description="tasks/absent of the problems with random gradients")
     problems: int = Field(2, ge=1, le=100, description="random problems of each kind and size (one above 16 tasks)")
     away: int = Field(12, ge=6, le=1000, description="steps of the stretch on the layer that is trained")
     balancer_lr: float = Field(0.1, gt=0, le=1, description="learning rate of what a balancer learns, Adam")
