@@ -26,7 +26,7 @@ from aura_study.losses import UnmaskedKendallLoss
 from aura_study.theory.forms import FORMS
 from aura_study.theory.optimizers import DEFAULT_ADAM
 
-CELLS, STEPS, TORCH_STEPS = 4096, 500, 100
+CELLS, STEPS, TORCH_STEPS = 4096, 2000, 100
 MAP_CELLS = 1_000_000
 KINDS: dict[str, dict[str, Any]] = {
     "Adam": {},

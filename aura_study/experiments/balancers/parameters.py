@@ -48,9 +48,9 @@ class BalancersParameters(Parameters):
     seed: int = Field(0, ge=0, description="first seed")
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model's runs")
     model_before: int = Field(3, ge=1, description="steps of the AURA model before reporting goes away")
-    model_absent: int = Field(9, ge=3, description="steps that it is away")
+    model_absent: int = Field(6, ge=3, description="steps that it is away")
     model_back: int = Field(3, ge=1, description="steps after its return")
-    model_epoch: int = Field(3, ge=1, description="steps of DWA's epoch on the AURA model")
+    model_epoch: int = Field(2, ge=1, description="steps of DWA's epoch on the AURA model")
     lr_model: float = Field(0.0005, gt=0, le=1, description="AdamW's rate for encoder and heads")
     reporting_rows: int = Field(101, ge=16, description="training rows of reporting")
 

@@ -63,13 +63,13 @@ class FocalOnToxicityParameters(TrainingParameters):
     looks_per_epoch: int = Field(1, ge=1, le=10, description="looks at training and held-out comments in an epoch")
     lr: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads")
     rows: int | None = Field(None, ge=100, description="most training rows per task; none keeps the corpus's own sizes")
-    probe_rows: int = Field(128, ge=20, description="training comments whose shares are measured")
+    probe_rows: int = Field(100, ge=20, description="training comments whose shares are measured")
     encoder_rows: int = Field(15, ge=1, description="easy comments whose gradient on the encoder is taken")
     noise_rates: list[Annotated[float, Field(ge=NOISY, le=0.5)]] = Field(
         [0.4], min_length=1, description="shares of flipped training labels"
     )
-    noise_comments: int = Field(100, ge=20, description="training comments under label noise")
-    noise_epochs: int = Field(8, ge=2, description="epochs under label noise, enough to memorise")
+    noise_comments: int = Field(60, ge=20, description="training comments under label noise")
+    noise_epochs: int = Field(5, ge=2, description="epochs under label noise, enough to memorise")
 
     @property
     def rare(self) -> str:
