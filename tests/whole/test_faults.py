@@ -138,7 +138,7 @@ def test_a_temporary_folder_goes_with_its_process_and_no_other(tmp_path: Path) -
 
 
 def test_a_full_folder_for_temporary_files_is_one_error(mount: Callable[[str], Path], tmp_path: Path) -> None:
-    """It takes the command's folder and one more: the notebook is named in the system's words; nothing half-made stays."""
+    """It takes the command's folder and one more. The notebook is named, the system quoted; nothing half-made stays."""
     few_files = mount("nr_inodes=5")
     with started(tmp_path / "run", TMPDIR=str(few_files)) as process:
         _, words = process.communicate(timeout=PATIENCE)
