@@ -218,15 +218,15 @@ def judged(mutant: Mutant, tree: Path, known: dict[str, Any], limit: float, mark
     """caught, survived, or late: by the tests that may notice."""
     names, source = tests_for(mutant, known, limit), tree / mutant.path
     files = sorted({name.split("::")[0] for name in names})
-    shutil.copy2(source, whole := source.with_suffix(WHOLE))
+    whole = source.rename(source.with_suffix(WHOLE))
 
     def work() -> int:
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         return int(pytest.main([*QUIET, *marked, "-x", "--hypothesis-seed=0", *files], plugins=[Chosen(names)]))
 
-    source.write_text(mutant.applied(whole.read_text()))
     try:
+        source.write_text(mutant.applied(whole.read_text()))
         code = forked(tree, out / "last.log", work, 20 + 5 * sum(known["seconds"][name] for name in names))
     finally:
         whole.replace(source)
@@ -306,8 +306,8 @@ def main() -> int:
     reasons = explained()
     drawn = list(sample(tree, asked.rooms, asked.each, asked.seed))
     for room, mutant in drawn if not asked.tell else []:
-        settled = mutant.name in found and (found[mutant.name][1] == "caught" or mutant.name in reasons)
-        if settled or (mutant.name in found and not asked.again):
+        settled = not asked.again or mutant.name in reasons
+        if mutant.name in found and (settled or found[mutant.name][1] == "caught"):
             continue
         begun = time.monotonic()
         how = judged(mutant, tree, known[room], asked.limit, marked, out)
