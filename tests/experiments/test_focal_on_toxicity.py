@@ -32,7 +32,7 @@ from aura_study.training.loop import EndOfTraining, train
 from aura_study.training.runs import build_model, prepare, run_job
 
 SMALL = {"comments": 100, "epochs": 3, "rows": 300, "dev_rows": 40, "max_length": 32, "probe_rows": 80}
-P = FocalOnToxicityParameters(**SMALL, alphas=[0.25, 0.5, 0.75], encoder_rows=20, noise_comments=60, noise_epochs=4)
+P = FocalOnToxicityParameters(**SMALL, encoder_rows=20, noise_comments=60, noise_epochs=4)
 
 
 def job(gamma=2.0, seed=0, **changes):

@@ -34,7 +34,6 @@ class FocalOnToxicityParameters(TrainingParameters):
         },
         "full": {
             "seed_count": 5,
-            "alphas": [0.25, 0.5, 0.75],
             "comments": 3000,
             "looks_per_epoch": 2,
             "dev_rows": None,
@@ -51,7 +50,7 @@ class FocalOnToxicityParameters(TrainingParameters):
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every training")
     gamma: float = Field(2.0, gt=0, le=10, description="focusing parameter of focal loss; cross-entropy has 0")
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        [0.25, 0.5], min_length=2, description="weights of the toxic class to compare"
+        [0.25, 0.5, 0.75], min_length=2, description="weights of the toxic class to compare"
     )
     gammas: list[Annotated[float, Field(ge=0, le=10)]] = Field(
         [0.0, 1.0, 2.0, 5.0], min_length=2, description="focusing parameters to compare in a given model"

@@ -61,7 +61,7 @@ class KendallWeightingParameters(CorpusParameters):
     encoder: Encoder = "tiny"
     frozen_layers: int = Field(0, ge=0, description="lowest layers of the encoder that do not learn; 0: none")
     model_seeds: int = Field(3, ge=1, le=100, description="seeds of the AURA model without log sigma")
-    model_steps: int = Field(40, ge=1, description="steps of the AURA model without log sigma")
+    model_steps: int = Field(80, ge=1, description="steps of the AURA model without log sigma")
     lr_sigma: float = Field(0.02, gt=0, le=1, description="AdamW's rate for sigma in the AURA model")
     lr_model: float = Field(0.001, gt=0, le=1, description="AdamW's rate for encoder and heads of the AURA model")
 
