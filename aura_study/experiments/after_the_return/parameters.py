@@ -87,9 +87,9 @@ class AfterTheReturnParameters(TrainingParameters):
     dev_rows: DevRows = 50
     absent: TaskName = Field("reporting", description="task that goes absent and returns")
     seed_count: int = Field(3, ge=1, le=100, description="seeds of every run")
-    before: int = Field(6, ge=2, description="steps before the absence")
+    before: int = Field(8, ge=2, description="steps before the absence")
     absent_steps: int = Field(16, ge=1, description="steps of the long absence")
-    after: int = Field(30, ge=4, description="steps after the return from the long absence")
+    after: int = Field(40, ge=4, description="steps after the return from the long absence")
     short_steps: int = Field(6, ge=1, description="steps of the short absence")
     short_after: int = Field(10, ge=4, description="steps after the return from the short absence")
     lr_sigma: float = Field(0.12, gt=0, le=1, description="learning rate of sigma")
