@@ -5,12 +5,11 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
 
 from aura_study.data.scratch import scratch
 from aura_study.study.notebook import Order, Progress
@@ -19,7 +18,6 @@ INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 SECONDS_TO_STOP = 5.0
 # -P: what lies in the working folder is not imported
 COMMAND = (sys.executable, "-P", "-c", "from aura_study.study.notebook import main; main()")
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,19 @@ class Ended:
 Event = Started | Progress | Ended
 
 
-def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tuple[str, Event]]:
-    """Execute notebooks, ``at_once`` at a time: one alone in order, several from both ends.
+def execute_side_by_side(
+    orders: Sequence[Order], at_once: int, expected: Mapping[str, float] | None = None
+) -> Iterator[tuple[str, Event]]:
+    """Execute notebooks, ``at_once`` at a time: one alone in order, several as `in_turn` has them.
+
+    ``expected``: seconds that each will take, by name, where they are known.
 
     Yields name and event as they come. Whatever ends the loop, an interrupt or an error where the events are used,
     ends the processes that run.
     """
     at_once = max(1, min(at_once, len(orders)))  # those who are alone share the cores with nobody
-    waiting = list(orders) if at_once == 1 else from_both_ends(orders)
+    by_name = {order.name: order for order in orders}
+    waiting = list(by_name) if at_once == 1 else in_turn(list(by_name), expected or {})
     running: dict[str, subprocess.Popen[bytes]] = {}
     lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
     last: dict[str, Event] = {}
@@ -53,7 +56,7 @@ def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tupl
         compiled = _for_machine_code(held)
         while waiting or running:
             while waiting and len(running) < at_once:
-                order = waiting.pop(0)
+                order = by_name[waiting.pop(0)]
                 running[order.name] = _start(order, environment(at_once, compiled), lines)
                 yield order.name, Started()
             name, line = lines.get()
@@ -73,11 +76,16 @@ def execute_side_by_side(orders: Sequence[Order], at_once: int) -> Iterator[tupl
         held.close()
 
 
-def from_both_ends(items: Sequence[Item]) -> list[Item]:
-    """First, last, second, last but one, ...: the late notebooks train longest, and a long one that starts at the end
-    would leave the other cores idle."""
-    ahead = list(items)
-    return [ahead.pop(0 if taken % 2 == 0 else -1) for taken in range(len(items))]
+def in_turn(names: Sequence[str], expected: Mapping[str, float]) -> list[str]:
+    """In what order notebooks begin, for a long one that begins last would leave the other cores idle.
+
+    The longest first where all are ``expected`` to take some time; else first, last, second and so on, for the late
+    notebooks train longest.
+    """
+    if all(name in expected for name in names):
+        return sorted(names, key=lambda name: -expected[name])
+    ahead = list(names)
+    return [ahead.pop(0 if taken % 2 == 0 else -1) for taken in range(len(names))]
 
 
 def _for_machine_code(held: ExitStack) -> Path | None:

@@ -112,7 +112,7 @@ def _run(request: Request, source: Path, data: DataState, at_once: int, console:
             works = plan(request, wave, stamps, source, data)
             display.plan({work.order.name: work.why for work in works})
             outcome.unchanged += [work.order.name for work in works if not work.why]
-            for name, event in execute_side_by_side([work.order for work in works if work.why], at_once):
+            for name, event in execute_side_by_side([work.order for work in works if work.why], at_once, expected):
                 display.tell(name, event)
                 if isinstance(event, Ended):
                     outcome.ended[name] = event.error

@@ -18,7 +18,7 @@ from aura_study.study import processes, runner
 from aura_study.study.display import Display
 from aura_study.study.notebook import Progress
 from aura_study.study.plan import plan
-from aura_study.study.processes import COMMAND, Ended, Event, environment, execute_side_by_side, from_both_ends
+from aura_study.study.processes import COMMAND, Ended, Event, environment, execute_side_by_side, in_turn
 
 
 def events(tmp_path: Path, at_once: int) -> list[tuple[str, str]]:
@@ -39,8 +39,14 @@ def test_no_more_notebooks_run_at_once_than_asked(tmp_path: Path) -> None:
 
 def test_side_by_side_begins_at_both_ends() -> None:
     """No name is lost or repeated, whether their number is even or odd."""
-    assert from_both_ends(["a", "b", "c", "d"]) == ["a", "d", "b", "c"]
-    assert from_both_ends(["a", "b", "c", "d", "e"]) == ["a", "e", "b", "d", "c"]
+    assert in_turn(["a", "b", "c", "d"], {}) == ["a", "d", "b", "c"]
+    assert in_turn(["a", "b", "c", "d", "e"], {}) == ["a", "e", "b", "d", "c"]
+
+
+def test_side_by_side_the_longest_begins_first() -> None:
+    """Where all durations are known; one that is not leaves the order to the ends."""
+    assert in_turn(["a", "b", "c"], {"a": 2.0, "b": 9.0, "c": 5.0, "d": 7.0}) == ["b", "c", "a"]
+    assert in_turn(["a", "b", "c"], {"a": 2.0, "b": 9.0}) == ["a", "c", "b"]
 
 
 def test_a_notebook_alone_has_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
