@@ -23,7 +23,7 @@ from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGUR
 from aura_study.runs import ledger
 from aura_study.runs.ledger import FigureEntry
 from aura_study.runs.manifest import read_manifest
-from aura_study.runs.words import NONE, number
+from aura_study.runs.words import NONE, duration, number
 
 BALANCERS_TABLE = "balancer_advice"
 TOLD = {
@@ -146,13 +146,16 @@ def claims_table(folders: RunFolders, root: Path) -> str:
 
 
 def provenance(folders: RunFolders, root: Path) -> str:
-    """Where the numbers come from: profile, data, versions, and the commits if there are several."""
+    """Where the numbers come from: profile, data, versions, what it took, and the commits if there are several."""
     kept = ledger.read_claims(folders)
     held = read_manifest(folders)
     versions = held.versions if held else {}
     names = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers") if name in versions)
     on = f", on one {held.device.accelerator}" if held and held.device.accelerator else ""
     told = [f"Run `{kept.run}`: profile `{kept.profile}` on `{kept.data}` data ({names}){on}."]
+    if held:
+        took = duration(sum(entry.seconds for entry in held.notebooks.values()))
+        told.append(f"Its notebooks took {took}, added up.")
     if held and held.unfinished:
         told.append(f"Not finished: {', '.join(held.unfinished)}.")
     if held and len(held.commits) > 1:

@@ -36,7 +36,7 @@ Event = Started | Progress | Ended
 
 
 def execute_side_by_side(
-    orders: Sequence[Order], at_once: int, expected: Mapping[str, float] | None = None
+    orders: Sequence[Order], at_once: int, expected: Mapping[str, float]
 ) -> Iterator[tuple[str, Event]]:
     """Execute notebooks, ``at_once`` at a time: one alone in order, several as `in_turn` has them.
 
@@ -47,7 +47,7 @@ def execute_side_by_side(
     """
     at_once = max(1, min(at_once, len(orders)))  # those who are alone share the cores with nobody
     by_name = {order.name: order for order in orders}
-    waiting = list(by_name) if at_once == 1 else in_turn(list(by_name), expected or {})
+    waiting = list(by_name) if at_once == 1 else in_turn(list(by_name), expected)
     running: dict[str, subprocess.Popen[bytes]] = {}
     lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
     last: dict[str, Event] = {}

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from aura_study.dynamics.kernel import run
 from aura_study.dynamics.random import COMPILED
+from aura_study.runs import manifest
 from aura_study.runs.inputs import DataState
 from aura_study.study import processes, runner
 from aura_study.study.display import Display
-from aura_study.study.notebook import Progress
+from aura_study.study.notebook import Order, Progress
 from aura_study.study.plan import plan
 from aura_study.study.processes import COMMAND, Ended, Event, environment, execute_side_by_side, in_turn
 
@@ -26,7 +27,7 @@ def events(tmp_path: Path, at_once: int) -> list[tuple[str, str]]:
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
     asked = toy_study.request(tmp_path / "run", "steps=100", notebooks=notebooks)
     orders = [work.order for work in plan(asked, asked.parameters, {}, notebooks, DataState("", {}))]
-    told = [(name, type(event).__name__) for name, event in execute_side_by_side(orders, at_once)]
+    told = [(name, type(event).__name__) for name, event in execute_side_by_side(orders, at_once, {})]
     return [(name[:2], kind) for name, kind in told if kind != "Progress"]
 
 
@@ -49,6 +50,25 @@ def test_side_by_side_the_longest_begins_first() -> None:
     assert in_turn(["a", "b", "c"], {"a": 2.0, "b": 9.0}) == ["a", "c", "b"]
 
 
+def test_a_run_begins_with_what_took_longest_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The durations that runs beside it recorded reach the order in which its notebooks begin."""
+    notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
+    asked = toy_study.request(tmp_path / "run", "steps=2", notebooks=notebooks)
+    monkeypatch.setattr(
+        manifest, "seconds_elsewhere", lambda *asked: {"01_focal_loss": 1.0, "03_phantom_gradient": 9.0}
+    )
+    begun = []
+
+    def begins(order: Order, *rest: object) -> None:
+        begun.append(order.name)
+        raise RuntimeError
+
+    monkeypatch.setattr(processes, "_start", begins)
+    with pytest.raises(RuntimeError):
+        runner.run_study(asked, Console(quiet=True), notebooks, at_once=2)
+    assert begun == ["03_phantom_gradient"]
+
+
 def test_a_notebook_alone_has_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked to run two at a time, one that nobody runs beside is started as the only one."""
     notebooks = toy_study.write_notebooks(tmp_path / "notebooks")
@@ -62,7 +82,7 @@ def test_a_notebook_alone_has_all_cores(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(processes, "environment", asks)
     with pytest.raises(InterruptedError):
-        list(execute_side_by_side([work.order], 2))
+        list(execute_side_by_side([work.order], 2, {}))
     assert shared == [1]
 
 
@@ -99,7 +119,7 @@ def test_a_notebook_whose_process_dies_has_failed(tmp_path: Path) -> None:
     asked = toy_study.request(tmp_path / "run", "steps=9000", notebooks=notebooks, only="03")
     (work,) = plan(asked, asked.parameters, {}, notebooks, DataState("", {}))
     before = children()
-    for _, event in execute_side_by_side([work.order], 1):
+    for _, event in execute_side_by_side([work.order], 1, {}):
         if isinstance(event, Progress) and event.bar:
             started = children() - before
             next(process for process in started if COMMAND[-1] in process.cmdline()).kill()
