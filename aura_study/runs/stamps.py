@@ -35,9 +35,28 @@ class Stamp(BaseModel):
     commit: Commit | None = None
 
 
+class Attempt(BaseModel):
+    """A notebook that has begun and not finished, for the time of the whole.
+
+    Attributes:
+        fingerprint: as in `Stamp`.
+        seconds: spent on it, equal attempts that were stopped included.
+        before: the stamp that it put aside.
+    """
+
+    fingerprint: dict[str, str]
+    seconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    before: Stamp | None = None
+
+
 def stamp_path(folders: RunFolders, notebook: str) -> Path:
     """Where the stamp of ``notebook`` lies."""
     return folders.results / "stamps" / f"{notebook}.json"
+
+
+def attempt_path(folders: RunFolders, notebook: str) -> Path:
+    """Where the `Attempt` at ``notebook`` lies until it has finished."""
+    return folders.results / "stamps" / f"{notebook}.attempt.json"
 
 
 def failed_path(folders: RunFolders, notebook: str) -> Path:
@@ -103,8 +122,18 @@ def collect_outputs(folders: RunFolders, notebook: str) -> dict[str, str]:
     return {key: digest_file(path) for key, path in paths.items()}
 
 
+def attempt_at(folders: RunFolders, notebook: str, fingerprint: dict[str, str]) -> Attempt:
+    """The attempt that begins now: it goes on where an equal one stopped, for that one's jobs are kept."""
+    try:
+        left = read_record(attempt_path(folders, notebook), Attempt)
+    except StudyError:
+        left = Attempt(fingerprint={})
+    spent = left.seconds if left.fingerprint == fingerprint else 0.0
+    return Attempt(fingerprint=fingerprint, seconds=spent, before=read_stamp(folders, notebook) or left.before)
+
+
 def seconds_of_the_whole(seconds: float, outputs: Mapping[str, str], before: Stamp | None) -> float:
-    """How long a notebook takes from nothing, if it took ``seconds`` now.
+    """How long a notebook takes from nothing, if its attempts took ``seconds``.
 
     A trajectory that is still what it was stands for a job that was kept; the time of the run that made it counts then.
     """

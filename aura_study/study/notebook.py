@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ from aura_study.data.scratch import scratch
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, home, without_folders
 from aura_study.runs.checkout import commit
-from aura_study.runs.records import unfinished, write_atomically
+from aura_study.runs.records import unfinished, write_atomically, write_json
 from aura_study.runs.stamps import (
+    Attempt,
     Stamp,
+    attempt_at,
+    attempt_path,
     collect_outputs,
     failed_path,
-    read_stamp,
     seconds_of_the_whole,
     stamp_path,
     write_stamp,
@@ -92,10 +95,14 @@ def execute(order: Order, sockets: Path, on_progress: Callable[[Progress], None]
         NotebookFailed: a cell raised, the kernel died, or the result could not be written; the text names notebook,
             cell and parameters.
     """
-    follow = _Follower(on_progress)
-    started = time.monotonic()
+    clock = _Clock(order)
+
+    def moved(progress: Progress) -> None:
+        clock.keep()
+        on_progress(progress)
+
+    follow = _Follower(moved)
     try:
-        before = read_stamp(order.folders, order.name)
         target = order.folders.notebooks / f"{order.name}.ipynb"
         for stale in (stamp_path(order.folders, order.name), target):
             stale.unlink(missing_ok=True)
@@ -105,12 +112,32 @@ def execute(order: Order, sockets: Path, on_progress: Callable[[Progress], None]
             fingerprint=order.fingerprint,
             parameters=without_folders({key: value for key, value in order.parameters.items() if key != "out"}),
             outputs=outputs,
-            seconds=round(seconds_of_the_whole(time.monotonic() - started, outputs, before), 1),
+            seconds=round(seconds_of_the_whole(clock.seconds, outputs, clock.attempt.before), 1),
             commit=commit(),
         )
         write_stamp(order.folders, order.name, stamp)
+        clock.path.unlink(missing_ok=True)
     except OSError as error:
         raise NotebookFailed(_failure(order, follow, f"{type(error).__name__}: {error}")) from error
+
+
+class _Clock:
+    """Seconds that a notebook has taken, those of an equal attempt that was stopped or killed included."""
+
+    def __init__(self, order: Order) -> None:
+        self.path = attempt_path(order.folders, order.name)
+        self.attempt: Attempt = attempt_at(order.folders, order.name, order.fingerprint)
+        self._started = time.monotonic()
+        self.keep()
+
+    @property
+    def seconds(self) -> float:
+        return self.attempt.seconds + time.monotonic() - self._started
+
+    def keep(self) -> None:
+        """Write down the seconds so far, for the next attempt."""
+        with suppress(OSError):  # an estimate is not worth a notebook
+            write_json(self.path, self.attempt.model_copy(update={"seconds": self.seconds}).model_dump(mode="json"))
 
 
 def _execute(order: Order, target: Path, sockets: Path, follow: "_Follower") -> None:

@@ -18,7 +18,15 @@ from aura_study.paths import RunFolders
 from aura_study.runs import manifest
 from aura_study.runs.ledger import read_claims
 from aura_study.runs.records import UNFINISHED, write_json
-from aura_study.runs.stamps import Stamp, read_stamp, reason_to_run, seconds_of_the_whole
+from aura_study.runs.stamps import (
+    Attempt,
+    Stamp,
+    attempt_at,
+    attempt_path,
+    read_stamp,
+    reason_to_run,
+    seconds_of_the_whole,
+)
 from aura_study.study import runner
 from aura_study.study.notebook import NotebookFailed
 from aura_study.study.processes import INLINE_BACKEND, environment
@@ -236,6 +244,20 @@ def test_time_of_kept_jobs_counts() -> None:
     assert seconds_of_the_whole(95, {"trajectories/a.parquet": "1"}, before) == 95
     assert seconds_of_the_whole(3, {"trajectories/a.parquet": "2", "tables/t.csv": "1"}, before) == 3
     assert seconds_of_the_whole(3, {"trajectories/a.parquet": "1"}, None) == 3
+
+
+def test_time_of_stopped_attempts_counts(tmp_path: Path) -> None:
+    """The next attempt begins with the seconds of an equal one, and with none of another; the last stamp is kept."""
+    folders = RunFolders.of(str(tmp_path / "run"))
+    name, equal = "03_phantom_gradient", {"code": "1"}
+    assert attempt_at(folders, name, equal) == Attempt(fingerprint=equal)
+    before = Stamp(fingerprint={"code": "0"}, parameters={}, outputs={}, seconds=90)
+    stopped = Attempt(fingerprint=equal, seconds=40, before=before)
+    write_json(attempt_path(folders, name), stopped.model_dump(mode="json"))
+    assert attempt_at(folders, name, equal) == stopped
+    assert attempt_at(folders, name, {"code": "2"}) == Attempt(fingerprint={"code": "2"}, before=before)
+    attempt_path(folders, name).write_text("{")
+    assert attempt_at(folders, name, equal) == Attempt(fingerprint=equal)
 
 
 def test_the_kernel_keeps_a_chosen_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:

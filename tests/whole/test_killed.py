@@ -11,7 +11,8 @@ from killed_runs import PATIENCE, STEPS, lasting, started, wait_for_second_noteb
 
 from aura_study.paths import RunFolders
 from aura_study.runs.ledger import read_claims
-from aura_study.runs.stamps import stamp_path
+from aura_study.runs.records import read_record, write_json
+from aura_study.runs.stamps import Attempt, attempt_path, read_stamp, stamp_path
 
 pytestmark = pytest.mark.slow
 
@@ -37,10 +38,17 @@ def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed
     folders = RunFolders.of(str(out))
     assert stamp_path(folders, "01_focal_loss").is_file()
     assert not stamp_path(folders, "03_phantom_gradient").exists()
+    spent = read_record(attempt_path(folders, "03_phantom_gradient"), Attempt)
+    assert spent.seconds > 0
+    longer = spent.model_copy(update={"seconds": 5000.0})
+    write_json(attempt_path(folders, "03_phantom_gradient"), longer.model_dump(mode="json"))
     resumed = toy_study.run(out, STEPS, notebooks=tmp_path / "notebooks")
     assert resumed.unchanged == ["01_focal_loss"]
     assert resumed.executed == ["03_phantom_gradient"]
     assert lasting(out) == lasting(undisturbed)
+    stamp = read_stamp(folders, "03_phantom_gradient")
+    assert stamp is not None
+    assert stamp.seconds > 5000  # the time of both attempts
 
 
 @pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
