@@ -167,12 +167,19 @@ class Price(BaseModel):
 class Rule(ABC):
     """Turns a measurement into a verdict.
 
-    ``min_seeds`` seeds are needed for any verdict but ``inconclusive`` (0 for deterministic measurements).
+    ``min_seeds`` seeds are needed for any verdict but ``inconclusive`` (0 for deterministic measurements). ``room`` is
+    a gate beside ``gate``: without it the measurement could not have come out otherwise.
     """
 
     min_seeds: int = 0
     limit: Limit | None = None
     gate: Gate | None = None
+    room: Gate | None = None
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """Those that there are."""
+        return tuple(gate for gate in (self.gate, self.room) if gate is not None)
 
     @abstractmethod
     def condition(self) -> str:
@@ -190,8 +197,9 @@ class Rule(ABC):
         """Why the measurement says nothing; None if it says something."""
         if measurement.void:
             return measurement.void
-        if self.gate is not None and not self.gate.reached(measurement):
-            return self.gate.text
+        for gate in self.gates:
+            if not gate.reached(measurement):
+                return gate.text
         return "nothing could be measured" if math.isnan(measurement.measured) else None
 
     def judge(self, measurement: Measurement) -> Verdict:
@@ -248,8 +256,7 @@ class Rule(ABC):
         parts = [self.condition()]
         if self.min_seeds:
             parts.append(f"at least {self.min_seeds} seeds")
-        if self.gate is not None:
-            parts.append(f"void unless {self.gate.quantity} >= {self.gate.at_least:g}")
+        parts += [f"void unless {gate.quantity} >= {gate.at_least:g}" for gate in self.gates]
         if self.limit is not None:
             parts.append(f"without limits only if {self.limit.quantity} >= {self.limit.at_least:g}")
         return "; ".join(parts)

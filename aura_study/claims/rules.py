@@ -16,6 +16,8 @@ LEARNED = Gate(
     "more than 0.05 below TF-IDF with logistic regression on the same rows",
 )
 """Without it a difference of scores says nothing."""
+ROOM = "area that the control leaves to be gained"
+"""Key into ``Measurement.limits``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ TOLD = {
     "return": "P6",
     "cost": "P9",
     "aura": "P11",
-    "schedule": "S1",
+    "schedule": "S1a",
     "residue": "B1",
     "family": "N1",
 }
@@ -64,7 +64,7 @@ def _where_all_learn(root: Path) -> str:
         raise StudyError(f"run {folders.name!r} has not measured {LASTING}")
     (low, high), page = row.interval, f"{_relative(folders.results, root)}/README.md"
     return (
-        f"- Those scores have lower layers frozen. Where all learn ([on a GPU]({page})), that area long after the "
+        f"- P9's encoder has lower layers frozen. Where all learn ([on a GPU]({page})), the mean area long after the "
         f"return shifts {row.measured:+.3f} [{low:.3f}, {high:.3f}; {row.seeds} seeds] without the mask "
         f"({row.claim}, {row.verdict})."
     )

@@ -140,9 +140,12 @@ def open_because(row: Row, seconds: float | None = None) -> str | None:
         return None
     lost = f"By itself {row.alone}, but not among its question's trained claims." if row.verdict != row.alone else ""
     if row.price is None:
-        return lost or "Its cells lie on both sides of what the rule asks for."
+        return (
+            lost
+            or "Its interval lies on both sides of what the rule asks for: more cases would decide, not more seeds."
+        )
     if row.price.seeds is None and row.p is None:
-        return "How many seeds would decide it is not known: its interval is not one of a mean."
+        return "How many seeds would decide it is not known: it has no interval of a mean."
     if row.price.seeds is None:
         return "What was seen lies on the rule's border: no number of seeds that can be had would decide it."
     work = f"{number(row.price.times)} times the work of the {row.seeds} that there are"

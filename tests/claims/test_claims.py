@@ -168,6 +168,10 @@ def test_a_measurement_that_says_nothing_is_void_and_not_inconclusive():
     row = claim(rule=rule).decide(measured(2, 3, limits=not_learned, seeds=3))
     assert (row.void, row.prediction_held, row.price, row.p) == ("its model has not learned", Held.NONE, None, None)
     assert claim().decide(measured(2, 3)).void is None
+    narrow = AtLeast(bound=1.0, gate=GATE, room=Gate(quantity="room", at_least=1.0, text="no room is left"))
+    assert narrow.judge(measured(2, 3, limits={**learned, "room": 1.0})) == Verdict.CONFIRMED
+    assert narrow.why_void(measured(2, 3, limits={**learned, "room": 0.9})) == "no room is left"
+    assert "void unless margin >= 0; void unless room >= 1" in narrow.text()
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,7 @@ def test_an_order_counts_only_where_theory_tells_the_two_apart():
 def part(key, value, seeds):
     """A measurement that the part's rule confirms at ``value`` = 1 and refutes at 0."""
     rule = CLAIMS[key].rule
-    limits = {named.quantity: 1e9 for named in (rule.limit, rule.gate) if named}
+    limits = {named.quantity: 1e9 for named in (rule.limit, *rule.gates) if named}
     if key == "P7c":
         value = 1 - value
     return Measurement(value, value, value, "x", predicted=1.0, seeds=seeds, limits=limits)

@@ -326,6 +326,16 @@ def test_the_probed_encoders_claims(key, measure, more):
         assert CLAIMS[key].rule.judge(found) == (Verdict.CONFIRMED if claim_holds else Verdict.REFUTED)
 
 
+def test_what_the_mask_leaves_nothing_of_cannot_be_ruined():
+    """The masked fine-tuning takes .12 of the .2 that the pre-training had brought: Q1a is void, and says why."""
+    table = probed(0.0, 0.004)
+    taken = table.assign(masked=0.6)
+    found = harm.measure_harm(taken, FULL, "retrieval", "clipped", harm.probed_worth(START_SCORES))
+    assert found.limits["part of it that the masked fine-tuning leaves"] == pytest.approx(0.4)
+    row = CLAIMS["Q1a"].decide(found)
+    assert (row.verdict, row.void) == (Verdict.VOID, CLAIMS["Q1a"].rule.room.text)
+
+
 def test_a_pretraining_that_brought_nothing_cannot_be_ruined():
     """A language model that hardly beats counting, a probe that random weights serve as well: every claim is void."""
     poor = CURVE.assign(bigram=4.4)

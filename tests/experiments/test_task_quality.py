@@ -366,6 +366,15 @@ def test_help_to_the_rare_task_is_seen_though_the_mean_hides_it():
     assert found["P9a"] == Verdict.REFUTED
 
 
+def test_where_hardly_a_point_is_left_help_to_the_rare_task_is_void():
+    """Masked runs near the ceiling: that the others gain no point there says nothing."""
+    scores = made({})
+    near = scores["score"].where((scores["task"] != RARE) | (scores["measure"] != "auc"), 0.989)
+    found = tables.measure_rare_task(scores.assign(score=near), held_against({}))
+    assert found.limits["area that the control leaves to be gained"] == pytest.approx(0.011)
+    assert CLAIMS["P9d"].rule.judge(found) == Verdict.VOID
+
+
 def test_a_difference_in_either_direction_is_not_alike():
     """Frozen three points better, analytic three points worse: both refuted; equal weights five worse: P9g holds."""
     arms = {("mixed", "frozen", "*"): 0.03, ("mixed", "analytic", "*"): -0.03, ("mixed", "equal", "*"): -0.05}

@@ -29,7 +29,7 @@ MATH = (
 def measurement(claim: Claim, turn: int) -> Measurement:
     """A number that is confirmed, refuted or inconclusive in turn, depending on the claim's rule."""
     value = (1.0, 7.0, math.nan, 0.0)[turn % 4]
-    limits = {limit.quantity: 0.5 for limit in (claim.rule.limit, claim.rule.gate) if limit}
+    limits = {limit.quantity: 0.5 for limit in (claim.rule.limit, *claim.rule.gates) if limit}
     return Measurement(value, value, value, "share of <b>things</b>", 1.0, seeds=5, limits=limits)
 
 

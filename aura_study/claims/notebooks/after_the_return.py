@@ -18,7 +18,7 @@ CLAIMS = decided_by(
         prediction=r"in each of the four arms by the precision ratio that its own absence built up: $e^{2\Lambda}$ "
         "under SGD, under AdamW what its memory makes of it",
         rule=RatioWithin(tolerance=0.02, min_seeds=3, gate=JUMP),
-        kind=Kind.TRAINED,
+        kind=Kind.ARITHMETIC,
         figure="return_in_four_arms",
     ),
     Claim(

@@ -13,7 +13,7 @@ CLAIMS = decided_by(
         statement="When the absent task returns, its weight and its gradient into the encoder jump.",
         prediction="by the precision ratio that its absence built up",
         rule=RatioWithin(tolerance=0.02, min_seeds=3, gate=JUMP),
-        kind=Kind.TRAINED,
+        kind=Kind.ARITHMETIC,
         figure="return_spike",
     ),
 )

@@ -101,11 +101,12 @@ CLAIMS = decided_by(
     Claim(
         "N1e",
         "theory",
-        statement="A loss that is nearly 0 breaks balancers that an exact 0 leaves as they are.",
+        statement="A loss that is nearly 0 breaks a balancer, one at least, that an exact 0 leaves as it is.",
         prediction="IMTL-G, whose weights go as one over the gradient's length until the pseudoinverse cuts a zero "
         "out, and FairGrad, whose equation for the solved task has a solution again, a large one",
         rule=AtLeast(bound=1.0),
         kind=Kind.SIMULATED,
+        foretells=AtLeast(bound=2.0),
         figure="balancers_solved",
     ),
     Claim(
@@ -133,6 +134,6 @@ CLAIMS = decided_by(
         "there.",
         prediction="the encoder ends where that of a balancer of the present tasks alone ends, to float32 rounding",
         rule=AtMost(bound=1e-4),
-        kind=Kind.TRAINED,
+        kind=Kind.ARITHMETIC,
     ),
 )

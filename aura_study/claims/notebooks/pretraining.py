@@ -31,6 +31,11 @@ _WORTH_RETRIEVING = Gate(
     at_least=0.05,
     text="the pre-trained encoder finds the other half of a text hardly better than one with random weights",
 )
+_LEFT_TO_TAKE = Gate(
+    quantity="part of it that the masked fine-tuning leaves",
+    at_least=RUINED,
+    text="the fine-tuning alone takes nearly all of it, and leaves the spike too little to take",
+)
 _PROBED_RUIN = AtLeast(bound=RUINED, min_seeds=5)
 _QUARTER = AtLeast(bound=0.25, min_seeds=3, gate=_WORTH_RUINING)
 
@@ -40,7 +45,8 @@ CLAIMS = decided_by(
         "P8",
         "Q2",
         statement="The gradient spike of a returning task ruins RoBERTa's pre-training: under AdamW with clipping, as "
-        "AURA trains, the spike alone takes half or more of what the pre-training had learned.",
+        r"AURA trains, after an absence of $\Lambda = 3$, the spike alone takes half or more of what the pre-training "
+        "had learned.",
         prediction=r"no, though the weight grows by about $e^{2\Lambda}$: clipped to the norm of other steps, and "
         r"divided by Adam's own $\sqrt v$, the spike turns the update for some steps and hardly lengthens it: well "
         "below half",
@@ -53,8 +59,8 @@ CLAIMS = decided_by(
     Claim(
         "P8a",
         "Q2",
-        statement="Without gradient clipping the spike ruins the pre-training under AdamW: it alone takes half or more "
-        "of what that had learned.",
+        statement=r"Without gradient clipping, after an absence of $\Lambda = 3$, the spike ruins the pre-training "
+        "under AdamW: it alone takes half or more of what that had learned.",
         prediction=r"no, but of the order of the fine-tuning's own effect: the spike makes Adam's $v$ a memory of "
         r"itself alone, so that step $k$ after it moves a coordinate by up to $(1-b_1^k)/\sqrt{1-b_2^k}$ rates (3.2 at "
         r"once, 6.5 at $k = 10$), and noisy gradients carry it $\sqrt{\ln k / (1-b_2)}$ rates, about 70 at $k = 100$, "
@@ -67,8 +73,8 @@ CLAIMS = decided_by(
     Claim(
         "P8b",
         "Q2",
-        statement="Under plain SGD without clipping the spike ruins the pre-training: it alone takes half or more of "
-        "what that had learned.",
+        statement=r"Under plain SGD without clipping, after an absence of $\Lambda = 3$, the spike ruins the "
+        "pre-training: it alone takes half or more of what that had learned.",
         prediction=r"yes: the first step back is longer by the whole precision ratio, about $e^{2\Lambda}$; one step "
         "does the damage, and whiplash then silences the task",
         rule=_RUIN,
@@ -169,7 +175,7 @@ CLAIMS = decided_by(
         "on texts that it is not trained on.",
         prediction="no, though more than the probe: a cosine weighs every direction by its variance, and training on "
         "one task alone swells the directions that tell its labels apart; a probe can leave these out",
-        rule=replace(_PROBED_RUIN, gate=_WORTH_RETRIEVING),
+        rule=replace(_PROBED_RUIN, gate=_WORTH_RETRIEVING, room=_LEFT_TO_TAKE),
         kind=Kind.TRAINED,
         foretells=Foretells.FAILS,
         figure="harm",

@@ -11,6 +11,8 @@ from aura_study.runs.ledger import Row
 
 SHOWN_FALL, LATER = 3, 50
 """The fall of log sigma at which clipping is told of, and steps after the return at which the task's own loss is."""
+SEEDS_TO_ADVISE = 3
+"""With fewer, what the intervals say is passed on as a possibility."""
 
 
 def advice(costs: pd.DataFrame, spikes: pd.DataFrame, rows: Mapping[str, Row], absent: str) -> pd.DataFrame:
@@ -37,23 +39,25 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, rows: Mapping[str, Row], a
     little = score and max(abs(score.low), abs(score.high)) < INTEREST
     hurts = returned and returned.low > 0
     helps = bool(clipped and bare and bare.low > clipped.high)
+    known = bool(clipped and bare and min(clipped.count, bare.count) >= SEEDS_TO_ADVISE)
     harms = bool(without and kept and kept.low > without.high)
     clip = {
-        (True, True): "Clip the gradient for the other tasks' sake, not for the pre-training's.",
-        (True, False): "Clip the gradient of the model.",
-        (False, True): "Do not rely on clipping.",
-        (False, False): "Whether clipping helps was not settled.",
-    }
+        (True, True): "Clip the gradient: it spares the other tasks.",
+        (True, False): "Clipping may spare the other tasks.",
+    }.get((helps, known), "Whether clipping spares the other tasks was not settled.")
     ratio = spike["ratio"][f"{SHOWN_FALL:g}"]
     sentences = (
-        f"Mask the absent task's whole term. At the end of training it had gained {_said(score)} of "
-        f"mean area under the ROC curve (P9){', too little to notice' if little else ''}; without it log sigma fell by "
-        f"{spike['dose']['unmasked']:.2g} at a summed rate (Λ) of {SHOWN_FALL:g}.",
+        f"Mask the absent task's whole term. At the end of training this gained {_said(score)} of mean area under "
+        f"the ROC curve (P9){', too little to notice' if little else ''}. The falls below are set by hand; a summed "
+        f"rate (Λ) of {SHOWN_FALL:g} itself gave one of {spike['dose']['unmasked']:.2g}.",
         ("Watch the returned task's own loss." if hurts else "The returned task's own loss is not surely higher.")
-        + f" After a fall of {far:g}, clipped, it is {_said(returned)} nats above the masked run's {later} steps on.",
-        f"{clip[helps, harms]} After a fall of {SHOWN_FALL:g}, {absent} returns with {ratio:.3g} times its gradient; "
-        f"{soon} steps later the others had lost {_said(clipped)} nats clipped, {_said(bare)} not. Of the pre-training "
-        f"a share of {_said(kept)} went clipped, {_said(without)} not (P8, P8a).",
+        + f" Clipped, {later} steps after a fall of {far:g} it is {_said(returned)} nats above the masked run's; after "
+        f"one of {SHOWN_FALL:g}, {_said(found(SHOWN_FALL, absent, later))}.",
+        f"{clip} {soon} steps after a fall of {SHOWN_FALL:g} ({ratio:.3g} times {absent}'s gradient) their loss is "
+        f"higher by {_said(clipped)} nats clipped, {_said(bare)} not. "
+        + ("It does not spare the pre-training: of that" if harms else "Of the pre-training")
+        + f" a small RoBERTa lost a share of {_said(kept)} clipped, {_said(without)} not, by the return after "
+        f"Λ = 3 (P8, P8a).",
     )
     return pd.DataFrame({"sentence": sentences})
 

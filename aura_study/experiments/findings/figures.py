@@ -50,8 +50,9 @@ def price(
     told = f"{seeds.min()} to {seeds.max()}"
     return Plate(
         figure,
-        f"What it costs a model that has learned. Left: {absent} was away, its log sigma had fallen so far, and this "
-        "much more development loss the other tasks then have than in the masked run of the same seed, "
+        f"What it costs a model that has learned. Left: {absent} was away and returns with log sigma lowered "
+        "by hand by so much; this much more development loss the other tasks then have than in the masked run of the "
+        "same seed, "
         f"{SOON} steps after the return and at the end, the gradient clipped or not; at the right, {absent}'s rows "
         f"alone and no spike. We had predicted a cost above the grey {SOON} steps after a fall of 3, clipped (P6b). "
         f"Right: the score at the end of training without the mask, by how {absent} comes and goes. Means and 95 % "
@@ -83,7 +84,7 @@ def _by_fall(axes: Axes, costs: pd.DataFrame, absent: str, interest: float) -> N
     reach = 1.6 * rows.loc[rows["since"].isin([SOON, last]) & rows["way"].isin([CLIPPED, BARE]), "difference"].max()
     if reach > 0:  # an interval over two seeds reaches much farther than any difference that was found
         axes.set_ylim(-reach / 2, reach)
-    axes.set(xlabel=r"fall of $\log\sigma$ in the absence", ylabel="nats more than masked")
+    axes.set(xlabel=r"$\log\sigma$ lowered at the return by", ylabel="nats more than masked")
     axes.set_title("After one long absence, loss of the other tasks", fontsize=10)
 
 

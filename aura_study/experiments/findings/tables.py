@@ -28,7 +28,7 @@ PRACTICE = {
     "presence": "presence",
     "phantom_number": "phantom number",
     "moved": "log sigma falls by",
-    "weight_factor": "weight over its proper one",
+    "weight_factor": "weight over its proper one, had it settled",
     "phase": "phase",
 }
 

@@ -159,7 +159,8 @@ def measure_harm(
         return not_asked(f"{p.healed} steps after the return were watched, not {WATCHED}")
     at = {name: arm[arm["step"] == p.moments[name]] for name in (SOON, END, LATER)}
     others = {f"the same {name}": rows["harm"].mean() for name, rows in at.items() if name != moment and len(rows)}
-    masked = {"what the masked fine-tuning takes": float(at[moment]["masked"].mean())}
+    taken = float(at[moment]["masked"].mean())
+    masked = {"what the masked fine-tuning takes": taken, "part of it that the masked fine-tuning leaves": 1 - taken}
     return Measurement.of(
         mean_interval(at[moment].sort_values("seed")["harm"]), UNITS[measure], limits={**worth, **others, **masked}
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from aura_study.claims import Measurement
-from aura_study.claims.rules import ADEQUACY, INTEREST
+from aura_study.claims.rules import ADEQUACY, INTEREST, ROOM
 from aura_study.claims.statistics.decisions import Margins, seeds_to_decide
 from aura_study.claims.statistics.intervals import Estimate, mean_interval, paired_interval, ratio_interval
 from aura_study.data.tasks import TASK_NAMES
@@ -116,9 +116,12 @@ def measure_quality(scores: pd.DataFrame, adequacy: pd.DataFrame) -> Measurement
 
 
 def measure_rare_task(scores: pd.DataFrame, adequacy: pd.DataFrame) -> Measurement:
-    """P9d: what the missing mask is worth to the rare task."""
+    """P9d: what the missing mask is worth to the rare task, and what there was to be gained."""
     values = gains(scores, "unmasked", "masked", "mixed", RARE)
-    return _measurement(values, "unmasked minus masked", adequacy, ["mixed"], RARE)
+    table = long_scores(scores)
+    masked = table[(table[["regime", "policy", "task", "moment"]] == ["mixed", "masked", RARE, END]).all(axis=1)]
+    more = {ROOM: 1 - float(masked.loc[masked["measure"] == DECIDES, "score"].mean())}
+    return _measurement(values, "unmasked minus masked", adequacy, ["mixed"], RARE, more)
 
 
 def measure_pair(scores: pd.DataFrame, adequacy: pd.DataFrame, first: str, second: str) -> Measurement:
