@@ -149,8 +149,8 @@ import importlib, json, pkgutil
 import aura_study.claims as room
 from aura_study.claims.model import Claim
 found = {}
-for module in pkgutil.iter_modules(room.__path__):
-    for held in vars(importlib.import_module("aura_study.claims." + module.name)).values():
+for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+    for held in vars(importlib.import_module(module.name)).values():
         for claim in held if isinstance(held, tuple) else ():
             if isinstance(claim, Claim):
                 rule = getattr(claim, "rule_text", claim.rule.text)()

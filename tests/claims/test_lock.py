@@ -191,10 +191,12 @@ def test_the_command_locks_what_it_is_told_and_lists_what_is_off(
     assert list(written) == list(wordings)
 
 
-def test_commits_are_filled_in_from_history(tmp_path: Path) -> None:
-    """The oldest commit from which on the wording stands; none for what is not committed."""
+@pytest.mark.parametrize("place", ["one.py", "notebooks/one.py"])
+def test_commits_are_filled_in_from_history(place: str, tmp_path: Path) -> None:
+    """The oldest commit from which on the wording stands, wherever below the room; none for what is not committed."""
     folder = tmp_path / "aura_study" / "claims"
-    folder.mkdir(parents=True)
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "notebooks" / "__init__.py").write_text("")
     for name in ("__init__.py", "claims/__init__.py"):
         (tmp_path / "aura_study" / name).write_text("")
     (folder / "model.py").write_text(
@@ -212,7 +214,7 @@ def test_commits_are_filled_in_from_history(tmp_path: Path) -> None:
     commits = []
     for statement in ("It rises.", "It falls.", "It falls. "):
         source = f"from aura_study.claims.model import Claim\nCLAIMS = (Claim('P1', {statement.strip()!r}),)\n"
-        (folder / "one.py").write_text(source + "#" * len(commits))
+        (folder / place).write_text(source + "#" * len(commits))
         run("add", "-A")
         run("commit", "-q", "-m", statement)
         commits.append(run("rev-parse", "HEAD"))
