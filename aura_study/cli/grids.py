@@ -42,6 +42,8 @@ def sweep(
     if list_parameters:
         Console().print(tables.parameters(kind))
         return
+    if cluster and workers:
+        raise StudyError("--workers counts processes of this machine, and with --cluster the jobs run there: give one")
     end_like_an_interrupt()
     grid = Grid.of(kind, parameter or [], read_grid_file(grid_file) if grid_file else None)
     outcome = run_sweep(grid, folders_of(out or f"{kind}-sweep"), build_engine(cluster, workers), Console(stderr=True))
@@ -78,12 +80,15 @@ def _train(job: Any, folders: "RunFolders", precision: Any, checkpoint_every: in
     """Train on every rank that was started; rank 0 says where.
 
     Raises:
-        StudyError: an unknown precision, or the training cannot go on from what is there.
+        StudyError: an unknown precision, a folder that holds something else, or a training that cannot go on from what
+            is there.
     """
+    from aura_study.runs.lock import TRAINING, refuse_other_kind
     from aura_study.training.parallel.training import Precision, train_parallel
 
     if precision not in get_args(Precision):
         raise StudyError(f"unknown precision {precision!r}; choose one of {list(get_args(Precision))}")
+    refuse_other_kind(folders, TRAINING)
     job = job.model_copy(update={"name": "training"})
     try:
         done = train_parallel(job, folders.results, precision, checkpoint_every, cpu)

@@ -1,6 +1,7 @@
 """What several commands share: their common options, and the run that a user names."""
 
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,16 +47,21 @@ def examples(command: str) -> str | None:
     return "\b\n" + "\n".join(["Examples:", *lines]) if lines else None
 
 
+def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
+    """What was typed is no pattern: a path or a star in it is nothing's beginning."""
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 def _runs(incomplete: str) -> list[str]:
     from aura_study.paths import home
 
-    return sorted(path.name for path in (home() / "results").glob(f"{incomplete}*") if path.is_dir())
+    return _beginning(incomplete, (path.name for path in (home() / "results").glob("*") if path.is_dir()))
 
 
 def _notebooks(incomplete: str) -> list[str]:
     from aura_study.paths import notebooks_folder
 
-    return sorted(path.stem for path in notebooks_folder().glob(f"{incomplete}*.ipynb"))
+    return _beginning(incomplete, (path.stem for path in notebooks_folder().glob("*.ipynb")))
 
 
 RunName = Annotated[str, typer.Argument(help="Run name or results folder.", autocompletion=_runs)]

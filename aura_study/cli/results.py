@@ -78,13 +78,13 @@ def compare(
     comparison = Comparison([folders_of(run) for run in runs])
     if as_json:
         typer.echo(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False))
-        return
-    for part in shown(comparison):
-        Console().print(part, markup=False, highlight=False)
+    else:
+        for part in shown(comparison):
+            Console().print(part, markup=False, highlight=False)
     if html:
         from aura_study.report import build_comparison
 
-        typer.echo(f"Page: {build_comparison(comparison, html.resolve())}")
+        typer.echo(f"Page: {build_comparison(comparison, html.resolve())}", err=as_json)
 
 
 def thin(
@@ -97,7 +97,10 @@ def thin(
     folders = folders_of(run)
     count = thinning.thin(folders, every)
     rebuild_report(folders)
-    typer.echo(f"{count} trajectories thinned to one step in {every}.")
+    if count:
+        typer.echo(f"{count} trajectories thinned to one step in {every}.")
+    else:
+        typer.echo("Nothing was thinned: no trajectory is left that has all its steps.")
 
 
 def archive(

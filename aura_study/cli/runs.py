@@ -18,6 +18,7 @@ from aura_study.cli.options import (
 )
 from aura_study.cli.results import rebuild_report
 from aura_study.data.registry import DEFAULT_DATASET
+from aura_study.errors import StudyError
 from aura_study.runs.parameters import DATA_MEANING, Data, Profile
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def run_and_report(request: "Request", console: "Console", **options: Any) -> "t
     except NotebookFailed as error:
         try:
             told = f"  what the run holds without it: {rebuild_report(request.folders)}"
-        except OSError as other:
-            told = f"  and the report cannot be written: {other.strerror or other}"
+        except (OSError, StudyError) as other:
+            told = f"  and the report cannot be written: {getattr(other, 'strerror', None) or other}"
         raise NotebookFailed(f"{error}\n{told}") from error
     return outcome, rebuild_report(request.folders)
 

@@ -68,6 +68,12 @@ def write_archive(folders: RunFolders, target: Path, *, replace: bool = False) -
         raise StudyError(f"an archive's name ends in .zip, got {str(target)!r}")
     if target.exists() and not replace:
         raise StudyError(f"{target} exists; overwrite it with --replace, or name another with --to")
+    ledger.read_claims(folders)  # no such run: told here, for a lock would make its folder
+    with locked(folders):  # what is described, sized and packed is one state of the run
+        return _write(folders, target)
+
+
+def _write(folders: RunFolders, target: Path) -> Path:
     claims, held = ledger.read_claims(folders), read_manifest(folders)
     if held is None:
         raise StudyError(
@@ -76,9 +82,8 @@ def write_archive(folders: RunFolders, target: Path, *, replace: bool = False) -
     if held.unfinished:
         raise StudyError(f"run {folders.name!r} has unfinished notebooks: {', '.join(held.unfinished)}")
     code = _code()
-    with locked(folders):
-        build_report(folders)
-        files = {**code, **_run(folders)}
+    build_report(folders)
+    files = {**code, **_run(folders, target)}
     citation = yaml.safe_load(files[f"{CODE}CITATION.cff"].read_text(encoding="utf-8"))
     sizes = {name: path.stat().st_size for name, path in files.items()}
     subject = Subject(citation, held, claims, sizes)
@@ -97,13 +102,14 @@ def write_archive(folders: RunFolders, target: Path, *, replace: bool = False) -
     return target
 
 
-def _run(folders: RunFolders) -> dict[str, Path]:
-    """Files of the run by their name in the archive, figures inside it wherever they lie here."""
+def _run(folders: RunFolders, target: Path) -> dict[str, Path]:
+    """Files of the run by their name in the archive, figures inside it wherever they lie here, ``target`` left out."""
     found = {}
     for folder, prefix in ((folders.results, RUN), (folders.figures, f"{RUN}figures/")):
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            if path.is_file() and not any(part.startswith(".") for part in inside.parts):
+            hidden = any(part.startswith(".") for part in inside.parts)
+            if path.is_file() and not hidden and path.resolve() != target.resolve():
                 found[prefix + inside.as_posix()] = path
     return found
 

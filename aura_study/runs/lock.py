@@ -12,10 +12,14 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.records import UNFINISHED
 
-OURS = {
-    *("manifest.json", "claims.json", "sweep.json", "stamps", "evidence", "records", "segments", "checkpoints"),
+KINDS = {
+    "a run of the study": {"manifest.json", "claims.json", "stamps", "evidence"},
+    "a sweep": {"sweep.json", "records"},
+    "a training": {"segments", "checkpoints"},
 }
 """What only a run of ours holds, or a sweep or a training."""
+STUDY, SWEEP, TRAINING = KINDS
+OURS = set().union(*KINDS.values())
 FOLDERS = {*OURS, "notebooks", "tables", "trajectories", "figures", "report"}
 """What may stand in a run's folder before that; all of it is ours where one of `OURS` is there."""
 
@@ -48,9 +52,25 @@ def locked(folders: RunFolders) -> Iterator[None]:
         lock.release()
 
 
+def refuse_other_kind(folders: RunFolders, kind: str) -> None:
+    """Nothing where the folder holds none of `KINDS` but ``kind``: they would clean and overwrite each other's files.
+
+    Raises:
+        StudyError: it holds another.
+    """
+    held = _names(folders.results)
+    for other, names in KINDS.items():
+        if other != kind and held & names:
+            raise StudyError(f"{folders.results} holds {other}; choose another name with --out")
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 def _refuse_a_strangers(folder: Path) -> None:
     """Nothing where the folder is missing, empty or a run's, whole or interrupted."""
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    held = _names(folder)
     if not held & OURS and (others := sorted(held - FOLDERS - {".lock"})):
         listed = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         raise StudyError(f"{folder} is not a run's folder: it holds {listed}; choose an empty one with --out")

@@ -1,7 +1,7 @@
 """Thinning: a finished run whose trajectories keep some of their steps, small enough to be passed on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +54,22 @@ def thin(folders: RunFolders, every: int) -> int:
                 write_stamp(folders, name, stamp)
         if changed:
             manifest.write_manifest(folders, held)
-            text = f"# Thinned\n\n{_words(every)} To have all steps, make the run again in another folder.\n"
+            text = _note([path for path in paths if _is_thinned(path)])
             write_atomically(folders.trajectories / NOTE, lambda path: path.write_text(text, encoding="utf-8"))
     return count
 
 
 def _is_thinned(path: Path) -> bool:
     return MARK in (pq.read_metadata(path).metadata or {}) and is_sealed(path)
+
+
+def _note(paths: Sequence[Path]) -> str:
+    """What the files say of themselves, with their names where they do not all say the same."""
+    files: dict[str, list[str]] = {}
+    for path in paths:
+        files.setdefault(pq.read_metadata(path).metadata[MARK].decode(), []).append(path.name)
+    told = [words if len(files) == 1 else f"{', '.join(names)}: {words}" for words, names in files.items()]
+    return "# Thinned\n\n" + "\n\n".join(told) + " To have all steps, make the run again in another folder.\n"
 
 
 def _words(every: int) -> str:

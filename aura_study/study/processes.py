@@ -95,14 +95,20 @@ def _for_machine_code(held: ExitStack) -> Path | None:
     return None
 
 
+def cores() -> int:
+    """Cores that this process may use: a batch system, a container or taskset may leave it some of the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # neither macOS nor Windows has it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def environment(at_once: int = 1, compiled: Path | None = None) -> dict[str, str]:
     """A notebook's environment: this process's, without what would hide figures, with its share of the cores."""
     held = dict(os.environ)
     if held.get("MPLBACKEND") != INLINE_BACKEND:
         held.pop("MPLBACKEND", None)  # Agg shows no figure and no error; the kernel chooses inline itself
-    cores = os.cpu_count() or 1
-    held.setdefault("OMP_NUM_THREADS", str(max(1, min(cores, 8) // at_once)))
-    held.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cores // at_once)))  # joblib: workers cost an import each
+    held.setdefault("OMP_NUM_THREADS", str(max(1, min(cores(), 8) // at_once)))
+    held.setdefault("LOKY_MAX_CPU_COUNT", str(max(1, cores() // at_once)))  # joblib: workers cost an import each
     quiet = "ignore:IProgress not found"  # tqdm.auto, in libraries, asks for widgets that nobody would see
     held["PYTHONWARNINGS"] = ",".join(filter(None, [held.get("PYTHONWARNINGS"), quiet]))
     held["PYTHONHASHSEED"] = "0"

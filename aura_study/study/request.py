@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class Request:
         """Check everything and resolve the run's name.
 
         Raises:
-            StudyError: unknown notebook or parameter, a value of the wrong type or out of range.
+            StudyError: unknown notebook or parameter, a value of the wrong type, out of range or not finite.
         """
         named = {name: parameters_of(name, registry) for name in choose_notebooks(notebooks, folder)}
         chosen = {
@@ -114,6 +115,8 @@ class Request:
             )
             for notebook, declared in chosen.items()
         }
+        for notebook, values in parameters.items():
+            _refuse_not_finite(notebook, values)
         return cls(profile, data, parameters, overrides, folders)
 
     @property
@@ -160,6 +163,24 @@ def _refuse_unknown(overrides: Overrides, chosen: Registry, registry: Registry) 
         else:
             where = f"notebook {next(iter(chosen))}" if len(chosen) == 1 else "the chosen notebooks"
             refuse_unknown([name], sorted(common), where)
+
+
+def _refuse_not_finite(notebook: str, values: Parameters) -> None:
+    """A notebook writes its parameters down as JSON, which has finite numbers only."""
+    for name, value in values.model_dump().items():
+        for number in _numbers(value):
+            if not math.isfinite(number):
+                raise StudyError(f"notebook {notebook}: {name} = {number}: a parameter has to be a finite number")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _numbers(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part)
 
 
 def _overrides_for(notebook: str, declared: type[Parameters], overrides: Overrides) -> Overrides:

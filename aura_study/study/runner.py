@@ -1,6 +1,6 @@
 """The study: what has to run is planned, run, and recorded in ledger and manifest."""
 
-import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from aura_study.errors import StudyError
 from aura_study.paths import RunFolders, notebooks_folder
 from aura_study.runs import manifest
 from aura_study.runs.inputs import DataState, data_state
-from aura_study.runs.ledger import write_claims
-from aura_study.runs.lock import locked
+from aura_study.runs.ledger import read_one, write_claims
+from aura_study.runs.lock import STUDY, locked, refuse_other_kind
 from aura_study.runs.stamps import read_stamps
 from aura_study.study.display import Display
 from aura_study.study.notebook import NotebookFailed
 from aura_study.study.plan import plan
-from aura_study.study.processes import Ended, execute_side_by_side
+from aura_study.study.processes import Ended, cores, execute_side_by_side
 from aura_study.study.registry import notebook_names
 from aura_study.study.request import Request
 
-AT_ONCE = 2 if (os.cpu_count() or 1) > 1 else 1
+AT_ONCE = 2 if cores() > 1 else 1
 """Notebooks side by side: while one imports, or computes on one core, the other uses what is left."""
 
 
@@ -66,7 +66,8 @@ def run_study(
         at_once: notebooks side by side; 0 means `AT_ONCE`. Results do not depend on it.
 
     Raises:
-        StudyError: the folder is in use, cannot be written or holds another run; data are missing.
+        StudyError: the folder is in use, cannot be written or holds something else; data are missing; the evidence of a
+            notebook that was not asked for is damaged.
         NotebookFailed: notebooks failed; the others have run, and ledger and manifest are written.
         KeyboardInterrupt: with what is kept printed first.
     """
@@ -76,16 +77,25 @@ def run_study(
     data = data_state(request.data, encoders)
     outcome = Outcome(request.folders)
     try:
+        refuse_other_kind(request.folders, STUDY)
         with locked(request.folders):
             if not replace:
                 manifest.refuse_another(request.folders, request.identity)
+            _refuse_damaged_evidence(request)
             try:
                 _run(request, source, data, at_once or AT_ONCE, console, outcome)
-            finally:
-                _record(request, source, data.files, bool(outcome.ended))
+            except BaseException:
+                with suppress(OSError, StudyError):  # what ended the run is what to tell
+                    _record(request, source, data.files, bool(outcome.ended))
+                raise
+            _record(request, source, data.files, bool(outcome.ended))
     except OSError as error:
         reason = f"cannot write the run to {request.folders.results}: {error.strerror or error}"
         raise StudyError("\n".join([*outcome.errors, reason])) from error
+    except StudyError as error:
+        if not outcome.errors:
+            raise
+        raise StudyError("\n".join([*outcome.errors, str(error)])) from error
     except KeyboardInterrupt:
         done = len(outcome.executed) + len(outcome.unchanged)
         console.print(
@@ -99,6 +109,13 @@ def run_study(
     if outcome.errors:
         raise NotebookFailed("\n".join(outcome.errors))
     return outcome
+
+
+def _refuse_damaged_evidence(request: Request) -> None:
+    """What the ledger will be merged from is read before hours of work; a notebook asked for writes its own anew."""
+    for path in sorted(request.folders.evidence.glob("*.json")):
+        if path.stem not in request.parameters:
+            read_one(path)
 
 
 def _run(request: Request, source: Path, data: DataState, at_once: int, console: Console, outcome: Outcome) -> None:

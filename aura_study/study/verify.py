@@ -13,7 +13,7 @@ evidence, and its verdict the one that its rule gives for the recorded numbers.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +32,6 @@ from aura_study.runs.inputs import data_state
 from aura_study.runs.ledger import Evidence, Ledger, Row, read_claims
 from aura_study.runs.parameters import Data, Parameters
 from aura_study.runs.records import read_record
-from aura_study.study.notebook import NotebookFailed
 from aura_study.study.registry import Registry, choose_notebooks
 from aura_study.study.request import Request
 from aura_study.study.runner import run_study
@@ -196,9 +195,13 @@ class _Plan:
         """Name of the data that the notebook read, if it reads any."""
         return self.held.notebooks[name].parameters.get("data")
 
-    def reads(self, name: str) -> tuple[Any, Any]:
-        """Names of the data and of the encoder that the notebook read, or none."""
-        return self.data(name), self.held.notebooks[name].parameters.get("encoder")
+    def reads(self, name: str) -> tuple[Any, tuple[str, ...]]:
+        """Names of the data and of the encoders that the notebook read, as far as its parameters still say so."""
+        try:
+            encoders = self.parameters(name, self.held.run).encoders if name in self.registry else ()
+        except ValidationError:  # told when it is its turn
+            encoders = ()
+        return self.data(name), encoders
 
 
 def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Console) -> _Found:
@@ -217,24 +220,24 @@ def _run_again(plan: _Plan, names: Sequence[str], budget: float, console: Consol
                 parameters = {name: plan.parameters(name, str(folders.results))}
                 # the parameters say all, so profile and overrides need not
                 run_study(Request("quick", data, parameters, {}, folders), console, plan.source, replace=True)
+                evidence = read_record(folders.evidence / f"{name}.json", Evidence)
             except ValidationError as error:
                 problem = error.errors()[0]
                 place = ".".join(map(str, problem["loc"]))
                 found.failed[name] = f"its recorded parameters are refused: {place}: {problem['msg']}"
-            except NotebookFailed as error:
+            except StudyError as error:  # of this notebook alone: what the others gave is kept
                 found.failed[name] = str(error).splitlines()[0]
             else:
-                evidence = read_record(folders.evidence / f"{name}.json", Evidence)
                 found.rows[name] = {row.claim: row for row in evidence.claims}
     return found
 
 
-def _missing(data: Data | None, encoder: str | None) -> str:
+def _missing(data: Data | None, encoders: Iterable[str]) -> str:
     """Why what a notebook read is not here, or an empty text."""
     if data is not None and data not in DATASETS:
         return f"data {data!r} are not known any more"
     try:
-        data_state(data or DEFAULT_DATASET, filter(None, [encoder]))
+        data_state(data or DEFAULT_DATASET, encoders)
     except StudyError as error:
         return str(error)
     return ""

@@ -18,7 +18,7 @@ from aura_study.runs import manifest
 from aura_study.runs.engine import Engine
 from aura_study.runs.inputs import data_state
 from aura_study.runs.jobs import is_finished, job_path
-from aura_study.runs.lock import locked
+from aura_study.runs.lock import SWEEP, locked, refuse_other_kind
 from aura_study.runs.manifest import SWEEP_FILE, SweepRecord
 from aura_study.runs.records import read_record, write_atomically, write_json
 from aura_study.runs.words import duration
@@ -137,7 +137,7 @@ def _progress(console: Console, total: int, engine: str) -> Iterator[Any]:
 
 
 def _summarise(grid: Grid, outcome: SweepOutcome) -> pd.DataFrame:
-    """One row per job: its parameters, status, results, error; written as CSV and parquet if anything is new."""
+    """One row per job: its parameters, status, results, error; written as CSV and parquet."""
     rows = []
     for node in grid.nodes:
         row = {**node.values, "status": "not run", "error": outcome.failed.get(node.label, "")}
@@ -153,9 +153,8 @@ def _summarise(grid: Grid, outcome: SweepOutcome) -> pd.DataFrame:
 
 
 def _claim_folder(grid: Grid, folders: RunFolders) -> None:
-    """Refuse a folder that holds a study, or a sweep of another kind."""
-    if folders.manifest.exists() or folders.claims.exists():
-        raise StudyError(f"{folders.results} holds a run of the study; choose another name with --out")
+    """Refuse a folder that holds something else than a sweep, or a sweep of another kind."""
+    refuse_other_kind(folders, SWEEP)
     path = folders.results / SWEEP_FILE
     if path.exists() and (held := read_record(path, SweepRecord).kind) != grid.kind.name:
         raise StudyError(f"{folders.results} holds a {held} sweep; choose another name with --out")

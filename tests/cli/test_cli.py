@@ -15,6 +15,7 @@ import typer
 
 import aura_study
 from aura_study import cli
+from aura_study.cli import options
 from aura_study.cli.options import EXAMPLES
 from aura_study.study import registry, runner
 
@@ -116,6 +117,12 @@ def test_the_shell_completes_notebooks_and_runs(typed: str, offered: str) -> Non
     assert offered in done.stdout.split()
 
 
+@pytest.mark.parametrize("typed", ["/tmp/ab", "../", "**", "*"])
+def test_what_is_typed_is_no_pattern(typed: str) -> None:
+    """A path, or a star, is the beginning of no run's and no notebook's name."""
+    assert options._runs(typed) == options._notebooks(typed) == []
+
+
 def test_examples_of_the_help_are_calls_that_parse() -> None:
     """Each example's command and options exist."""
     app: Any = typer.main.get_command(cli.app)
@@ -168,12 +175,31 @@ def test_compare_shows_what_differs_on_a_screen(
     assert len(lines) <= 24
     assert max(map(len, lines[:-1])) <= 80
     assert (tmp_path / "page" / "compared" / "phantom_gradient-1.svg").is_file()
-    code, printed, _ = command("compare", *runs, "--json")
+    code, printed, told = command("compare", *runs, "--json", "--html", str(tmp_path / "beside"))
     assert [one["name"] for one in json.loads(printed)["parameters"]] == ["rate"]
+    assert told.strip() == f"Page: {tmp_path}/beside/index.html"
+    assert (tmp_path / "beside" / "index.html").is_file()
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").write_text("")
     code, _, err = command("compare", *runs, "--html", str(tmp_path / "taken"))
     assert (code, "holds something else" in err) == (1, True)
+
+
+def test_thin_says_when_there_is_nothing_to_thin(command: Command, project: Path) -> None:
+    """The toy run has no trajectory."""
+    code, printed, _ = command("thin", str(project / "results" / "first"))
+    assert code == 0
+    assert "Nothing was thinned" in printed
+
+
+def test_a_training_is_refused_in_a_runs_folder(command: Command, tmp_path: Path) -> None:
+    """Its checkpoints would lie among the run's files."""
+    pytest.importorskip("accelerate")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "claims.json").write_text("{}")
+    code, _, err = command("train", "--out", str(tmp_path / "run"), "-p", "steps=1", "--cpu")
+    assert (code, "holds a run of the study; choose another name" in err) == (1, True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["claims.json"]
 
 
 def test_report_is_rebuilt_from_results_alone(command: Command, project: Path) -> None:
@@ -221,6 +247,7 @@ def test_data_status_tells_each_file(command: Command, monkeypatch: pytest.Monke
         (["claims", "--run", "./nowhere"], "run 'nowhere' has no claims.json"),
         (["report", "--run", "./nowhere"], "run 'nowhere' has no claims.json"),
         (["claims", "./one", "--run", "./other"], "one run at a time: got './one' and --run './other'"),
+        (["sweep", "dynamics", "--workers", "2", "--cluster", "local:2"], "--workers counts processes of this machine"),
         (["compare", "./nowhere", "./nowhere"], "run 'nowhere' has no claims.json"),
     ],
 )

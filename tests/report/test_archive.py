@@ -1,6 +1,7 @@
 """The archive of a run: complete, the same twice, described by what machines read, and refused where it would lie."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from aura_study.cli import app
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, RunFolders
 from aura_study.report import archive
-from aura_study.report.archive import write_archive
-from aura_study.report.crate import APPLICATION, ro_crate
+from aura_study.report.archive import CITED, write_archive
+from aura_study.report.crate import APPLICATION, REPORT, ro_crate
 from aura_study.runs.fingerprint import digest
+from aura_study.runs.lock import locked
 from aura_study.runs.manifest import read_manifest
 
 
@@ -50,8 +52,7 @@ def test_what_the_manifest_lists_is_there_to_the_byte(written: zipfile.ZipFile) 
     assert held
     for record in held.notebooks.values():
         for name, expected in record.outputs.items():
-            if not name.startswith("trajectories/"):  # the committed run's are thinned
-                assert digest(written.read(f"run/{name}")) == expected, name
+            assert digest(written.read(f"run/{name}")) == expected, name
 
 
 def test_the_code_is_the_checkouts_and_no_other_run_is_in_it(written: zipfile.ZipFile) -> None:
@@ -112,9 +113,46 @@ def test_the_citation_is_told_in_each_form(written: zipfile.ZipFile) -> None:
     assert deposit["creators"] == [{"name": "The aura_study developers"}]
 
 
-def test_an_archive_is_refused_where_it_would_lie_or_destroy(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def small(toy_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolders:
+    """A copy of the toy study's run, to be packed with its citation and licence as all the code."""
+    code = {name: path for name, path in archive._code().items() if name in {f"code/{cited}" for cited in CITED}}
+    monkeypatch.setattr(archive, "_code", lambda: code)
+    shutil.copytree(toy_project / "run", tmp_path / "run")
+    return RunFolders.of(str(tmp_path / "run"))
+
+
+def test_an_archive_in_the_runs_folder_does_not_hold_itself(small: RunFolders) -> None:
+    """Written again over the first it is the same file."""
+    target = small.results / "run.zip"
+    first = write_archive(small, target).read_bytes()
+    assert write_archive(small, target, replace=True).read_bytes() == first
+    with zipfile.ZipFile(target) as file:
+        assert not [name for name in file.namelist() if name.endswith(".zip")]
+
+
+def test_all_of_an_archive_is_read_while_nobody_may_write(small: RunFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the ledger that is described to the bytes that are packed, the run's folder is held."""
+    refused = []
+
+    def watched(name: str) -> None:
+        original = getattr(archive, name)
+
+        def tried(*given: Any) -> Any:
+            with pytest.raises(StudyError, match="another run is writing"), locked(small):
+                pass
+            refused.append(name)
+            return original(*given)
+
+        monkeypatch.setattr(archive, name, tried)
+
+    for name in ("read_manifest", "build_report", "_zip"):
+        watched(name)
+    write_archive(small, small.results.with_name("small.zip"))
+    assert refused == ["read_manifest", "build_report", "_zip"]
+
+
+def test_an_archive_is_refused_where_it_would_lie_or_destroy(tmp_path: Path) -> None:
     """No such run, one without a manifest, a file in the way, and a name that is no zip's: one error each."""
     bare = tmp_path / "bare"
     (bare / "evidence").mkdir(parents=True)
@@ -134,8 +172,8 @@ def test_an_archive_is_refused_where_it_would_lie_or_destroy(
     assert "no claims.json" in str(CliRunner().invoke(app, ["archive", "nowhere"]).exception)
 
 
-def test_a_crate_lists_no_result_that_is_not_there(written: zipfile.ZipFile) -> None:
-    """Without its files a run's actions have no results, and nothing is said to be part."""
+def test_a_crate_lists_no_result_that_is_not_there() -> None:
+    """Without its files a run's actions have no results, and of the run nothing is said to be part."""
     subject = archive.Subject(
         {"title": "t", "license": "MIT", "version": "1", "authors": [{"name": "a"}], "references": []},
         read_manifest(RunFolders.of(REFERENCE)),  # type: ignore[arg-type]
@@ -144,3 +182,5 @@ def test_a_crate_lists_no_result_that_is_not_there(written: zipfile.ZipFile) -> 
     )
     graph = ro_crate(subject)["@graph"]
     assert all(entity["result"] == [] for entity in graph if entity["@type"] == "CreateAction")
+    parts = next(entity["hasPart"] for entity in graph if entity["@id"] == "./")
+    assert {one["@id"].split("/")[0] for one in parts if one["@id"] != REPORT} == {"code"}

@@ -92,6 +92,23 @@ def test_the_run_still_holds_together_and_a_second_time_changes_nothing(copied: 
     assert thin(copied, 4) == 0
 
 
+def test_the_note_says_how_each_file_was_thinned(copied: RunFolders) -> None:
+    """A second thinning leaves thin files as they are, and so the note of them; a new file has words of its own."""
+    for path in copied.trajectories.iterdir():
+        path.unlink()
+    keep_table(Job(name="first"), stretch(), copied.trajectories)
+    thin(copied, 10)
+    note = copied.trajectories / NOTE
+    before = note.read_text()
+    assert thin(copied, 50) == 0
+    assert note.read_text() == before
+    keep_table(Job(name="second"), stretch(), copied.trajectories)
+    assert thin(copied, 50) == 1
+    _, first, second = note.read_text().split("\n\n")
+    assert first.startswith("first.parquet: Of each trajectory one step in 10 is kept")
+    assert second.startswith("second.parquet: Of each trajectory one step in 50 is kept")
+
+
 def test_a_thinning_that_was_killed_is_completed_by_the_next(
     copied: RunFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,22 @@ def test_a_wrong_parameter_is_told_with_what_is_right(notebooks: Path, assignmen
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("notebook", "name", "value"),
+    [
+        ("01_focal_loss", "gammas", [1.0, float("inf")]),
+        ("01_focal_loss", "gamma", "inf"),
+        ("02_kendall_weighting", "highest_loss", "inf"),
+        ("10_schedules", "budget", "inf"),
+        ("12_after_the_return", "clip_norm", "inf"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(notebook: str, name: str, value: Any) -> None:
+    """A notebook's record is JSON, which has none: told with notebook, parameter and value before anything runs."""
+    with pytest.raises(StudyError, match=rf"notebook {notebook}: {name} = .*inf"):
+        Request.of(parameter_classes(), [notebook], overrides={name: value})
+
+
 def test_a_name_given_twice_is_refused() -> None:
     """Two values for one name cannot both be meant."""
     with pytest.raises(StudyError, match="'steps' is given twice"):

@@ -1,17 +1,20 @@
 """The runner: what a run leaves behind, what it runs again, and how it fails."""
 
 import errno
+import io
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 import toy_study
 from filelock import FileLock
 from killed_runs import snapshot
+from rich.console import Console
 
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
@@ -29,7 +32,7 @@ from aura_study.runs.stamps import (
 )
 from aura_study.study import runner
 from aura_study.study.notebook import NotebookFailed
-from aura_study.study.processes import INLINE_BACKEND, environment
+from aura_study.study.processes import INLINE_BACKEND, cores, environment
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def test_nothing_changed_means_nothing_runs_and_no_file_moves(finished: runner.O
     assert snapshot(finished.folders.results) == before
 
 
-def test_what_changed_runs_again_and_says_why(finished: runner.Outcome, notebooks: Path, tmp_path: Path) -> None:
+def test_what_changed_runs_again_and_says_why(finished: runner.Outcome) -> None:
     """Each ingredient of a result, and each output, is watched."""
     folders = finished.folders
     stamp = read_stamp(folders, "03_phantom_gradient")
@@ -201,6 +204,70 @@ def test_a_full_disk_is_one_error(notebooks: Path, tmp_path: Path, monkeypatch: 
         toy_study.run(tmp_path / "out", notebooks=notebooks)
 
 
+def damaged(*arguments: object, **options: object) -> None:
+    raise StudyError("evidence is damaged")
+
+
+def breaks(request: object, source: object, data: object, at_once: int, console: object, outcome: Any) -> None:
+    outcome.ended["03_phantom_gradient"] = "notebook 03_phantom_gradient stopped"
+
+
+def interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_damaged_evidence_of_another_notebook_is_told_before_any_work(notebooks: Path, tmp_path: Path) -> None:
+    """It would be merged into the ledger at the end; the notebook that is asked for has not run for nothing."""
+    out = tmp_path / "out"
+    (out / "evidence").mkdir(parents=True)
+    (out / "evidence" / "01_focal_loss.json").write_text("{")
+    with pytest.raises(StudyError, match=r"cannot read .*01_focal_loss\.json"):
+        toy_study.run(out, notebooks=notebooks, only="03")
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "evidence"]
+
+
+def test_what_cannot_be_recorded_hides_no_notebooks_error(
+    notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are told, the notebook's first."""
+    monkeypatch.setattr(runner, "_run", breaks)
+    monkeypatch.setattr(runner, "write_claims", damaged)
+    with pytest.raises(StudyError, match=r"^notebook 03_phantom_gradient stopped\nevidence is damaged$"):
+        toy_study.run(tmp_path / "out", notebooks=notebooks)
+
+
+def test_what_cannot_be_recorded_hides_no_interrupt(
+    notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends a run as an interrupt, and says what is kept."""
+    monkeypatch.setattr(runner, "_run", interrupt)
+    monkeypatch.setattr(runner, "write_claims", damaged)
+    told = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        toy_study.run(tmp_path / "out", notebooks=notebooks, console=Console(file=told))
+    assert "Interrupted. 0 of 2 notebooks are finished" in told.getvalue()
+
+
+def test_a_report_that_cannot_be_built_hides_no_notebooks_error(
+    notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notebook's error comes first, and what is wrong with the report after it."""
+    monkeypatch.setattr(runner, "_run", breaks)
+    monkeypatch.setattr("aura_study.cli.runs.rebuild_report", damaged)
+    with pytest.raises(NotebookFailed, match=r"stopped\n  and the report cannot be written: evidence is damaged"):
+        toy_study.run(tmp_path / "out", notebooks=notebooks)
+
+
+def test_a_folder_of_a_sweep_or_a_training_is_no_place_for_a_run(notebooks: Path, tmp_path: Path) -> None:
+    """Refused as a sweep refuses a run's, with --replace too; nothing is written."""
+    for name, words in (("sweep.json", "a sweep"), ("checkpoints", "a training")):
+        out = tmp_path / words
+        (out / name).mkdir(parents=True)
+        with pytest.raises(StudyError, match=f"holds {words}; choose another name with --out"):
+            toy_study.run(out, notebooks=notebooks)
+        assert [path.name for path in out.iterdir()] == [name]
+
+
 def test_leftovers_of_a_killed_process_are_swept(finished: runner.Outcome, notebooks: Path) -> None:
     """Half-written files, named as our writers name them, go; the user's own stay, hidden or not, wherever they lie."""
     results = finished.folders.results
@@ -261,18 +328,22 @@ def test_time_of_stopped_attempts_counts(tmp_path: Path) -> None:
 
 
 def test_the_kernel_keeps_a_chosen_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OMP_NUM_THREADS is left alone where the user has set it, else set to the number of CPUs at most."""
+    """OMP_NUM_THREADS is left alone where the user has set it, else set to the number of its cores at most."""
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert environment()["OMP_NUM_THREADS"] == "3"
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert 1 <= int(environment()["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
+    assert 1 <= int(environment()["OMP_NUM_THREADS"]) <= cores()
 
 
 def test_notebooks_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight cores for two notebooks: four threads and four of joblib's workers each; never none."""
+    """Eight cores for two notebooks: four threads and four of joblib's workers each; never none.
+
+    What counts are the cores that are left to this process, not those of the machine.
+    """
     for name in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
         monkeypatch.delenv(name, raising=False)
-    for cores, at_once, share in ((8, 1, "8"), (8, 2, "4"), (2, 2, "1"), (1, 2, "1")):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for number, at_once, share in ((8, 1, "8"), (8, 2, "4"), (2, 2, "1"), (1, 2, "1")):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, number=number: set(range(number)), raising=False)
         held = environment(at_once)
         assert (held["OMP_NUM_THREADS"], held["LOKY_MAX_CPU_COUNT"]) == (share, share)

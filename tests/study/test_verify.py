@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import toy_study
+from pydantic import ValidationError
 from rich.console import Console
 
 from aura_study import cli
 from aura_study.errors import StudyError
 from aura_study.paths import RunFolders
 from aura_study.runs.ledger import Row
+from aura_study.runs.parameters import Parameters
 from aura_study.study import registry, verify_display
 from aura_study.study import verify as verification
+from aura_study.study.request import Request
 from aura_study.study.verify import Status, UnknownRun, Verification, compare
 
 Edit = Callable[[dict[str, Any]], None]
@@ -37,9 +40,8 @@ def copy(project: Path, tmp_path: Path) -> Path:
 def verified(run: Path, project: Path, budget: float = 600.0, **options: Any) -> Verification:
     source = options.pop("source", project / "notebooks")
     quiet = Console(quiet=True)
-    return verification.verify(
-        RunFolders.of(str(run)), toy_study.REGISTRY, budget, console=quiet, source=source, **options
-    )
+    known = options.pop("known", toy_study.REGISTRY)
+    return verification.verify(RunFolders.of(str(run)), known, budget, console=quiet, source=source, **options)
 
 
 def edit(path: Path, change: Edit) -> None:
@@ -174,15 +176,59 @@ def test_data_that_are_not_at_hand_are_skipped_honestly(
     assert "AURA's public files are not in" in found.checks[1].why
 
 
-def test_an_encoder_that_is_not_at_hand_is_skipped_honestly(copy: Path, project: Path) -> None:
-    """Its folder is not told in a record, so that it cannot be found again."""
+OWN = ".../own"
+
+
+def encoders() -> list[tuple[str, str]]:
+    """Every notebook with each of its parameters that name an encoder."""
+    return [
+        (notebook, name)
+        for notebook, declared in sorted(registry.parameter_classes().items())
+        for name in declared.model_fields
+        if OWN in _named(declared, name)
+    ]
+
+
+def _named(declared: type[Parameters], name: str) -> tuple[str, ...]:
+    try:
+        return declared(**{name: OWN}).encoders
+    except ValidationError:  # no text is taken there
+        return ()
+
+
+@pytest.mark.parametrize(("notebook", "name"), encoders())
+def test_an_encoder_that_is_not_at_hand_is_skipped_honestly(
+    copy: Path, project: Path, notebook: str, name: str
+) -> None:
+    """Its folder is not told in a record, so that it cannot be found again; whatever its parameter is called."""
+    declared = registry.parameter_classes()[notebook]
     edit(
         copy / "manifest.json",
-        lambda content: content["notebooks"]["03_phantom_gradient"]["parameters"].update(encoder=".../own"),
+        lambda held: held["notebooks"]["03_phantom_gradient"].update(parameters={"data": "embedded", name: OWN}),
     )
-    found = verified(copy, project, budget=0)
+    found = verified(copy, project, budget=0, known={**toy_study.REGISTRY, "03_phantom_gradient": declared})
     assert "of the budget are left" in found.checks[0].why
     assert "encoder '.../own' is not on this machine" in found.checks[1].why
+
+
+def test_the_encoders_of_all_notebooks_are_looked_at() -> None:
+    """Those that go by another name too."""
+    names = {name for _, name in encoders()}
+    assert {"encoder", "learned_encoder", "checkpoint", "probed"} <= names
+
+
+def test_an_error_of_one_notebook_ends_that_one_alone(
+    copy: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next has its turn, and the result says what stopped each."""
+
+    def stops(request: Request, *arguments: Any, **options: Any) -> None:
+        raise StudyError(f"{next(iter(request.parameters))} lost its files\nand more")
+
+    monkeypatch.setattr(verification, "run_study", stops)
+    found = verified(copy, project)
+    assert statuses(found) == {"F1": Status.FAILED, "P1": Status.FAILED}
+    assert [check.why for check in found.checks] == [f"{check.notebook} lost its files" for check in found.checks]
 
 
 def row(measured: float | None, seeds: int = 0, interval: tuple[float | None, float | None] = (None, None)) -> Row:

@@ -187,12 +187,15 @@ def test_two_sweeps_on_one_folder_the_second_refuses(tmp_path: Path) -> None:
 
 
 def test_a_sweep_does_not_mix_with_anything_else(tmp_path: Path) -> None:
-    """A folder with a run of the study, a sweep of another kind, or a file in its place is refused, untouched."""
+    """A folder with a study, a training, a sweep of another kind, or a file in its place is refused, untouched."""
     run = tmp_path / "run"
     run.mkdir()
     (run / "claims.json").write_text("{}")
     with pytest.raises(StudyError, match="holds a run of the study"):
         toy_sweep.run(run, "number=1")
+    (tmp_path / "trained" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(StudyError, match="holds a training"):
+        toy_sweep.run(tmp_path / "trained", "number=1")
     (tmp_path / "toys").mkdir()
     held = {"kind": "toy", "axes": {}, "jobs": 1, "commit": commit(), "device": device(), "versions": {}, "data": {}}
     (tmp_path / "toys" / SWEEP_FILE).write_text(SweepRecord.model_validate(held).model_dump_json())

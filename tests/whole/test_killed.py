@@ -17,15 +17,7 @@ from aura_study.runs.stamps import Attempt, attempt_path, read_stamp, stamp_path
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    notebooks = toy_study.write_notebooks(folder / "notebooks")
-    toy_study.run(folder / "run", STEPS, notebooks=notebooks)
-    return folder / "run"
-
-
-def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(tmp_path: Path) -> None:
     """SIGKILL in the second notebook: no kernel is left; the first is not run again; all files are as undisturbed."""
     out = tmp_path / "run"
     with started(out, held=True) as process:
@@ -45,6 +37,8 @@ def test_killed_in_mid_run_the_same_command_ends_with_the_same_files(undisturbed
     resumed = toy_study.run(out, STEPS, notebooks=tmp_path / "notebooks")
     assert resumed.unchanged == ["01_focal_loss"]
     assert resumed.executed == ["03_phantom_gradient"]
+    undisturbed = tmp_path / "undisturbed" / "run"
+    toy_study.run(undisturbed, STEPS, notebooks=tmp_path / "notebooks")
     assert lasting(out) == lasting(undisturbed)
     stamp = read_stamp(folders, "03_phantom_gradient")
     assert stamp is not None
