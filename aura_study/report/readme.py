@@ -1,12 +1,10 @@
 """Fills the marked blocks of the project's READMEs from the committed runs, so that no number in them is typed.
 
-A block stands between ``<!-- name -->`` and ``<!-- /name -->``. Run ``python -m aura_study.report.readme`` to fill the
-blocks, with ``--check`` to fail if they are stale.
+A block stands between ``<!-- name -->`` and ``<!-- /name -->``; ``python -m aura_study.report.readme`` fills them.
 """
 
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -15,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from aura_study.claims import CLAIMS, Verdict
+from aura_study.claims.lock import Look, read
 from aura_study.claims.model import DECIDED, Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
 from aura_study.paths import REFERENCE, REPETITION, RunFolders, project_root
 from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE, advice
 from aura_study.runs import ledger
-from aura_study.runs.ledger import FigureEntry
+from aura_study.runs.ledger import FigureEntry, Row
 from aura_study.runs.manifest import read_manifest
 from aura_study.runs.words import NONE, duration, number
 
@@ -59,15 +58,22 @@ def price(folders: RunFolders, root: Path) -> str:
 def _where_all_learn(root: Path) -> str:
     """What the trainings on a GPU have to add to what it costs: there no layer of the encoder is frozen."""
     folders = RunFolders.of(REPETITION)
-    row = ledger.read_claims(folders).rows[LASTING]
-    if row.measured is None or row.interval is None:
+    row, page = _row(LASTING, folders), f"{_relative(folders.results, root)}/README.md"
+    low, high = row.interval
+    if row.measured is None or low is None or high is None:
         raise StudyError(f"run {folders.name!r} has not measured {LASTING}")
-    (low, high), page = row.interval, f"{_relative(folders.results, root)}/README.md"
     return (
         f"- P9's encoder has lower layers frozen. Where all learn ([on a GPU]({page})), the mean area long after the "
         f"return shifts {row.measured:+.3f} [{low:.3f}, {high:.3f}; {row.seeds} seeds] without the mask "
         f"({row.claim}, {row.verdict})."
     )
+
+
+def _row(claim: str, folders: RunFolders) -> Row:
+    rows = ledger.read_claims(folders).rows
+    if claim not in rows:
+        raise StudyError(f"run {folders.name!r} has not asked {claim}")
+    return rows[claim]
 
 
 def _figure(name: str, folders: RunFolders) -> FigureEntry:
@@ -94,11 +100,12 @@ def found(folders: RunFolders, root: Path) -> str:
     rows = ledger.read_claims(folders).rows
     lines = []
     for key, question in QUESTIONS.items():
-        row = rows[TOLD[key]]
+        row = _row(TOLD[key], folders)
         numbers = f"{ledger.number(row.measured)}, {ledger.interval(row)}"
         notebook = f"[{row.claim}]({_relative(folders.notebooks, root)}/{row.notebook}.ipynb)"
         verdict = f"**{row.verdict}**" + (f" ({row.limit})" if row.limit else "")
-        lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {row.unit}: {numbers}. {notebook}")
+        unit = row.unit.split(";")[0]  # what it says of its interval stands in the ledger
+        lines.append(f"- *{question.asks}* “{row.statement}” {verdict}; {unit}: {numbers}. {notebook}")
     counts = Counter(row.verdict for row in rows.values())
     tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     failed = [row.claim for row in ledger.failed_predictions(list(rows.values()))]
@@ -110,7 +117,10 @@ def found(folders: RunFolders, root: Path) -> str:
         told += (
             f" Judged by rules that have changed since: notebook{'s' * (len(older) > 1)} {', '.join(sorted(older))}."
         )
-    return "\n".join([*lines, "", f"Of {len(rows)} claims: {tally}. {told}"])
+    locked = read(project_root() / "claims.lock").claims
+    first = sum(locked[claim].look == Look.FIRST for claim in rows if claim in locked)
+    fixed = f"Of {len(rows)} claims ({first} by rules fixed before a first look)"
+    return "\n".join([*lines, "", f"{fixed}: {tally}. {told}"])
 
 
 def claims_table(folders: RunFolders, root: Path) -> str:
@@ -237,17 +247,11 @@ def _around(body: str, match: re.Match[str]) -> str:
 
 
 def main() -> None:
-    """Fill the pages from their runs, or check that they are filled."""
-    root, stale = project_root(), []
+    """Fill the pages from their runs."""
+    root = project_root()
     for page in PAGES:
         text = (root / page).read_text(encoding="utf-8")
-        filled = fill(page, text, run_of(page), root)
-        if filled != text:
-            stale.append(page)
-            if "--check" not in sys.argv:
-                (root / page).write_text(filled, encoding="utf-8")
-    if stale and "--check" in sys.argv:
-        sys.exit(f"{', '.join(stale)}: stale; run `python -m aura_study.report.readme`")
+        (root / page).write_text(fill(page, text, run_of(page), root), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -156,21 +156,19 @@ def test_the_advice_says_what_the_intervals_say(clipped: float, bare: float, see
         return list(advice(pd.DataFrame(costs), pd.DataFrame(spikes), told, "reporting")["sentence"])
 
     mask, watch, clip = said(0.2)
-    assert "a summed rate (Λ) of 3 itself gave one of 0.5." in mask
+    assert watch.endswith("A summed rate (Λ) of 3 lowered it by 0.5.")
     assert (
         f"[{rows['P9'].interval[0]:.4f}, {rows['P9'].interval[1]:.4f}; {rows['P9'].seeds} seeds] of mean area" in mask
     )
     assert watch.startswith(
-        "Watch the returned task's own loss. Clipped, 50 steps after a fall of 5 it is +0.200 [0.190, 0.210;"
+        "Watch the returned task's own loss. With log sigma lowered by 5 by hand, clipped, it is +0.200 [0.190, 0.210;"
     )
-    assert clip.startswith(begins + "10 steps after a fall of 3 (500 times reporting's gradient) their loss is higher")
+    assert clip.startswith(begins + "10 steps after it was lowered by 3 (500 times reporting's gradient) their loss is")
     assert f"higher by {clipped:+.3f} [" in clip
     assert "It does not spare the pre-training" in clip
-    assert f"a share of {rows['P8'].measured:+.3f} [" in clip
+    assert f"lost {rows['P8'].measured:+.3f} [" in clip
     assert said(0.0)[1].startswith("The returned task's own loss is not surely higher.")
-    assert said(0.0, {})[2].endswith(
-        "a share of (not tried) clipped, (not tried) not, by the return after Λ = 3 (P8, P8a)."
-    )
+    assert said(0.0, {})[2].endswith("lost (not tried) clipped, (not tried) not, by the return after Λ = 3 (P8, P8a).")
 
 
 def test_where_nobody_asked_there_is_no_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

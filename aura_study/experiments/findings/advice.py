@@ -48,16 +48,15 @@ def advice(costs: pd.DataFrame, spikes: pd.DataFrame, rows: Mapping[str, Row], a
     ratio = spike["ratio"][f"{SHOWN_FALL:g}"]
     sentences = (
         f"Mask the absent task's whole term. At the end of training this gained {_said(score)} of mean area under "
-        f"the ROC curve (P9){', too little to notice' if little else ''}. The falls below are set by hand; a summed "
-        f"rate (Λ) of {SHOWN_FALL:g} itself gave one of {spike['dose']['unmasked']:.2g}.",
+        f"the ROC curve (P9){', too little to notice' if little else ''}.",
         ("Watch the returned task's own loss." if hurts else "The returned task's own loss is not surely higher.")
-        + f" Clipped, {later} steps after a fall of {far:g} it is {_said(returned)} nats above the masked run's; after "
-        f"one of {SHOWN_FALL:g}, {_said(found(SHOWN_FALL, absent, later))}.",
-        f"{clip} {soon} steps after a fall of {SHOWN_FALL:g} ({ratio:.3g} times {absent}'s gradient) their loss is "
-        f"higher by {_said(clipped)} nats clipped, {_said(bare)} not. "
+        + f" With log sigma lowered by {far:g} by hand, clipped, it is {_said(returned)} nats above the masked run's "
+        f"{later} steps on; by {SHOWN_FALL:g}, {_said(found(SHOWN_FALL, absent, later))}. A summed rate (Λ) of "
+        f"{SHOWN_FALL:g} lowered it by {spike['dose']['unmasked']:.2g}.",
+        f"{clip} {soon} steps after it was lowered by {SHOWN_FALL:g} ({ratio:.3g} times {absent}'s gradient) their "
+        f"loss is higher by {_said(clipped)} nats clipped, {_said(bare)} not. "
         + ("It does not spare the pre-training: of that" if harms else "Of the pre-training")
-        + f" a small RoBERTa lost a share of {_said(kept)} clipped, {_said(without)} not, by the return after "
-        f"Λ = 3 (P8, P8a).",
+        + f" a small RoBERTa lost {_said(kept)} clipped, {_said(without)} not, by the return after Λ = 3 (P8, P8a).",
     )
     return pd.DataFrame({"sentence": sentences})
 
