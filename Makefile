@@ -76,10 +76,10 @@ notebooks: $(VENV)/.jupyter ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: $(VENV)/.test ## ratios of speed against honest baselines; fills benchmarks/README.md
-	cd benchmarks && ../$(BIN)/python quick.py --keep && for script in imports losses dynamics training both_cores alternatives sweep paper growth study table; do ../$(BIN)/python $$script.py; done
+	cd benchmarks && ../$(BIN)/python quick.py --keep && for script in imports losses dynamics training both_cores alternatives sweep paper growth study table; do ../$(BIN)/python $$script.py || exit 1; done
 
 bench-quick: $(VENV)/.test ## a minute: fails where a ratio has lost more than a fifth of the committed one
 	cd benchmarks && ../$(BIN)/python quick.py
 
-clean: ## remove the environment and every run but the reference
+clean: ## remove the environment, the built manual and the tools' caches; runs stay
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .mutants

@@ -9,7 +9,6 @@ largest.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from growth_figure import draw
 from scipy import stats
-from timing import least, report
+from timing import children_seconds, least, report
 
 POINTS = Path(__file__).parent / "growth_points.json"
 SIZES: dict[str, tuple[int, ...]] = {
@@ -218,8 +217,7 @@ def slope(sizes: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 
 
 def _processor_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return time.process_time() + children_seconds()
 
 
 def _status(name: str) -> int:

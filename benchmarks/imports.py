@@ -1,23 +1,19 @@
 """What ``import aura_study.losses`` costs over ``import torch``: fresh interpreters, taking turns, processor time."""
 
-import resource
 import subprocess
 import sys
 
 import numpy as np
-from timing import report
+from timing import processor_seconds, report
 
 TURNS = 8
 WAYS = ("import torch", "import aura_study.losses")
 HEAVY = ("transformers", "pandas", "matplotlib")
 
 
-def processor_seconds(statement: str) -> float:
-    """User and system time of a fresh interpreter that runs ``statement``: waiting for others does not count."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", statement], check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def fresh_seconds(statement: str) -> float:
+    """Processor time of a fresh interpreter that runs ``statement``."""
+    return processor_seconds([sys.executable, "-c", statement])
 
 
 def heavy(statement: str) -> str:
@@ -30,7 +26,7 @@ def main() -> None:
     times = {way: np.empty(TURNS) for way in WAYS}
     for turn in range(TURNS):
         for way in WAYS:
-            times[way][turn] = processor_seconds(way)
+            times[way][turn] = fresh_seconds(way)
     torch = times["import torch"].min()
     rows: dict[str, str | tuple[str, str]] = {"`import torch`, the unit": f"{torch:.2f} s"}
     for way in WAYS[1:]:

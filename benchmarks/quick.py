@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 from dynamics import CELLS, KINDS, STEPS, cells_of, plain_run
-from imports import processor_seconds
+from imports import fresh_seconds
 from losses import RIVAL, ways
 from timing import RESULTS, least, machine, report
 from training import OURS, PLAIN, subject, whole_runs
@@ -26,7 +26,7 @@ TURNS = 3
 
 def imports() -> dict[str, float]:
     """Fresh interpreters."""
-    torch_alone, losses = (min(processor_seconds(f"import {name}") for _ in range(3)) for name in MODULES)
+    torch_alone, losses = (min(fresh_seconds(f"import {name}") for _ in range(3)) for name in MODULES)
     return {"`import torch` over `import aura_study.losses`": torch_alone / losses}
 
 

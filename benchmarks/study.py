@@ -5,13 +5,11 @@ the whole those of the processor, in all processes together: command, notebooks,
 """
 
 import os
-import resource
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from timing import report
+from timing import processor_seconds, report
 
 from aura_study.claims import Verdict
 from aura_study.paths import RunFolders
@@ -21,14 +19,6 @@ from aura_study.study.registry import notebook_names
 
 ONE = {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}  # as where two notebooks share two cores
 OPEN = (Verdict.INCONCLUSIVE, Verdict.VOID)
-
-
-def processor_seconds(words: list[str]) -> float:
-    """User and system time of ``aura-study`` and all that it starts and waits for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "aura_study", *words], check=True, env={**os.environ, **ONE})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def bought(folders: RunFolders, notebook: str) -> str:
@@ -42,7 +32,8 @@ def bought(folders: RunFolders, notebook: str) -> str:
 def main() -> None:
     with TemporaryDirectory() as folder:
         folders = RunFolders.of(str(Path(folder) / "study"))
-        whole, again = (processor_seconds(["run", "--at-once", "1", "--out", str(folders.results)]) for _ in range(2))
+        command = [sys.executable, "-m", "aura_study", "run", "--at-once", "1", "--out", str(folders.results)]
+        whole, again = (processor_seconds(command, {**os.environ, **ONE}) for _ in range(2))
         stamps = read_stamps(folders, notebook_names())
         rows: dict[str, str | tuple[str, str]] = {
             name: f"{stamp.seconds:.0f} s; {bought(folders, name)}" for name, stamp in stamps.items()

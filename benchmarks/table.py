@@ -1,7 +1,6 @@
-"""Fills the README's results from ``results.json``, which the scripts write; ``--check`` only says if it is current."""
+"""Fills the README's results from ``results.json``, which the scripts write."""
 
 import json
-import sys
 from pathlib import Path
 
 from timing import RESULTS
@@ -28,7 +27,4 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    current = README.read_text()
-    if "--check" in sys.argv:
-        sys.exit(filled(current) != current)
-    README.write_text(filled(current))
+    README.write_text(filled(README.read_text()))

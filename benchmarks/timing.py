@@ -3,19 +3,16 @@
 import json
 import os
 import platform
+import resource
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 RESULTS = Path(__file__).parent / "results.json"
-
-
-def seconds(work: Callable[[], object], repeats: int = 7) -> float:
-    """Median wall time of ``work`` after one warm-up call."""
-    return float(np.median(interleaved({"work": work}, repeats)["work"]))
 
 
 def interleaved(
@@ -53,6 +50,19 @@ def least(
 ) -> dict[str, float]:
     """`interleaved`'s minimum for each way: what the work costs when nothing disturbs it."""
     return {name: float(values.min()) for name, values in interleaved(ways, rounds, calls, clock).items()}
+
+
+def processor_seconds(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """User and system time of a command and of all that it starts and waits for: waiting for others does not count."""
+    before = children_seconds()
+    subprocess.run(command, check=True, env=environment)
+    return children_seconds() - before
+
+
+def children_seconds() -> float:
+    """User and system time so far of the processes that this one started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def machine() -> str:

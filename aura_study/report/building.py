@@ -70,8 +70,11 @@ def build_comparison(comparison: "Comparison", folder: Path) -> Path:
     from aura_study.report.site import write_comparison
 
     index = folder / "index.html"
-    if folder.exists() and any(folder.iterdir()) and not (index.is_file() and (folder / FOLDER).is_dir()):
-        raise StudyError(f"{folder} holds something else; name a folder that is empty or not there")
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    ours = {index.name, FOLDER, "static"}
+    if held and held != ours:  # it is replaced as a whole, with whatever else is in it
+        told = ", ".join(sorted(held - ours or held))
+        raise StudyError(f"{folder} holds something else ({told}); name a folder that is empty or not there")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _replaced(folder) as new:
         write_comparison(comparison, new)

@@ -78,9 +78,17 @@ class RunContent:
         if self.manifest:
             request = self.manifest.request
             command += ["--profile", request.profile, "--data", request.data]
-            for name, value in request.overrides.items():
+            for name, value in self._overrides(self.manifest, notebook).items():
                 command += ["-p", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join([*command, "--out", "again"])
+
+    @staticmethod
+    def _overrides(held: Manifest, notebook: str) -> dict[str, Any]:
+        """What the user changed of this notebook: a run of it alone refuses what is another's."""
+        given, entry = held.request.overrides, held.notebooks.get(notebook)
+        own = given.get(notebook)
+        common = {name: value for name, value in given.items() if entry and name in entry.parameters}
+        return common | (own if isinstance(own, dict) else {})
 
     @property
     def undecided(self) -> list[Claim]:
@@ -142,8 +150,9 @@ def gather(folders: RunFolders) -> RunContent:
     for row in content.ledger.claims:
         next(entry for entry in content.notebooks if entry.name == row.notebook).claims.append(row.claim)
     if held:
-        problems.extend(consistency.doubts(folders, content.ledger))
+        problems.extend(public(doubt, folders) for doubt in consistency.doubts(folders, content.ledger))
         problems.extend(f"Notebook {name} has not finished in this run." for name in held.unfinished)
+        problems[:] = dict.fromkeys(problems)  # a damaged file is found once for each who reads it
     return content
 
 
@@ -153,7 +162,7 @@ def _evidence(folders: RunFolders, problems: list[str]) -> list[ledger.Evidence]
         try:
             found.append(ledger.read_one(path))
         except StudyError as error:
-            problems.append(_public(str(error), folders))
+            problems.append(public(str(error), folders))
     return found
 
 
@@ -161,7 +170,7 @@ def _manifest(folders: RunFolders, problems: list[str]) -> Manifest | None:
     try:
         held = read_manifest(folders)
     except StudyError as error:
-        problems.append(_public(str(error), folders))
+        problems.append(public(str(error), folders))
         return None
     if held is None:
         problems.append("The run has no manifest: commit, versions and digests are not known.")
@@ -182,7 +191,7 @@ def _ledger(folders: RunFolders, evidence: list[ledger.Evidence], held: Manifest
     try:
         return ledger.read_claims(folders)
     except StudyError as error:
-        problems.append(f"{_public(str(error), folders)}. The ledger below is merged from the notebooks' evidence.")
+        problems.append(f"{public(str(error), folders)}. The ledger below is merged from the notebooks' evidence.")
     profile, data = (held.request.profile, held.request.data) if held else ("unknown", "unknown")
     return Ledger(run=folders.name, profile=profile, data=data, claims=ledger.merge(evidence))
 
@@ -205,7 +214,7 @@ def _notebook(folders: RunFolders, name: str, evidence: list[ledger.Evidence], p
         content.title = _title(content.notebook) or content.title
         content.sources = sources(content.notebook)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as error:
-        problems.append(f"The executed notebook {name} cannot be read: {_public(str(error), folders)[:200]}")
+        problems.append(f"The executed notebook {name} cannot be read: {public(str(error), folders)[:200]}")
         content.notebook = None
     return content
 
@@ -219,14 +228,24 @@ def _title(notebook: Any) -> str | None:
 
 
 def advice(folders: RunFolders) -> list[str]:
-    """The sentences on what to do about the price; none where nobody asked."""
+    """The sentences on what to do about the price; none where nobody asked.
+
+    Raises:
+        StudyError: the table is damaged.
+    """
     path = folders.tables / f"{ADVICE_TABLE}.csv"
-    return [str(sentence) for sentence in pd.read_csv(path)["sentence"]] if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        return [str(sentence) for sentence in pd.read_csv(path)["sentence"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"cannot read {path}: {error}") from error
 
 
 def _spoken(name: str) -> str:
     return name.split("_", 1)[-1].replace("_", " ").capitalize()
 
 
-def _public(text: str, folders: RunFolders) -> str:
+def public(text: str, folders: RunFolders) -> str:
+    """A sentence without the run's place on this machine."""
     return text.replace(str(folders.results), folders.name)

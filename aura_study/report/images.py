@@ -34,8 +34,8 @@ LEGIBLE = 9  # CSS pixels of the smallest letters
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the site: file name in ``figures/``, size in CSS pixels, and least width that keeps its words
-    legible, where they are known.
+    """A picture in the site: file name in ``figures/``, or below the site in a comparison, size in CSS pixels, and
+    least width that keeps its words legible, where they are known.
     """
 
     file: str

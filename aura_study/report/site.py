@@ -16,7 +16,7 @@ from aura_study.paths import REPETITION, RunFolders, reference_run
 from aura_study.report import explorer
 from aura_study.report.cells import Body, render_cells
 from aura_study.report.comparison import write_page
-from aura_study.report.content import HEADLINE_FIGURE, PRICE_FIGURE, NotebookContent, RunContent, advice
+from aura_study.report.content import HEADLINE_FIGURE, PRICE_FIGURE, NotebookContent, RunContent, advice, public
 from aura_study.report.images import Pictures
 from aura_study.report.methods import DEVIATIONS, KINDS, QUESTIONS, THREATS
 from aura_study.report.references import works
@@ -30,6 +30,8 @@ from aura_study.theory.forms import FORMS
 PHASE_FIGURE = "phase_diagram"
 SHORT = 60
 """Seconds that a notebook takes which one runs again without thinking."""
+FEW = 6
+"""Claims of another verdict that the first page lists; of more it opens a list."""
 GROWN_PHANTOMS = (0.01, 0.1, 0.3, 1.0, 3.0)
 GROWN_STEPS = 400
 """Absences of the table of growth on the first page."""
@@ -78,8 +80,8 @@ def write_site(content: RunContent, site: Path, manual: Path | None) -> None:
     bodies = {entry.name: _body(entry, pictures, content.problems) for entry in content.notebooks}
     if beside:
         write_page(beside, render, site)
-    answer = {"headline": _headline(content, pictures), "price": PRICE_FIGURE, "advice": advice(content.folders)}
-    render.page("index.html", "index.html", beside=beside, **answer, **_growth())
+    answer = {"headline": _headline(content, pictures), "price": PRICE_FIGURE, "advice": _advice(content)}
+    render.page("index.html", "index.html", beside=beside, few=FEW, **answer, **_growth())
     render.page("run.html", "run.html")
     render.page(
         "guide.html", "guide.html", guide=by_section(), sections=SECTIONS, solved=SOLVED, rows=content.ledger.rows
@@ -135,13 +137,26 @@ def _lay_static(site: Path) -> bool:
 
 
 def _beside(content: RunContent, other: RunFolders) -> Comparison | None:
-    """This run and another, unless there is nothing to compare."""
-    if not content.folders.claims.parent.is_dir():
-        return None
+    """This run and another, unless there is nothing to compare, or what there is cannot be read."""
     try:
-        return Comparison([content.folders, other])
+        comparison = Comparison([content.folders, other])
     except StudyError:
         return None
+    try:
+        _ = comparison.numbers, comparison.overlays.shown  # read here, for a page half written is none
+    except StudyError as error:
+        told = public(public(str(error), content.folders), other)
+        content.problems.append(f"There is no page of this run beside {other.name}: {told}")
+        return None
+    return comparison
+
+
+def _advice(content: RunContent) -> list[str]:
+    try:
+        return advice(content.folders)
+    except StudyError as error:
+        content.problems.append(f"The advice is missing: {public(str(error), content.folders)}")
+        return []
 
 
 def _answered(content: RunContent) -> dict[str, ledger.Row]:

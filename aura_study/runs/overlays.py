@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aura_study.errors import StudyError
@@ -88,12 +90,12 @@ def _pairs(runs: Sequence[Held]) -> list[tuple[str, list[Path], str]]:
 def _sigma_first(path: Path) -> tuple[bool, int, str]:
     """Order of what is drawn: uncertainties before all else, and of each family the first seed."""
     seed = re.search(r"seed(\d+)$", path.stem)
-    return "sigma" not in pq.read_schema(path).names, int(seed[1]) if seed else 0, path.stem
+    return "sigma" not in _columns(path), int(seed[1]) if seed else 0, path.stem
 
 
 def has_steps(path: Path) -> bool:
     """Whether a table tells of steps, and so is a trajectory."""
-    return "step" in pd.read_csv(path, nrows=0).columns
+    return "step" in _columns(path)
 
 
 def _nearest(held: Sequence[Mapping[str, Path]]) -> Iterator[tuple[str, list[Path], str]]:
@@ -115,9 +117,10 @@ def _nearest(held: Sequence[Mapping[str, Path]]) -> Iterator[tuple[str, list[Pat
 def _job(path: Path) -> dict[str, Any]:
     """What decided a training, nested settings joined by dots; nothing if the file does not say, or has no steps."""
     try:
-        job = job_metadata(path).get("job", {})
-        steps = "step" in pq.read_schema(path).names
-    except (OSError, ValueError):
+        with _readable(path):
+            job = job_metadata(path).get("job", {})
+        steps = "step" in _columns(path)
+    except StudyError:
         return {}
     return {name: value for name, value in _flat(job) if name != "name"} if steps else {}
 
@@ -135,10 +138,26 @@ def _differing(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if any(job.get(name) != jobs[0].get(name) for job in jobs)]
 
 
+def _columns(path: Path) -> list[str]:
+    """Names of a table's or a trajectory's columns, without its rows."""
+    with _readable(path):
+        return list(pd.read_csv(path, nrows=0).columns if path.suffix == ".csv" else pq.read_schema(path).names)
+
+
 def _read(path: Path) -> pd.DataFrame:
+    with _readable(path):
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        if "step" in frame:
+            frame["step"] = frame["step"].astype(int)  # a damaged one is a word or a gap, which no line is drawn over
+        return frame
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What a damaged file does to its reader is a sentence that names the file."""
     try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StudyError(f"cannot read {path}: {error}") from error
 
 

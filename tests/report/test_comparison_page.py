@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from browsing import Visit
+from killed_runs import snapshot
 from made_run import plate
 from matplotlib.figure import Figure
 from toy_study import PhantomToy
 
 from aura_study.claims import Measurement
+from aura_study.errors import StudyError
 from aura_study.figures import Plate
 from aura_study.paths import RunFolders
 from aura_study.report import build_comparison, build_report
@@ -59,11 +61,29 @@ def test_without_scripts_the_page_says_all(page: Path) -> None:
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
 
 
-def test_a_comparison_is_written_again_over_itself_alone(page: Path, tmp_path: Path) -> None:
+def test_a_comparison_is_written_again_over_itself_alone(page: Path) -> None:
     """The same folder takes it twice, the same bytes; the runs' own folders are left as they are."""
-    before = page.read_bytes()
-    runs = [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")]
+    before, runs = (
+        page.read_bytes(),
+        [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")],
+    )
+    left = [snapshot(run.results) for run in runs]
     assert build_comparison(Comparison(runs), page.parent).read_bytes() == before
+    assert [snapshot(run.results) for run in runs] == left
+
+
+def test_a_folder_in_which_the_user_has_put_something_is_refused(page: Path, tmp_path: Path) -> None:
+    """A comparison of ours with a note beside it, or a folder of another kind: nothing of it is touched."""
+    runs = [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")]
+    noted, other = shutil.copytree(page.parent, tmp_path / "noted"), tmp_path / "other"
+    other.mkdir()
+    (other / "index.html").write_text("mine")
+    (noted / "notes.md").write_text("mine")
+    before = snapshot(tmp_path)
+    for folder, told in ((noted, "notes.md"), (other, "index.html")):
+        with pytest.raises(StudyError, match=rf"holds something else \(.*{told}"):
+            build_comparison(Comparison(runs), folder)
+    assert snapshot(tmp_path) == before
 
 
 def test_a_page_that_cannot_be_made_leaves_the_old_one_and_nothing_else_is_touched(

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +26,10 @@ from aura_study.claims.guide import GUIDE
 from aura_study.claims.model import DECIDED
 from aura_study.cli import app
 from aura_study.errors import StudyError
-from aura_study.paths import RunFolders, carried, reference_run
+from aura_study.paths import REPETITION, RunFolders, carried, reference_run
 from aura_study.report import build_report
 from aura_study.report.cells import clean
-from aura_study.report.content import ADVICE_TABLE, PRICE_FIGURE
+from aura_study.report.content import ADVICE_TABLE, PRICE_FIGURE, gather
 from aura_study.report.formulas import with_formulas
 from aura_study.report.images import Pictures, only_shows
 from aura_study.report.references import works
@@ -39,6 +40,8 @@ from aura_study.report.site import deviation
 from aura_study.runs.ledger import Row, read_claims
 from aura_study.runs.outputs import NotebookRun
 from aura_study.runs.words import number
+from aura_study.study.registry import parameter_classes
+from aura_study.study.request import Request, parse_assignments
 from aura_study.theory.absence import adam_phantom
 from aura_study.theory.fluctuations import adam_memory
 from aura_study.theory.forms import LOG_SIGMA
@@ -257,11 +260,10 @@ def test_a_lost_page_and_an_altered_one_are_built_again(copy: RunFolders) -> Non
     assert (page.read_bytes(), front.read_bytes()) == whole
 
 
-def test_a_forged_ledger_is_told_where_it_is_read(copy: RunFolders, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_forged_ledger_is_told_where_it_is_read(copy: RunFolders) -> None:
     """The report's front page and the command line name the claim whose row its notebook did not leave."""
     notebooks = {path.stem: path for path in copy.evidence.glob("*.json")}
-    entry = {"parameters": {}, "seeds": {}, "seconds": 1, "inputs": {}, "outputs": {}}
-    held = {**held_manifest(), "notebooks": dict.fromkeys(notebooks, entry)}
+    held = {**held_manifest(), "notebooks": dict.fromkeys(notebooks, ENTRY)}
     copy.manifest.write_text(json.dumps(held))
     content = json.loads(copy.claims.read_text())
     content["claims"][0]["measured"] = 12345.0
@@ -347,6 +349,10 @@ def test_a_run_of_the_past_is_compared_with_its_manifest(copy: RunFolders) -> No
     assert "ffffffffffff" in page
 
 
+ENTRY = {"parameters": {}, "seeds": {}, "seconds": 1, "inputs": {}, "outputs": {}}
+"""Of a notebook in a manifest."""
+
+
 def held_manifest() -> dict[str, object]:
     """A manifest of one notebook, whose one output is not the file that is there."""
     recorded = {
@@ -422,15 +428,23 @@ def test_a_damaged_row_is_one_error_that_names_file_and_place(made: RunFolders, 
 
 @pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cut=st.integers(0, 4000), noise=st.binary(max_size=3), name=st.sampled_from(["claims", "evidence", "notebook"]))
+@given(
+    cut=st.integers(0, 4000),
+    noise=st.binary(max_size=3),
+    name=st.sampled_from(["claims", "evidence", "notebook", "table", "trajectory", "advice"]),
+)
 def test_a_truncated_or_noisy_file_never_crashes_the_report(
     copy: RunFolders, cut: int, noise: bytes, name: str
 ) -> None:
-    """Ledger, evidence or notebook cut short and continued with noise: the site is built and says what is wrong."""
+    """Whatever a run leaves, cut short and continued with noise: the site is built and says what is wrong."""
+    table, trajectory, advice = with_data(copy)
     path = {
         "claims": copy.claims,
         "evidence": copy.evidence / "01_focal_loss.json",
         "notebook": copy.notebooks / "01_focal_loss.ipynb",
+        "table": table,
+        "trajectory": trajectory,
+        "advice": advice,
     }[name]
     whole = path.read_bytes()
     broken = whole[: cut % len(whole)] + noise
@@ -486,7 +500,7 @@ def test_a_one_sided_rule_accepts_to_the_end_of_the_line() -> None:
 def test_every_rules_zone_is_on_the_line(key: str) -> None:
     """Of any claim the accepted zone is drawn and told, with at least two numbers on its axis."""
     rules = [rule for rule in (CLAIMS[key].rule, CLAIMS[key].foretells) if isinstance(rule, Rule)]
-    asked = [bound.quantity for rule in rules for bound in (rule.limit, rule.gate) if bound]
+    asked = [bound.quantity for rule in rules for bound in (rule.limit, *rule.gates) if bound]
     line = scale(CLAIMS[key].decide(Measurement(1.5, 1.1, 2.2, "unit", 1.3, seeds=5, limits=dict.fromkeys(asked, 1.0))))
     assert line is not None
     assert line.accepted is not None
@@ -547,7 +561,23 @@ def test_each_page_says_which_run_it_is_and_the_first_what_differs(made: RunFold
     here, there = read_claims(made).rows, read_claims(reference_run()).rows
     differing = {key for key in here.keys() & there.keys() if here[key].verdict != there[key].verdict}
     index = BeautifulSoup((made.report / "index.html").read_text(), "html.parser")
-    assert {link.get_text() for link in index.select(".changes a")} == differing != set()
+    told = {item.a.get_text(): item.get_text() for item in index.select(".changes li") if item.a}
+    assert told.keys() == differing != set()
+    statements = {
+        key: BeautifulSoup(with_formulas(f"<p>{escape(here[key].statement)}</p>"), "html.parser") for key in told
+    }
+    assert all(statements[key].get_text() in text for key, text in told.items())
+
+
+def test_the_tally_follows_the_introduction_and_counts_every_claim(made: RunFolders) -> None:
+    """It interrupts no paragraph; a line for each kind."""
+    index = BeautifulSoup((made.report / "index.html").read_text(), "html.parser")
+    table = index.select_one(".hero .tally")
+    assert table
+    assert table.find_next("p").find_parent("figure")
+    claims = read_claims(made).claims
+    assert len(table.select("tbody tr")) == len({row.kind for row in claims})
+    assert sum(int(chip.get_text()) for chip in table.select("tbody .chip")) == len(claims)
 
 
 @pytest.mark.slow
@@ -588,6 +618,53 @@ def test_the_ledger_has_intervals_and_seeds(made: RunFolders) -> None:
             assert BeautifulSoup(str(interval(row)), "html.parser").get_text(" ", strip=True) in text
 
 
+def with_data(folders: RunFolders) -> tuple[Path, Path, Path]:
+    """A table of steps, a trajectory and the advice, as the reference has them, put into a run."""
+    theirs = reference_run()
+    names = ("tables/mlm_learning_curve.csv", "trajectories/balancer-dwa-PresentOnly-seed0.parquet")
+    for name in (*names, f"tables/{ADVICE_TABLE}.csv"):
+        (folders.results / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(theirs.results / name, folders.results / name)
+    return folders.results / names[0], folders.results / names[1], folders.tables / f"{ADVICE_TABLE}.csv"
+
+
+@pytest.mark.parametrize(
+    ("place", "damaged", "words"),
+    [
+        (0, b"", "There is no page of this run beside reference: cannot read made/tables/mlm_learning_curve.csv"),
+        (0, b"step,loss\n1,2\nx,3\n", "There is no page of this run beside reference: cannot read made/tables"),
+        (1, b"PAR1 and no more", "There is no page of this run beside reference: cannot read made/trajectories"),
+        (2, b"words\nClip.\n", "The advice is missing: cannot read made/tables/findings_advice.csv"),
+    ],
+)
+def test_data_that_cannot_be_read_is_a_sentence(copy: RunFolders, place: int, damaged: bytes, words: str) -> None:
+    """An empty table, one of steps that are none, a trajectory cut short, advice without its column; no link is dead.
+
+    Those who set runs beside each other are refused, with the same words.
+    """
+    path = with_data(copy)[place]
+    path.write_bytes(damaged)
+    build_report(copy)
+    page = BeautifulSoup((copy.report / "index.html").read_text(), "html.parser")
+    assert words in page.find("section", attrs={"aria-labelledby": "incomplete"}).text
+    assert (copy.report / "comparison.html").is_file() == (place == 2)
+    test_every_link_and_source_resolves_inside_the_site(copy)
+    if place < 2:
+        asked = ["compare", str(copy.results), "reference", "--html", str(copy.results / "page")]
+        with pytest.raises(StudyError, match=f"cannot read {path}"):
+            CliRunner().invoke(app, asked, catch_exceptions=False)
+        assert not (copy.results / "page").exists()
+
+
+def test_a_damaged_file_is_told_once_and_without_the_machines_folders(copy: RunFolders) -> None:
+    """Though the report and the check of the run's record both come upon it."""
+    copy.manifest.write_text(json.dumps(held_manifest() | {"notebooks": {"01_focal_loss": ENTRY}}))
+    (copy.evidence / "01_focal_loss.json").write_text("{")
+    index = build_report(copy).read_text()
+    assert str(copy.results) not in index
+    assert index.count("cannot read made/evidence/01_focal_loss.json") == 1
+
+
 def test_a_figure_leads_to_its_numbers_its_cell_and_its_command(copy: RunFolders) -> None:
     """On the claim's page and in the notebook: the table as CSV, the picture as PNG, the cell, the command."""
     path = copy.notebooks / "01_focal_loss.ipynb"
@@ -614,6 +691,26 @@ def test_a_figure_leads_to_its_numbers_its_cell_and_its_command(copy: RunFolders
         assert "aura-study run 01_focal_loss" in found.get_text()
     assert (copy.report / "data" / "curves.csv").read_text() == "x\n1\n"
     assert 'id="cell-factor-figure"' in (copy.report / "notebooks" / "01_focal_loss.html").read_text()
+
+
+@pytest.mark.parametrize("run", [reference_run(), RunFolders.of(REPETITION)], ids=lambda run: run.name)
+def test_the_command_below_a_figure_is_taken_and_asks_for_what_the_run_asked(run: RunFolders) -> None:
+    """Of every notebook of both committed runs, also of one that has not finished: no other notebook's parameters."""
+    content = gather(run)
+    assert content.manifest
+    for entry in content.notebooks:
+        command = shlex.split(content.again(entry.name))
+        given = [command[place + 1] for place, word in enumerate(command) if word == "-p"]
+        profile, data = (command[command.index(name) + 1] for name in ("--profile", "--data"))
+        overrides = parse_assignments(given)
+        asked = Request.of(parameter_classes(), [command[2]], profile, data, "again", overrides)  # type: ignore[arg-type]
+        wanted = content.manifest.request.overrides.get(entry.name, {})
+        held = content.manifest.notebooks.get(entry.name)
+        found = asked.parameters[entry.name].model_dump(mode="json")
+        assert wanted.keys() <= overrides.keys()
+        assert {name: found[name] for name in overrides} == {
+            name: (held.parameters if held else wanted)[name] for name in overrides
+        }
 
 
 def test_every_header_of_a_table_has_a_scope_and_no_list_a_foreign_role(made: RunFolders) -> None:

@@ -66,7 +66,7 @@ def every_page(site: RunFolders) -> list[str]:
     return sorted(path.relative_to(site.report).as_posix() for path in site.report.rglob("*.html"))
 
 
-def one_of_each(site: RunFolders) -> list[str]:
+def one_of_each() -> list[str]:
     return [
         "index.html",
         "guide.html",
@@ -110,7 +110,7 @@ def test_formula_columns_must_be_there() -> None:
 
 def test_pages_from_a_server_ask_only_that_server(browser: Any, site: RunFolders, address: str) -> None:
     """Served over http, the same holds."""
-    for name in one_of_each(site):
+    for name in one_of_each():
         with Visit(browser, f"{address}/{name}") as visit:
             assert [url for url in visit.requests if not url.startswith(f"{address}/")] == [], name
             assert visit.complaints == [], name
@@ -130,7 +130,7 @@ def test_nothing_is_wider_than_a_phone(browser: Any, site: RunFolders) -> None:
 
 def test_the_accessibility_checker_finds_nothing(browser: Any, site: RunFolders) -> None:
     """axe-core reports no violation, contrast included, at either size, by day and by night."""
-    for size, name in itertools.product(SIZES, one_of_each(site)):
+    for size, name in itertools.product(SIZES, one_of_each()):
         with Visit(browser, f"{site.report.as_uri()}/{name}", size) as visit:
             visit.unfold()
             assert visit.violations() == [], f"{name}, {size}"

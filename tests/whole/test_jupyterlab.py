@@ -82,7 +82,7 @@ def test_a_notebook_runs_says_where_and_refuses_a_slip(browser: Any, lab: tuple[
     page.locator("[title='Switch kernel']", has_text="Python 3").wait_for(timeout=PATIENCE)
     for number in (1, 2):
         run_all(page)
-        told = page.locator(".jp-OutputArea-output", has_text=f"aura-study claims --run {NOTEBOOK}-{number}")
+        told = page.locator(".jp-OutputArea-output", has_text=f"aura-study claims {NOTEBOOK}-{number}")
         told.wait_for(timeout=PATIENCE)
         assert f"Results and figures: {folder}/results/{NOTEBOOK}-{number}" in told.inner_text()
         assert (folder / "results" / f"{NOTEBOOK}-{number}" / "evidence" / f"{NOTEBOOK}.json").is_file()

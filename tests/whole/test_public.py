@@ -30,6 +30,8 @@ COMMANDS = (
     "audit",
     "diagnose",
     "data",
+    "data fetch",
+    "data status",
 )
 
 
@@ -57,7 +59,7 @@ def _signature(value: object) -> str:
 def helps() -> Iterator[str]:
     """``--help`` of the program and of each command, at 100 columns."""
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-    for command in ([], *([name] for name in COMMANDS)):
+    for command in ([], *map(str.split, COMMANDS)):
         done = subprocess.run(
             [sys.executable, "-m", "aura_study", *command, "--help"], capture_output=True, text=True, env=environment
         )

@@ -21,8 +21,9 @@ SMALL = {"before": 6, "absent_steps": 12, "after": 6, "rows": 64, "dev_rows": 16
 SECRET = "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"
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "shelve", "marshal", "cloudpickle", "tarfile", "zipfile"}
 ARCHIVES = {("aura_study/data/wheels.py", "imports zipfile"), ("aura_study/report/archive.py", "imports zipfile")}
-"""One reads files by pinned names, the other writes."""
-"""A wheel's files are read by the names that the registry pins, and kept if their digests are; nothing is unpacked."""
+"""One reads a wheel's files by the names that the registry pins, and keeps them if their digests are right; the other
+writes. Nothing is unpacked.
+"""
 FORBIDDEN_CALLS = {
     "extract",
     "eval",
