@@ -32,7 +32,7 @@ TOLD = {
     "return": "P6",
     "cost": "P9",
     "aura": "P11",
-    "schedule": "S1a",
+    "schedule": "S1",
     "residue": "B1",
     "family": "N1",
 }
@@ -156,7 +156,7 @@ def claims_table(folders: RunFolders, root: Path) -> str:
 
 
 def provenance(folders: RunFolders, root: Path) -> str:
-    """Where the numbers come from: profile, data, versions, what it took, and the commits if there are several."""
+    """Where the numbers come from: profile, data, versions, what it took, and the commit, or the commits."""
     kept = ledger.read_claims(folders)
     held = read_manifest(folders)
     versions = held.versions if held else {}
@@ -168,6 +168,8 @@ def provenance(folders: RunFolders, root: Path) -> str:
         told.append(f"Its notebooks took {took}, added up.")
     if held and held.unfinished:
         told.append(f"Not finished: {', '.join(held.unfinished)}.")
+    if held and len(held.commits) == 1:
+        told.append(f"They ran at commit `{next(iter(held.commits))[:10]}`.")
     if held and len(held.commits) > 1:
         ages = "; ".join(f"`{hash_[:10]}` {', '.join(notebooks)}" for hash_, notebooks in held.commits.items())
         told.append(f"Its notebooks ran at different commits, and rows are worded as they were then: {ages}.")

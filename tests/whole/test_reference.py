@@ -51,6 +51,13 @@ def test_a_committed_run_is_what_it_left(run: str) -> None:
             assert digest_file(path) == digest, path
 
 
+def test_the_reference_was_made_in_one_piece() -> None:
+    """All of its notebooks ran at one commit."""
+    held = read_manifest(RunFolders.of(REFERENCE))
+    assert held is not None
+    assert len(held.commits) == 1, held.commits
+
+
 def test_the_references_report_has_its_repetition_beside_it() -> None:
     """Reached from every page, and named on the first one."""
     report = RunFolders.of(REFERENCE).report
