@@ -110,10 +110,7 @@ def found(folders: RunFolders, root: Path) -> str:
     tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     failed = [row.claim for row in ledger.failed_predictions(list(rows.values()))]
     told = f"Predictions that failed: {', '.join(failed) or 'none'}."
-    older = {
-        row.notebook[:2] for row in rows.values() if row.claim in CLAIMS and row.rule != CLAIMS[row.claim].rule_text()
-    }
-    if older:
+    if older := {rows[claim].notebook[:2] for claim in _by_older_rules(rows)}:
         told += (
             f" Judged by rules that have changed since: notebook{'s' * (len(older) > 1)} {', '.join(sorted(older))}."
         )
@@ -121,6 +118,10 @@ def found(folders: RunFolders, root: Path) -> str:
     first = sum(locked[claim].look == Look.FIRST for claim in rows if claim in locked)
     fixed = f"Of {len(rows)} claims ({first} by rules fixed before a first look)"
     return "\n".join([*lines, "", f"{fixed}: {tally}. {told}"])
+
+
+def _by_older_rules(rows: Mapping[str, Row]) -> set[str]:
+    return {claim for claim, row in rows.items() if claim in CLAIMS and row.rule != CLAIMS[claim].rule_text()}
 
 
 def claims_table(folders: RunFolders, root: Path) -> str:
@@ -184,10 +185,13 @@ def repeated(folders: RunFolders, root: Path) -> str:
     alike = {claim for claim in decided if pairs[claim][1].verdict == pairs[claim][0].verdict}
     opposed = {claim for claim in decided - alike if pairs[claim][1].verdict in DECIDED}
     settled = {claim for claim in pairs.keys() - decided if pairs[claim][1].verdict in DECIDED}
+    older = _by_older_rules(here)
+    told = f" Judged here by rules that have changed since: {_listed(older)}." if older else ""
+    still = pairs.keys() - decided - settled
     lines = [
         f"Of {len(pairs)} claims the reference run decides {len(decided)}; {len(alike)} of these have the same verdict "
         f"here. Contradicted: {_listed(opposed)}. Open here: {_listed(decided - alike - opposed)}. Of those that it "
-        f"leaves open, decided here: {_listed(settled)}; still open: {_listed(pairs.keys() - decided - settled)}.",
+        f"leaves open, decided here: {_listed(settled)}; still open: {_listed(still)}.{told}",
         "",
         "| claim | what was measured | reference | seeds | verdict | here | seeds | verdict |",
         "|---|---|---|---|---|---|---|---|",

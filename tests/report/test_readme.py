@@ -11,6 +11,7 @@ import pytest
 import torch
 import typer.main
 
+from aura_study.claims import CLAIMS
 from aura_study.claims.questions import QUESTIONS
 from aura_study.cli import app
 from aura_study.errors import StudyError
@@ -60,6 +61,16 @@ def test_missing_blocks_and_runs_are_named(tmp_path: Any) -> None:
         fill(README, "no blocks")
     with pytest.raises(StudyError, match="has no figure"):
         readme.fill(README, text_of(README), RunFolders.of(f"{tmp_path}/nothing"), ROOT)
+
+
+def test_rows_of_an_older_rule_are_named() -> None:
+    """Of a run that was not made again since a rule changed."""
+    folders = RunFolders.of(readme.REPETITION)
+    rows = readme.ledger.read_claims(folders).rows
+    changed = [key for key, row in rows.items() if row.rule != CLAIMS[key].rule_text()]
+    told = readme.repeated(folders, ROOT).splitlines()[0]
+    assert ("rules that have changed since" in told) == bool(changed)
+    assert all(key in told.split("since: ")[-1] for key in changed)
 
 
 def test_each_question_is_answered_by_a_claim_of_its_own() -> None:
