@@ -17,7 +17,7 @@ from aura_study.claims.lock import Look, read
 from aura_study.claims.model import DECIDED, Held
 from aura_study.claims.questions import QUESTIONS
 from aura_study.errors import StudyError
-from aura_study.paths import REFERENCE, REPETITION, RunFolders, project_root
+from aura_study.paths import REFERENCE, REPETITION, RunFolders, carried, project_root
 from aura_study.report.content import ADVICE_TABLE, HEADLINE_FIGURE, PRICE_FIGURE, advice
 from aura_study.runs import ledger
 from aura_study.runs.ledger import FigureEntry, Row
@@ -114,7 +114,7 @@ def found(folders: RunFolders, root: Path) -> str:
         told += (
             f" Judged by rules that have changed since: notebook{'s' * (len(older) > 1)} {', '.join(sorted(older))}."
         )
-    locked = read(project_root() / "claims.lock").claims
+    locked = read(carried("claims.lock")).claims
     first = sum(locked[claim].look == Look.FIRST for claim in rows if claim in locked)
     fixed = f"Of {len(rows)} claims ({first} by rules fixed before a first look)"
     return "\n".join([*lines, "", f"{fixed}: {tally}. {told}"])

@@ -15,6 +15,7 @@ from aura_study.claims import CLAIMS
 from aura_study.claims.questions import QUESTIONS
 from aura_study.cli import app
 from aura_study.errors import StudyError
+from aura_study.experiments.phase_diagram.maps import growth
 from aura_study.losses import UnmaskedKendallLoss
 from aura_study.paths import RunFolders, project_root
 from aura_study.report import readme
@@ -61,6 +62,13 @@ def test_missing_blocks_and_runs_are_named(tmp_path: Any) -> None:
         fill(README, "no blocks")
     with pytest.raises(StudyError, match="has no figure"):
         readme.fill(README, text_of(README), RunFolders.of(f"{tmp_path}/nothing"), ROOT)
+
+
+def test_the_rule_of_thumb_has_its_number_from_the_closed_form() -> None:
+    """What a phantom number of a tenth does to the weight under SGD."""
+    told = re.search(r"At\s+([\d.]+) it is (\d+) %", text_of(README))
+    assert told
+    assert round(100 * (growth([float(told[1])], [400])["sgd"].item() - 1)) == int(told[2])
 
 
 def test_rows_of_an_older_rule_are_named() -> None:
