@@ -63,10 +63,8 @@ def test_without_scripts_the_page_says_all(page: Path) -> None:
 
 def test_a_comparison_is_written_again_over_itself_alone(page: Path) -> None:
     """The same folder takes it twice, the same bytes; the runs' own folders are left as they are."""
-    before, runs = (
-        page.read_bytes(),
-        [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")],
-    )
+    before = page.read_bytes()
+    runs = [RunFolders.of(str(page.parents[1] / name)) for name in ("first", "second", "third")]
     left = [snapshot(run.results) for run in runs]
     assert build_comparison(Comparison(runs), page.parent).read_bytes() == before
     assert [snapshot(run.results) for run in runs] == left
